@@ -1,0 +1,1 @@
+"""The DMDNet network: pure torch, knows nothing of photo files, people or the terminal."""

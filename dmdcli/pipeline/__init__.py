@@ -1,0 +1,1 @@
+"""The jobs behind the commands, each a generator of events."""

@@ -1,0 +1,40 @@
+"""The numbers and array shapes that several parts must agree on."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from dmdcli.errors import ShapeError
+
+CROP = 512
+"""Side of an aligned face crop, in pixels (FFHQ-512 convention)."""
+
+COMPONENTS = ("left_eye", "right_eye", "mouth")
+"""Order of the component boxes everywhere; left and right as seen in the picture."""
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+"""(H, W, 3) uint8 RGB, upright."""
+FloatPixels: TypeAlias = npt.NDArray[np.float32]
+"""(H, W, 3) float32 RGB in [0, 1]."""
+Points: TypeAlias = npt.NDArray[np.float32]
+"""(N, 2) float32 x, y; the centre of the first pixel is (0, 0)."""
+Matrix: TypeAlias = npt.NDArray[np.float32]
+"""(2, 3) float32 similarity transform from photo pixels to crop pixels."""
+Box: TypeAlias = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in photo pixels, end excluded."""
+ComponentBoxes: TypeAlias = npt.NDArray[np.int64]
+"""(3, 4) int64 x1, y1, x2, y2 in crop pixels, rows in the order of COMPONENTS."""
+Embedding: TypeAlias = npt.NDArray[np.float32]
+"""(N,) float32 as the kit gives it; only embeddings of the same kit may be compared."""
+
+
+def check_shape(name: str, array: npt.NDArray[np.generic], shape: tuple[int | None, ...], dtype: npt.DTypeLike) -> None:
+    """Raise ShapeError unless `array` has `shape` (None matches any length) and `dtype`."""
+    right = array.ndim == len(shape) and all(
+        want is None or want == got for want, got in zip(shape, array.shape, strict=True)
+    )
+    if not right or array.dtype != np.dtype(dtype):
+        raise ShapeError(f"{name}: wanted {shape} {np.dtype(dtype)}, got {array.shape} {array.dtype}")

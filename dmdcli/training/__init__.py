@@ -1,0 +1,1 @@
+"""Degradations, data and the training loop."""

@@ -1,0 +1,29 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder with test photographs and parity files, named by DMD_TEST_DATA; skips where there is none."""
+    folder = os.environ.get("DMD_TEST_DATA")
+    if not folder:
+        pytest.skip("DMD_TEST_DATA names no folder with test photographs")
+    path = Path(folder).resolve()
+    if not (path / "faces").is_dir():
+        pytest.skip(f"{path} (DMD_TEST_DATA) has no faces/ in it")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A library and a cache of its own for every test, so that no test sees the user's people."""
+    home = tmp_path_factory.mktemp("dmd-home")
+    monkeypatch.setenv("DMD_HOME", str(home / "library"))
+    monkeypatch.setenv("DMD_CACHE", str(home / "cache"))
+    return home
