@@ -1,0 +1,182 @@
+"""What all verbs share: messages and progress on stderr, results on stdout, and options that mean the same."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Protocol
+
+import typer
+
+UNWRAPPED = 100_000
+"""Columns of a table that nobody's window cuts off."""
+
+
+class Kit(str, Enum):
+    """Which networks find, measure and recognise faces."""
+
+    AUTO = "auto"
+    EMBEDDED = "embedded"
+    FULL = "full"
+
+
+PhotosArgument = Annotated[
+    list[Path], typer.Argument(metavar="PHOTOS", help="Photos and folders; folders are walked recursively.")
+]
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The person's name.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to; made if missing.")]
+OptionalOutOption = Annotated[
+    Path | None, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to; nothing is written without it.")
+]
+PersonOption = Annotated[
+    list[str] | None,
+    typer.Option("--person", metavar="NAME", help="Recognise only this person; may be given several times."),
+]
+StrengthOption = Annotated[
+    float, typer.Option("--strength", min=0.0, max=1.0, help="How much of the restoration is taken; 0 is the original.")
+]
+MinFaceOption = Annotated[
+    int, typer.Option("--min-face", metavar="PX", min=1, help="Leave faces whose box has a smaller side alone.")
+]
+ThresholdOption = Annotated[
+    float, typer.Option("--threshold", min=0.0, max=1.0, help="Similarity from which a face is the enrolled person's.")
+]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="auto|cpu|cuda|mps", envvar="DMD_DEVICE", help="Where the network runs.")
+]
+BatchSizeOption = Annotated[
+    int, typer.Option("--batch-size", metavar="N", min=1, help="Faces that go through the network at once.")
+]
+KitOption = Annotated[
+    Kit, typer.Option("--kit", help="Networks that find and recognise faces; auto takes the full kit where it is.")
+]
+ModelOption = Annotated[
+    str, typer.Option("--model", metavar="base|dmdnet|PATH", help="Network that restores: ours, the published, a file.")
+]
+ThoroughOption = Annotated[
+    bool, typer.Option("--thorough", help="Look harder for faces: much slower, and 2 GB of memory for 2 megapixels.")
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would happen and write nothing.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON Lines, one object a photo, instead of a table.")]
+StrictOption = Annotated[bool, typer.Option("--strict", help="End with 3 also when photos were unsure or refused.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Write again what is there from an earlier run.")]
+OfflineOption = Annotated[bool, typer.Option("--offline", envvar="DMD_OFFLINE", help="Never connect to anything.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages but failures.")]
+VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def one_line(text: str) -> str:
+    """Write `text` so that it stays on one line: control characters become escapes."""
+    return "".join(
+        character if character.isprintable() or character == " " else ascii(character)[1:-1] for character in text
+    )
+
+
+def print_failure(message: str) -> None:
+    """Print one plain, unwrapped line on stderr."""
+    typer.echo(f"dmd: {one_line(message)}", err=True)
+
+
+class Advance(Protocol):
+    """Moves a progress bar."""
+
+    def __call__(self, count: int = 1, total: int | None = None) -> None:
+        """Count `count` more as done; `total` corrects how many there are."""
+
+
+class Terminal:
+    """Where one command's messages, progress and results go.
+
+    Results go to stdout; messages and the progress bar to stderr. `quiet` leaves nothing but results and failures,
+    `verbose` adds detail, and `json_lines` makes `record` the only thing that reaches stdout.
+    """
+
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, json_lines: bool = False) -> None:
+        from rich.console import Console
+
+        self.quiet = quiet
+        self.verbose = verbose and not quiet
+        self.json_lines = json_lines
+        self._errors = Console(stderr=True, markup=False, highlight=False, emoji=False)
+
+    def say(self, message: str) -> None:
+        """Print a message on stderr, unless quiet."""
+        if not self.quiet:
+            self._errors.print(one_line(message), soft_wrap=True)
+
+    def detail(self, message: str) -> None:
+        """Print a message on stderr, only if verbose."""
+        if self.verbose:
+            self._errors.print(one_line(message), soft_wrap=True)
+
+    def fail(self, message: str) -> None:
+        """Print the one plain line of a photo that failed on stderr, also if quiet; it stands above a progress bar."""
+        self._errors.print(f"dmd: {one_line(message)}", soft_wrap=True)
+
+    def result(self, line: str) -> None:
+        """Print one line of a result on stdout; nothing under --json."""
+        if not self.json_lines:
+            typer.echo(one_line(line))
+
+    def record(self, fields: Mapping[str, object]) -> None:
+        """Print one JSON object on a line of its own on stdout, under --json only."""
+        if self.json_lines:
+            typer.echo(json.dumps(fields, ensure_ascii=False, allow_nan=False))
+            sys.stdout.flush()
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Print a table on stdout; nothing under --json. Numbers stand right; a pipe gets it unwrapped."""
+        if self.json_lines or not rows:
+            return
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for number, column in enumerate(columns):
+            numeric = all(isinstance(row[number], int | float) for row in rows)
+            table.add_column(Text(column, style="bold"), justify="right" if numeric else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(one_line(str(cell))) for cell in row))
+        if sys.stdout.isatty():
+            Console(markup=False, highlight=False).print(table)
+            return
+        lines = io_lines(table)
+        for line in lines:
+            typer.echo(line)
+
+    @contextmanager
+    def progress(self, what: str, total: int | None) -> Iterator[Advance]:
+        """Show a bar on stderr, with the time left, that counts `what` ("photos", "faces").
+
+        Shown only on a terminal, not if quiet, and not while JSON goes to the same window. Yields a function that
+        moves the bar.
+        """
+        shown = self._errors.is_terminal and not self.quiet and not (self.json_lines and sys.stdout.isatty())
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (MofNCompleteColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+        with Progress(
+            *columns, console=self._errors, transient=True, disable=not shown, redirect_stdout=False
+        ) as progress:
+            task = progress.add_task(what, total=total)
+
+            def advance(count: int = 1, total: int | None = None) -> None:
+                progress.update(task, advance=count, total=total)
+
+            yield advance
+
+
+def io_lines(table: object) -> list[str]:
+    """Draw a rich table as plain lines as wide as they need to be."""
+    from rich.console import Console
+
+    console = Console(width=UNWRAPPED, color_system=None, force_terminal=False)
+    with console.capture() as captured:
+        console.print(table)
+    return [line.rstrip() for line in captured.get().splitlines()]

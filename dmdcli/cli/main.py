@@ -1,0 +1,102 @@
+"""The `dmd` command: every verb is registered here, and every error becomes one sentence and an exit code here.
+
+Importing this file must stay light: a verb's file imports typer and `console`, anything heavy in its function.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from dmdcli import __version__
+from dmdcli.cli.console import print_failure
+from dmdcli.cli.enroll import enroll
+from dmdcli.cli.people import people
+from dmdcli.errors import EXIT_BUG, EXIT_CANNOT_GO_ON, EXIT_INTERRUPTED, DMDError
+
+ENVIRONMENT = """\
+\b
+Environment:
+  DMD_HOME     folder of the enrolled people (default: the platform's data folder)
+  DMD_CACHE    folder of fetched networks (default: the platform's cache folder)
+  DMD_DEVICE   what --device is when it is not given
+  DMD_OFFLINE  1: never connect to anything, as --offline
+
+\b
+Exit codes:
+  0 done   1 a bug   2 wrong usage   3 some photos failed   4 nothing to do   5 enrolment refused
+  6 weights missing   7 damaged or newer files   8 cannot go on   130 interrupted
+"""
+
+
+class ErrorBoundary(TyperGroup):
+    """The one place where errors end: a DMDError is one line on stderr and its exit code, whatever the verb."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb; leave with the exit codes of `dmdcli.errors`."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except DMDError as error:
+            print_failure(str(error))
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt as stop:
+            print_failure("Stopped. What was finished is kept; the same command goes on from there.")
+            raise typer.Exit(EXIT_INTERRUPTED) from stop
+        except BrokenPipeError as gone:  # whoever read our output has left, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(EXIT_CANNOT_GO_ON) from gone
+        return result
+
+
+app = typer.Typer(
+    name="dmd",
+    cls=ErrorBoundary,
+    help="Restores the faces in folders of old photographs, each person from their own dictionary.",
+    epilog=ENVIRONMENT,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def print_version(wanted: bool) -> None:
+    """Print the version and end."""
+    if wanted:
+        typer.echo(f"dmd {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def dmd(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Take the options that stand before the verb."""
+
+
+app.command("enroll")(enroll)
+app.add_typer(people, name="people")
+
+
+def main() -> None:
+    """Run `dmd` on the command line's arguments and leave with an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file name may hold bytes that are no text
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except Exception:
+        print_failure(f"This should not have happened; it is a bug (exit code {EXIT_BUG}). What Python says of it:")
+        raise
+
+
+if __name__ == "__main__":
+    main()
