@@ -1,0 +1,85 @@
+"""What the network remembers of reference faces: one key and one value per component, scale and reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from dmdcli.errors import ShapeError
+from dmdcli.shapes import COMPONENTS
+
+SCALES = (256, 128, 64)
+"""Side of the feature maps the components are read from; the stride in the crop is 512 // scale."""
+
+PATCHES = tuple((component, scale) for scale in SCALES for component in COMPONENTS)
+"""The nine (component, scale) pairs, in a fixed order."""
+
+
+def patch_name(component: str, scale: int) -> str:
+    """Name of one of the nine patches in modules, files and dictionaries: `left_eye_256`."""
+    return f"{component}_{scale}"
+
+
+PATCH_NAMES = tuple(patch_name(component, scale) for component, scale in PATCHES)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Entries for one patch. key: (M, C / 4, s, s), value: (M, C, s, s), of one dtype and device."""
+
+    key: Tensor
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """A person's specific dictionary: nine memories, by patch name, all with the same number of entries M."""
+
+    memories: Mapping[str, Memory]
+
+    def __post_init__(self) -> None:
+        """Raise ShapeError unless all nine memories are there with equally many entries."""
+        if set(self.memories) != set(PATCH_NAMES):
+            raise ShapeError(f"a dictionary has the memories {', '.join(PATCH_NAMES)}; got {', '.join(self.memories)}")
+        counts = {len(tensor) for memory in self.memories.values() for tensor in (memory.key, memory.value)}
+        if len(counts) != 1 or 0 in counts:
+            raise ShapeError(f"all nine memories have the same number of entries, at least one; got {sorted(counts)}")
+
+    @property
+    def entries(self) -> int:
+        """Number of entries M: one per reference."""
+        return len(self.memories[PATCH_NAMES[0]].key)
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Dictionary:
+        """Return the same dictionary on another device or in another dtype."""
+        return Dictionary(
+            {
+                name: Memory(memory.key.to(device=device, dtype=dtype), memory.value.to(device=device, dtype=dtype))
+                for name, memory in self.memories.items()
+            }
+        )
+
+    def to_arrays(self) -> dict[str, npt.NDArray[np.float16]]:
+        """Return 18 float16 arrays named `left_eye_256.key`, `left_eye_256.value` and so on, for keeping in a file."""
+        return {
+            f"{name}.{part}": getattr(memory, part).detach().to("cpu", torch.float16).contiguous().numpy()
+            for name, memory in self.memories.items()
+            for part in ("key", "value")
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Dictionary:
+        """Inverse of `to_arrays`, as float32 tensors. Raises ShapeError when an array is missing."""
+        missing = [f"{name}.{part}" for name in PATCH_NAMES for part in ("key", "value") if f"{name}.{part}" not in arrays]
+        if missing:
+            raise ShapeError(f"a dictionary's arrays lack {missing[0]}")
+
+        def tensor(name: str) -> Tensor:
+            return torch.from_numpy(np.ascontiguousarray(arrays[name])).float()
+
+        return cls({name: Memory(tensor(f"{name}.key"), tensor(f"{name}.value")) for name in PATCH_NAMES})
