@@ -11,6 +11,7 @@ DMDError
 │   └── WeightsMissingError WeightsCorruptError WeightsMismatchError
 ├── DeviceError            no such device; out of memory even with a batch of one
 ├── UsageError             a refused name, place or combination of flags
+├── FaceDataError          a folder of training crops is not as it should be
 ├── NothingToDoError       no photo found
 └── CannotGoOnError        output folder not writable, disk full
 ShapeError(ValueError)     a programmer's mistake, outside the tree
@@ -141,6 +142,12 @@ class DeviceError(DMDError):
 
 class UsageError(DMDError):
     """A refused name, place, or combination of flags."""
+
+    exit_code = EXIT_USAGE
+
+
+class FaceDataError(DMDError):
+    """A folder of faces to train or measure with is not as it should be; what is missing or wrong is in the message."""
 
     exit_code = EXIT_USAGE
 
