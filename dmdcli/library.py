@@ -1,0 +1,398 @@
+"""The enrolled people on disk: their aligned reference crops and landmarks, and what networks made of them.
+
+The crops and landmarks are the truth. Dictionaries and embeddings are caches: each says in its header what it was made
+from and by, and is made again by the next command that needs it when that no longer holds. `docs/library-format.md`
+describes the files. Reading never creates anything; writing is atomic, private to the user, and one writer at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import shutil
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal, TypeAlias, cast
+
+import filelock
+import numpy as np
+import numpy.typing as npt
+import platformdirs
+
+from dmdcli.errors import (
+    CannotGoOnError,
+    LibraryFormatError,
+    LibraryLockedError,
+    PersonExistsError,
+    TooFewReferencesError,
+    UnknownPersonError,
+    UsageError,
+)
+from dmdcli.faces.face import Landmarks, component_boxes
+from dmdcli.library_files import (
+    FORMAT,
+    POINTS,
+    Arrays,
+    cache_header,
+    make_private,
+    read,
+    read_cache,
+    read_crop,
+    read_json,
+    read_points,
+    write_cache,
+    write_crop,
+    write_json,
+    write_points,
+)
+from dmdcli.shapes import CROP, ComponentBoxes, Embedding, Pixels, Points, check_shape
+
+LOCK_SECONDS = 5.0
+"""How long a writer waits for another one."""
+LONGEST_NAME = 100
+"""Characters a person's name may have."""
+
+Embed: TypeAlias = Callable[[Pixels, Landmarks], Embedding]
+"""One crop (512, 512, 3) uint8 and its landmarks -> its embedding (D,) float32, as `FaceKit.embed`."""
+Memorize: TypeAlias = Callable[[Pixels, ComponentBoxes], Arrays]
+"""crops (N, 512, 512, 3) uint8, boxes (N, 3, 4) int64 in crop pixels -> a dictionary's 18 named arrays."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """One reference of a person. source: the photo it was taken from, as an absolute path. added: ISO 8601, UTC.
+
+    sharpness: as `pipeline.enroll` measures it. digest: SHA-256 of the photo's file. id: random, names its files.
+    """
+
+    id: str
+    source: str
+    added: str
+    sharpness: float
+    landmark_source: Literal["detected", "corrected"]
+    digest: str
+
+
+@dataclass(frozen=True)
+class Person:
+    """One enrolled person. id: random, names their folder; the name is written nowhere but in person.json."""
+
+    id: str
+    name: str
+    references: tuple[Reference, ...]
+
+    @property
+    def added(self) -> str:
+        """Day of the first reference, ISO 8601."""
+        return min(reference.added for reference in self.references)[:10]
+
+
+@dataclass(frozen=True)
+class NewReference:
+    """A reference to add. crop: (512, 512, 3) uint8 RGB. points: (68, 2) float32 in crop pixels."""
+
+    crop: Pixels = field(repr=False)
+    points: Points = field(repr=False)
+    source: Path
+    sharpness: float
+    digest: str
+    landmark_source: Literal["detected", "corrected"] = "detected"
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A file made from a person's references. maker: weights id or kit. current: the references are still the same."""
+
+    kind: Literal["dictionary", "embeddings"]
+    maker: str
+    current: bool
+
+
+def check_name(name: str) -> str:
+    """Return the name as it is kept: NFC, single spaces. Raises UsageError for what cannot be a person's name."""
+    kept = re.sub(" +", " ", unicodedata.normalize("NFC", name)).strip(" ")
+    if not kept:
+        raise UsageError("The name is empty; give the person a name.")
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in kept):
+        raise UsageError(f"The name {kept!r} holds a control character; leave it out.")
+    if "/" in kept or "\\" in kept:
+        raise UsageError(f"The name {kept!r} holds a slash; a name is no path.")
+    if kept.startswith("."):
+        raise UsageError(f"The name {kept!r} starts with a dot; choose one that does not.")
+    if len(kept) > LONGEST_NAME:
+        raise UsageError(f"The name {kept[:20]!r}... has {len(kept)} characters; {LONGEST_NAME} is the most.")
+    return kept
+
+
+def same_name(one: str, other: str) -> bool:
+    """Whether two valid names mean one person: letter case and the way accents are encoded do not matter."""
+    return unicodedata.normalize("NFC", one.casefold()) == unicodedata.normalize("NFC", other.casefold())
+
+
+class Library:
+    """The enrolled people in the folder `home`; without one, in the platform's data folder for `dmd`.
+
+    A folder that does not exist reads as a library without people and is made by the first enrolment.
+    """
+
+    def __init__(self, home: Path | None = None, *, lock_seconds: float = LOCK_SECONDS) -> None:
+        self.home = home if home is not None else Path(platformdirs.user_data_dir("dmd", appauthor=False))
+        self._people = self.home / "people"
+        self._lock_seconds = lock_seconds
+
+    # Reading
+
+    def people(self) -> list[Person]:
+        """Return everybody enrolled, by name. Raises LibraryFormatError for damaged files or a newer format."""
+        self._check_format()
+        if not self._people.is_dir():
+            return []
+        folders = [folder for folder in self._people.iterdir() if not folder.name.startswith(".")]
+        found = [self._read_person(folder) for folder in folders]
+        return sorted((person for person in found if person), key=lambda person: (person.name.casefold(), person.id))
+
+    def person(self, name: str) -> Person:
+        """Return the person of that name, in whatever letter case. Raises UnknownPersonError with near names."""
+        wanted = check_name(name)
+        people = self.people()
+        for person in people:
+            if same_name(person.name, wanted):
+                return person
+        raise UnknownPersonError(wanted, [person.name for person in people])
+
+    def references(self, person: Person) -> tuple[Pixels, Points]:
+        """Return crops (N, 512, 512, 3) uint8 RGB and landmarks (N, 68, 2) float32 in crop pixels, N at least 1."""
+        crops = [read_crop(self._crop_path(person, reference)) for reference in person.references]
+        points = [read_points(self._points_path(person, reference)) for reference in person.references]
+        return np.stack(crops), np.stack(points)
+
+    def caches(self, person: Person) -> list[Cache]:
+        """Return what has been made from the person's references so far."""
+        truth = self._truth(person)
+        found = []
+        for path in sorted(self._folder(person).glob("*.safetensors")):
+            kind, _, maker = path.stem.partition("-")
+            if kind == "dictionary" or kind == "embeddings":
+                current = read_cache(path, cache_header(kind, maker, truth)) is not None
+                found.append(Cache(cast(Literal["dictionary", "embeddings"], kind), maker, current))
+        return found
+
+    # Caches, made when they are missing or stale
+
+    def embeddings(self, person: Person, kit: str, embed: Embed) -> npt.NDArray[np.float32]:
+        """Return one embedding per reference, (N, D) float32, as the kit `kit` makes them.
+
+        kit: names the kit and its weights, letters, digits, `.`, `_` and `-` only. embed: called only when the cache
+        is missing or was made from other references.
+        """
+
+        def make() -> Arrays:
+            rows = [
+                embed(crop, Landmarks(points, source=reference.landmark_source))
+                for reference, crop, points in zip(person.references, *self.references(person), strict=True)
+            ]
+            return {"embeddings": np.stack(rows).astype(np.float32)}
+
+        found = self._cached(person, "embeddings", kit, make)["embeddings"].astype(np.float32, copy=False)
+        check_shape("embeddings", found, (len(person.references), None), np.float32)
+        return found
+
+    def dictionary(self, person: Person, weights_id: str, memorize: Memorize) -> Arrays:
+        """Return the arrays of the person's specific dictionary, one entry per reference.
+
+        weights_id: names the network's weights, letters, digits, `.`, `_` and `-` only. memorize: called only when the
+        cache is missing or was made from other references.
+        """
+
+        def make() -> Arrays:
+            crops, points = self.references(person)
+            return memorize(crops, np.stack([component_boxes(face) for face in points]))
+
+        return self._cached(person, "dictionary", weights_id, make)
+
+    # Writing
+
+    def add_references(self, name: str, new: Sequence[NewReference]) -> Person:
+        """Add references to the person of that name, who is enrolled by it if nobody has the name. All or nothing.
+
+        Raises TooFewReferencesError when `new` is empty, LibraryLockedError, CannotGoOnError when it cannot be written.
+        """
+        kept_name = check_name(name)
+        if not new:
+            raise TooFewReferencesError(f"No reference of {kept_name!r} to add.")
+        for addition in new:
+            check_shape("crop", addition.crop, (CROP, CROP, 3), np.uint8)
+            check_shape("points", addition.points, (POINTS, 2), np.float32)
+        with self._writing():
+            known = next((person for person in self.people() if same_name(person.name, kept_name)), None)
+            now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            added = tuple(
+                Reference(
+                    id=secrets.token_hex(8),
+                    source=str(addition.source.absolute()),
+                    added=now,
+                    sharpness=round(float(addition.sharpness), 4),
+                    landmark_source=addition.landmark_source,
+                    digest=addition.digest,
+                )
+                for addition in new
+            )
+            if known is None:
+                person = Person(secrets.token_hex(8), kept_name, added)
+                folder = self._people / f".{person.id}"
+                make_private(folder / "references")
+            else:
+                person = replace(known, references=known.references + added)
+                folder = self._folder(person)
+            for reference, addition in zip(added, new, strict=True):
+                write_crop(folder / "references" / f"{reference.id}.png", addition.crop)
+                write_points(folder / "references" / f"{reference.id}.txt", addition.points)
+            write_json(folder / "person.json", _person_fields(person))
+            if known is None:
+                folder.rename(self._folder(person))
+            return person
+
+    def rename(self, name: str, new_name: str) -> Person:
+        """Give a person another name. Raises UnknownPersonError; PersonExistsError when the name is somebody else's."""
+        kept_name = check_name(new_name)
+        self.person(name)
+        with self._writing():
+            person = self.person(name)
+            for other in self.people():
+                if other.id != person.id and same_name(other.name, kept_name):
+                    raise PersonExistsError(f"{other.name!r} is enrolled already; choose another name or forget them.")
+            renamed = replace(person, name=kept_name)
+            write_json(self._folder(person) / "person.json", _person_fields(renamed))
+            return renamed
+
+    def forget(self, name: str) -> list[Path]:
+        """Remove everything known of a person and return the files that were removed. Raises UnknownPersonError."""
+        self.person(name)
+        with self._writing():
+            person = self.person(name)
+            folder = self._folder(person)
+            files = sorted(path for path in folder.rglob("*") if not path.is_dir())
+            leaving = self._people / f".{person.id}"  # from here on nobody is enrolled there, whatever happens
+            folder.rename(leaving)
+            shutil.rmtree(leaving)
+            return files
+
+    # Files
+
+    def _folder(self, person: Person) -> Path:
+        return self._people / person.id
+
+    def _crop_path(self, person: Person, reference: Reference) -> Path:
+        return self._folder(person) / "references" / f"{reference.id}.png"
+
+    def _points_path(self, person: Person, reference: Reference) -> Path:
+        return self._folder(person) / "references" / f"{reference.id}.txt"
+
+    def _check_format(self) -> None:
+        path = self.home / "library.json"
+        if not path.exists():
+            if self._people.exists():
+                raise LibraryFormatError(f"{path} is missing; the library is damaged. Restore it from a backup.")
+            return
+        found = read_json(path).get("format")
+        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+            raise LibraryFormatError(f"{path} names no format; the library is damaged. Restore it from a backup.")
+        if found > FORMAT:
+            raise LibraryFormatError(
+                f"The library in {self.home} has format {found}; this version of dmd reads up to format {FORMAT}. "
+                "Install a newer dmd, or set DMD_HOME to another folder."
+            )
+
+    def _read_person(self, folder: Path) -> Person | None:
+        path = folder / "person.json"
+        if not folder.is_dir():
+            return None
+        try:
+            fields = read_json(path)
+        except LibraryFormatError:
+            if folder.exists():
+                raise
+            return None  # forgotten in the meantime
+        try:
+            person = Person(folder.name, fields["name"], tuple(Reference(**one) for one in fields["references"]))
+        except (KeyError, TypeError) as error:
+            raise LibraryFormatError(f"{path} is damaged ({error!r}); restore it from a backup.") from error
+        texts = [person.name]
+        for reference in person.references:
+            texts += [reference.id, reference.source, reference.added, reference.landmark_source, reference.digest]
+        numbers = [reference.sharpness for reference in person.references]
+        right = all(isinstance(text, str) for text in texts) and all(isinstance(one, int | float) for one in numbers)
+        if not right or not numbers or not all(re.fullmatch("[0-9a-f]+", one.id) for one in person.references):
+            raise LibraryFormatError(f"{path} is damaged (its name or references); restore it from a backup.")
+        return person
+
+    def _truth(self, person: Person) -> str:
+        """Say what the references are now: one digest over every crop and landmark file, in the person's order."""
+        digest = hashlib.sha256()
+        for reference in person.references:
+            for path in (self._crop_path(person, reference), self._points_path(person, reference)):
+                digest.update(hashlib.sha256(read(path)).digest())
+        return digest.hexdigest()
+
+    def _cached(self, person: Person, kind: str, maker: str, make: Callable[[], Arrays]) -> Arrays:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", maker):
+            raise ValueError(f"{maker!r} cannot be part of a file name")
+        path = self._folder(person) / f"{kind}-{maker}.safetensors"
+        header = cache_header(kind, maker, self._truth(person))
+        found = read_cache(path, header)
+        if found is not None:
+            return found
+        made = make()
+        try:
+            with self._writing():
+                if path.parent.is_dir():
+                    write_cache(path, made, header)
+        except (LibraryLockedError, CannotGoOnError):
+            pass  # a cache that cannot be kept now is made again next time
+        return made
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Hold the lock of the library, which is made if missing; what a killed writer left behind is removed."""
+        lock = filelock.FileLock(self.home / "library.lock", mode=0o600)
+        try:
+            make_private(self.home)
+            with lock.acquire(timeout=self._lock_seconds):
+                self._check_format()
+                if not (self.home / "library.json").exists():
+                    write_json(self.home / "library.json", {"format": FORMAT})
+                make_private(self._people)
+                self._sweep()
+                try:
+                    yield
+                except BaseException:
+                    self._sweep()
+                    raise
+        except filelock.Timeout as error:
+            raise LibraryLockedError(
+                f"Another dmd is writing to the library in {self.home}; wait for it to end, then try again."
+            ) from error
+        except OSError as error:
+            raise CannotGoOnError(f"The library in {self.home} cannot be written: {error}") from error
+
+    def _sweep(self) -> None:
+        """Remove unfinished people, files written halfway, and reference files that no person.json lists."""
+        for folder in self._people.iterdir():
+            if folder.name.startswith("."):
+                shutil.rmtree(folder)
+        for person in self.people():
+            folder = self._folder(person)
+            listed = {reference.id for reference in person.references}
+            for path in folder.rglob("*"):
+                orphan = path.parent.name == "references" and path.stem not in listed
+                if path.is_file() and (orphan or path.name.startswith(".")):
+                    path.unlink()
+
+
+def _person_fields(person: Person) -> dict[str, object]:
+    return {"name": person.name, "references": [asdict(reference) for reference in person.references]}

@@ -1,0 +1,133 @@
+"""The library's files: read whole and checked, written whole or not at all, private to the user."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from dmdcli.errors import CannotGoOnError, LibraryFormatError
+from dmdcli.shapes import CROP, Pixels, Points
+
+FORMAT = 1
+"""Version of the files; a library of a higher one is refused."""
+POINTS = 68
+
+Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
+
+
+def read_crop(path: Path) -> Pixels:
+    """Return a crop, (512, 512, 3) uint8 RGB. Raises LibraryFormatError for anything else."""
+    try:
+        with Image.open(io.BytesIO(read(path)), formats=["PNG"]) as picture:
+            crop = np.asarray(picture)
+    except (OSError, SyntaxError) as error:
+        raise LibraryFormatError(f"{path} is damaged ({error}); forget the person and enrol them again.") from error
+    if crop.shape != (CROP, CROP, 3) or crop.dtype != np.uint8:
+        raise LibraryFormatError(f"{path} is no {CROP} x {CROP} RGB crop; forget the person and enrol them again.")
+    return crop
+
+
+def read_points(path: Path) -> Points:
+    """Return landmarks, (68, 2) float32 in crop pixels. Raises LibraryFormatError for anything else."""
+    try:
+        rows = [[float(number) for number in line.split()] for line in read(path).decode().splitlines()]
+        points = np.array(rows, dtype=np.float32)
+    except ValueError as error:
+        raise LibraryFormatError(f"{path} is damaged ({error}); it wants {POINTS} lines 'x y'.") from error
+    if points.shape != (POINTS, 2) or not np.isfinite(points).all():
+        raise LibraryFormatError(f"{path} is damaged; it wants {POINTS} lines 'x y'.")
+    return points
+
+
+def cache_header(kind: str, maker: str, truth: str) -> dict[str, str]:
+    """Return what a cache says of itself: its format, what made it, and the digest of what it was made from."""
+    made_by = "weights" if kind == "dictionary" else "kit"
+    return {"format": str(FORMAT), "kind": kind, made_by: maker, "references": truth}
+
+
+def read_cache(path: Path, header: dict[str, str]) -> Arrays | None:
+    """Return the arrays of a cache file, or None when it is missing, damaged, or says something else than `header`."""
+    try:
+        with safe_open(path, framework="np") as file:
+            if file.metadata() != header:
+                return None
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (OSError, SafetensorError):
+        return None
+
+
+def read(path: Path) -> bytes:
+    """Return a file's bytes. Raises LibraryFormatError when it is missing, CannotGoOnError when it is unreadable."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise LibraryFormatError(f"{path} is missing; the library is damaged. Restore it from a backup.") from error
+    except OSError as error:
+        raise CannotGoOnError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a file's JSON object. Raises LibraryFormatError when it holds none."""
+    try:
+        fields = json.loads(read(path))
+    except ValueError as error:
+        raise LibraryFormatError(f"{path} is damaged ({error}); restore it from a backup.") from error
+    if not isinstance(fields, dict):
+        raise LibraryFormatError(f"{path} is damaged (no JSON object); restore it from a backup.")
+    return fields
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, so that only the user may enter."""
+    for missing in [*reversed(folder.parents), folder]:
+        if not missing.exists():
+            missing.mkdir(mode=0o700)
+
+
+def write_json(path: Path, fields: Mapping[str, object]) -> None:
+    """Write a JSON object. A file name that is no text is kept as JSON escapes."""
+    text = json.dumps(fields, ensure_ascii=False, indent=2) + "\n"
+    write(path, text.encode("utf-8", "backslashreplace"))
+
+
+def write_crop(path: Path, crop: Pixels) -> None:
+    """Write a crop, (512, 512, 3) uint8 RGB, as PNG."""
+    picture = io.BytesIO()
+    Image.fromarray(crop).save(picture, "PNG")
+    write(path, picture.getvalue())
+
+
+def write_points(path: Path, points: Points) -> None:
+    """Write landmarks, (68, 2) in crop pixels, a line "x y" each, to a hundredth of a pixel."""
+    write(path, "".join(f"{x:.2f} {y:.2f}\n" for x, y in points.tolist()).encode())
+
+
+def write_cache(path: Path, arrays: Arrays, header: dict[str, str]) -> None:
+    """Write the arrays of a cache as safetensors."""
+    write(path, save(dict(arrays), metadata=header))
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all, readable by the user only."""
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,360 @@
+"""The library of enrolled people: what is on disk, who may read it, and what happens to it when things go wrong."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pytest
+
+from dmdcli.errors import (
+    CannotGoOnError,
+    LibraryFormatError,
+    LibraryLockedError,
+    PersonExistsError,
+    TooFewReferencesError,
+    UnknownPersonError,
+    UsageError,
+)
+from dmdcli.faces.face import Landmarks
+from dmdcli.library import Library, NewReference, Person, check_name
+
+
+def reference(seed: int) -> NewReference:
+    random = np.random.default_rng(seed)
+    columns, rows = np.meshgrid(np.linspace(100, 400, 17), np.linspace(150, 420, 4))
+    points = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float32)
+    return NewReference(
+        crop=np.full((512, 512, 3), random.integers(0, 256, 3), np.uint8),
+        points=points + np.float32(seed),
+        source=Path(f"photo {seed}.jpg"),
+        sharpness=float(seed),
+        digest=f"{seed:064x}",
+    )
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    return Library(tmp_path / "home", lock_seconds=0.05)
+
+
+def mean_colour(crop: np.ndarray, landmarks: Landmarks) -> np.ndarray:
+    return crop.mean(axis=(0, 1)).astype(np.float32)
+
+
+def files_of(library: Library) -> list[Path]:
+    return sorted(path.relative_to(library.home) for path in library.home.rglob("*"))
+
+
+def test_reading_a_missing_library_finds_nobody_and_creates_nothing(library: Library) -> None:
+    assert library.people() == []
+    with pytest.raises(UnknownPersonError):
+        library.person("Alice")
+    assert not library.home.exists()
+
+
+def test_references_come_back_as_they_went_in(library: Library) -> None:
+    new = [reference(1), reference(2)]
+    library.add_references("Zoë Ōe", new)
+    person = Library(library.home).person("Zoë Ōe")
+    crops, points = library.references(person)
+    assert [one.digest for one in person.references] == [new[0].digest, new[1].digest]
+    np.testing.assert_array_equal(crops, np.stack([one.crop for one in new]))
+    assert points.shape == (2, 68, 2)
+    assert points.dtype == np.float32
+    np.testing.assert_allclose(points, np.stack([one.points for one in new]), atol=0.0051)
+    assert Path(person.references[0].source).is_absolute()
+
+
+def test_adding_to_a_person_keeps_what_was_there(library: Library) -> None:
+    first = library.add_references("Alice", [reference(1)])
+    second = library.add_references("aLICE", [reference(2)])
+    assert second.id == first.id
+    assert second.name == "Alice"
+    assert library.people() == [second]
+    assert [one.sharpness for one in second.references] == [1.0, 2.0]
+
+
+def test_everything_is_private_and_names_live_only_in_person_json(library: Library) -> None:
+    before = os.umask(0)
+    try:
+        person = library.add_references("Alice", [reference(1)])
+        library.embeddings(person, "kit", mean_colour)
+    finally:
+        os.umask(before)
+    for path in [library.home, *library.home.rglob("*")]:
+        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
+        assert "alice" not in path.name.lower()
+        if path.is_file() and path.name != "person.json":
+            assert b"Alice" not in path.read_bytes()
+
+
+def test_no_unfinished_files_stay(library: Library) -> None:
+    library.add_references("Alice", [reference(1)])
+    assert not [path for path in files_of(library) if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("name", ["", "   ", "a/b", "a\\b", ".alice", "..", "a\nb", "a\x00b", "\udcff", "x" * 101])
+def test_bad_names_are_refused(library: Library, name: str) -> None:
+    with pytest.raises(UsageError):
+        library.add_references(name, [reference(1)])
+    assert not library.home.exists()
+
+
+@pytest.mark.parametrize("name", ["Anna Maria", "Søren", "李小龍", "محمد", "O'Neill", "J. R.", "x" * 100])
+def test_names_in_any_script_are_kept(name: str) -> None:
+    assert check_name(name) == name
+
+
+def test_a_name_is_one_however_it_is_written(library: Library) -> None:
+    library.add_references("  Zoe\u0308   Straße ", [reference(1)])
+    assert library.person("ZOË STRASSE").name == "Zo\u00eb Straße"
+
+
+def test_unknown_person_suggests_near_names(library: Library) -> None:
+    library.add_references("Theodore", [reference(1)])
+    with pytest.raises(UnknownPersonError, match="Theodore"):
+        library.person("Teodore")
+
+
+def test_rename(library: Library) -> None:
+    library.add_references("Alice", [reference(1)])
+    library.add_references("Bob", [reference(2)])
+    with pytest.raises(PersonExistsError, match="Bob"):
+        library.rename("alice", "BOB")
+    with pytest.raises(UsageError):
+        library.rename("Alice", "a/b")
+    with pytest.raises(UnknownPersonError):
+        library.rename("Carol", "Dora")
+    assert library.rename("Alice", "ALICE").name == "ALICE"
+    assert library.rename("Alice", "Anna").name == "Anna"
+    assert [person.name for person in library.people()] == ["Anna", "Bob"]
+
+
+def test_forget_leaves_no_trace(library: Library) -> None:
+    library.add_references("Bob", [reference(2)])
+    before = files_of(library)
+    alice = library.add_references("Alice", [reference(1)])
+    library.embeddings(alice, "kit", mean_colour)
+    library.dictionary(alice, "weights", lambda crops, boxes: {"one": np.ones(1, np.float16)})
+    left_behind = library.home / "people" / alice.id / ".person.json.0123"
+    left_behind.write_text("half")
+    expected = sorted(path for path in (library.home / "people" / alice.id).rglob("*") if path.is_file())
+    removed = library.forget("alice")
+    assert set(removed) | {left_behind} == set(expected)
+    assert len(removed) == 5
+    assert files_of(library) == before
+    with pytest.raises(UnknownPersonError):
+        library.forget("Alice")
+
+
+def test_a_cache_is_made_once_and_again_when_the_references_change(library: Library) -> None:
+    calls: list[float] = []
+
+    def embed(crop: np.ndarray, landmarks: Landmarks) -> np.ndarray:
+        calls.append(float(landmarks.points[0, 0]))
+        return mean_colour(crop, landmarks)
+
+    person = library.add_references("Alice", [reference(1)])
+    first = library.embeddings(person, "kit", embed)
+    np.testing.assert_array_equal(library.embeddings(person, "kit", embed), first)
+    assert calls == [101]
+    assert library.caches(person)[0].current
+
+    person = library.add_references("Alice", [reference(2)])
+    assert not library.caches(person)[0].current
+    assert library.embeddings(person, "kit", embed).shape == (2, 3)
+    assert calls == [101, 101, 102]
+
+    landmarks = library.home / "people" / person.id / "references" / f"{person.references[0].id}.txt"
+    landmarks.write_text(landmarks.read_text().replace("101.00", "101.25", 1))
+    library.embeddings(person, "kit", embed)
+    assert calls[3:] == [101.25, 102]
+
+    library.embeddings(person, "other-kit", embed)
+    assert len(calls) == 7
+    assert [cache.maker for cache in library.caches(person)] == ["kit", "other-kit"]
+
+
+def test_a_damaged_cache_is_made_again(library: Library) -> None:
+    person = library.add_references("Alice", [reference(1)])
+    first = library.embeddings(person, "kit", mean_colour)
+    path = library.home / "people" / person.id / "embeddings-kit.safetensors"
+    path.write_bytes(path.read_bytes()[:20])
+    np.testing.assert_array_equal(library.embeddings(person, "kit", mean_colour), first)
+    assert library.caches(person)[0].current
+
+
+def test_the_dictionary_is_memorized_from_crops_and_boxes(library: Library) -> None:
+    person = library.add_references("Alice", [reference(1), reference(2)])
+    seen: list[tuple[tuple[int, ...], tuple[int, ...], np.dtype[np.generic]]] = []
+
+    def memorize(crops: np.ndarray, boxes: np.ndarray) -> dict[str, np.ndarray]:
+        seen.append((crops.shape, boxes.shape, boxes.dtype))
+        return {"left_eye_256.key": np.arange(4, dtype=np.float16)}
+
+    for _ in range(2):
+        arrays = library.dictionary(person, "base-1a2b", memorize)
+        np.testing.assert_array_equal(arrays["left_eye_256.key"], np.arange(4))
+        assert arrays["left_eye_256.key"].dtype == np.float16
+    assert seen == [((2, 512, 512, 3), (2, 3, 4), np.dtype(np.int64))]
+
+
+def test_a_cache_name_cannot_leave_the_folder(library: Library) -> None:
+    person = library.add_references("Alice", [reference(1)])
+    with pytest.raises(ValueError, match="file name"):
+        library.embeddings(person, "../kit", mean_colour)
+
+
+def test_a_newer_library_is_refused_naming_both_versions(library: Library) -> None:
+    library.add_references("Alice", [reference(1)])
+    (library.home / "library.json").write_text('{"format": 7}')
+    before = files_of(library)
+    for act in (library.people, lambda: library.add_references("Bob", [reference(2)]), lambda: library.forget("Alice")):
+        with pytest.raises(LibraryFormatError, match=r"format 7.*format 1"):
+            act()
+    assert files_of(library) == before
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"format": "1"}', '{"format": 0}', "{}", '{"format": true}'])
+def test_a_damaged_library_json_is_named(library: Library, content: str) -> None:
+    library.add_references("Alice", [reference(1)])
+    (library.home / "library.json").write_text(content)
+    with pytest.raises(LibraryFormatError, match=r"library\.json"):
+        library.people()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"name": "A", "references": []}',
+        '{"name": 3, "references": [{"id": "1"}]}',
+        '{"name": "A", "references": [{"id": "../x", "source": "", "added": "", "sharpness": 1, '
+        '"landmark_source": "detected", "digest": ""}]}',
+    ],
+)
+def test_a_damaged_person_json_is_named(library: Library, content: str) -> None:
+    person = library.add_references("Alice", [reference(1)])
+    (library.home / "people" / person.id / "person.json").write_text(content)
+    with pytest.raises(LibraryFormatError, match=r"person\.json"):
+        library.people()
+
+
+def damaged(library: Library, ending: str, content: bytes | None) -> Person:
+    person = library.add_references("Alice", [reference(1)])
+    path = library.home / "people" / person.id / "references" / f"{person.references[0].id}{ending}"
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    return person
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        (".png", None),
+        (".png", b"no picture"),
+        (".txt", None),
+        (".txt", b"1 2\n"),
+        (".txt", b"a b\n" * 68),
+        (".txt", b"nan 1\n" * 68),
+        (".txt", b"\xff\xfe"),
+    ],
+)
+def test_a_damaged_reference_is_named(library: Library, ending: str, content: bytes | None) -> None:
+    person = damaged(library, ending, content)
+    with pytest.raises(LibraryFormatError, match=f"{person.references[0].id}\\{ending}"):
+        library.references(person)
+
+
+def test_no_reference_enrols_nobody(library: Library) -> None:
+    with pytest.raises(TooFewReferencesError):
+        library.add_references("Alice", [])
+    assert not library.home.exists()
+
+
+def hold_the_lock(path: str, held: object, done: object) -> None:
+    with filelock.FileLock(path):
+        held.set()  # type: ignore[attr-defined]
+        done.wait(20)  # type: ignore[attr-defined]
+
+
+def test_two_writers_are_kept_apart_and_reading_goes_on(library: Library) -> None:
+    person = library.add_references("Alice", [reference(1)])
+    context = multiprocessing.get_context("spawn")
+    held, done = context.Event(), context.Event()
+    other = context.Process(target=hold_the_lock, args=(str(library.home / "library.lock"), held, done))
+    other.start()
+    try:
+        assert held.wait(20)
+        with pytest.raises(LibraryLockedError):
+            library.add_references("Bob", [reference(2)])
+        with pytest.raises(LibraryLockedError):
+            library.forget("Alice")
+        assert library.people() == [person]
+        assert library.embeddings(person, "kit", mean_colour).shape == (1, 3)
+        assert library.caches(person) == []
+    finally:
+        done.set()
+        other.join(20)
+    library.embeddings(person, "kit", mean_colour)
+    assert library.caches(person)[0].current
+
+
+def test_what_a_killed_writer_left_is_removed(library: Library) -> None:
+    person = library.add_references("Alice", [reference(1)])
+    before = files_of(library)
+    killed = (
+        "import os, sys, pathlib, dmdcli.library as library\n"
+        "sys.path.insert(0, sys.argv[2])\n"
+        "from test_library import reference\n"
+        "library.write_json = lambda path, fields: os._exit(9)\n"
+        "home = library.Library(pathlib.Path(sys.argv[1]))\n"
+        "home.add_references(sys.argv[3], [reference(2)])\n"
+    )
+    for name in ("Alice", "Bob"):
+        arguments = [sys.executable, "-c", killed, str(library.home), str(Path(__file__).parent), name]
+        assert subprocess.run(arguments, check=False).returncode == 9
+        assert len(files_of(library)) > len(before)
+        assert library.people() == [person]
+        library.rename("Alice", "Alice")
+        assert files_of(library) == before
+
+
+def test_a_failure_halfway_changes_nothing(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    person = library.add_references("Alice", [reference(1)])
+    before = files_of(library)
+
+    def full(path: Path, points: np.ndarray) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("dmdcli.library.write_points", full)
+    for name in ("Alice", "Bob"):
+        with pytest.raises(CannotGoOnError, match="No space left"):
+            library.add_references(name, [reference(2)])
+        assert files_of(library) == before
+        assert library.people() == [person]
+
+
+def test_a_home_that_is_a_file_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("")
+    with pytest.raises(CannotGoOnError, match="home"):
+        Library(tmp_path / "home").add_references("Alice", [reference(1)])
+
+
+def test_file_names_that_are_no_text_are_kept(library: Library) -> None:
+    odd = NewReference(**{**vars(reference(1)), "source": Path("/photos/\udcff.jpg")})
+    person = library.add_references("Alice", [odd])
+    assert library.person("Alice").references[0].source == "/photos/\udcff.jpg"
+    json.loads((library.home / "people" / person.id / "person.json").read_text("utf-8"))
