@@ -1,14 +1,39 @@
-"""What is known of one face: where it is, its landmarks, and the boxes of its eyes and mouth."""
+"""What is known of one face: where it is, its landmarks, the boxes of its eyes and mouth, and whether to trust them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from dmdcli.shapes import Box, Embedding, Matrix, Pixels, Points
+from dmdcli.errors import ShapeError
+from dmdcli.shapes import COMPONENTS, CROP, Box, ComponentBoxes, Embedding, Matrix, Pixels, Points
+
+CELL = 8
+"""Crop pixels to one cell of the coarsest feature map; a component box must span at least two cells each way."""
+LEAST_SIDE = 2 * CELL
+"""Side a repaired box is grown to, in crop pixels: a box of 16 pixels spans two cells wherever it lies."""
+LANDMARK_RANGE = (8.0, 504.0)
+"""Crop pixels the landmarks are clamped to before boxes are made of them."""
+
+LEAST_EYE_DISTANCE = 60.0
+"""Crop pixels between the eyes below which the points are no face seen from the front or half side (aligned faces: 106 to 140)."""
+LEAST_MOUTH_DISTANCE = 50.0
+"""Crop pixels the mouth must lie below the eyes (aligned faces: 100 to 150)."""
+TURNED = 0.55
+"""Turn of the head from which the far eye's box is doubtful; portraits in three-quarter view reach 0.4."""
+WEAK_SCORE = 0.45
+"""Mean score of the points below which they are doubtful: the predictor gives other points when started a little elsewhere."""
+LOST_SCORE = 0.28
+"""Mean score of the points below which there is no face under them: what noise, patterns and faces upside down get."""
+MUCH_ENLARGED = 6.0
+"""Enlargement of the photo to the crop above which points are guesses: an eye is then five photo pixels wide."""
+OUTSIDE = 0.25
+"""Part of the points outside the crop from which they are implausible."""
+
+VerdictName: TypeAlias = Literal["good", "doubtful", "unusable"]
 
 
 @dataclass(frozen=True)
@@ -40,3 +65,137 @@ class Face:
     embedding: Embedding = field(repr=False)
     rejected: str | None = None
     doubts: tuple[str, ...] = ()
+
+
+def verdict(face: Face) -> tuple[VerdictName, tuple[str, ...]]:
+    """How far the landmarks of `face` can be trusted, and the reasons in words (none for "good")."""
+    if face.rejected is not None:
+        return "unusable", (face.rejected, *face.doubts)
+    return ("doubtful" if face.doubts else "good"), face.doubts
+
+
+def component_boxes(points: npt.NDArray[np.floating]) -> ComponentBoxes:
+    """The boxes of left eye, right eye and mouth, (3, 4) int64 x1, y1, x2, y2 in crop pixels.
+
+    points: (68, 2) in crop pixels. The published formulas (docs: dmdnet, "Component boxes"), exactly, wherever the box lies
+    inside the crop and spans two 8-pixel cells each way; other boxes are clamped to the crop, grown to 16 pixels and shifted
+    inside (`doubtful_components` names them).
+    """
+    boxes = _published_boxes(points)
+    return np.array([box if _is_usable(box) else _repaired(box) for box in boxes], dtype=np.int64)
+
+
+def doubtful_components(points: npt.NDArray[np.floating]) -> tuple[str, ...]:
+    """The names, as in COMPONENTS, of the boxes that `component_boxes` had to repair."""
+    boxes = _published_boxes(points)
+    return tuple(name for name, box in zip(COMPONENTS, boxes, strict=True) if not _is_usable(box))
+
+
+def turn_of_head(points: Points) -> float:
+    """How far the head is turned: 0 seen from the front, about 0.4 in three-quarter view, towards 1 in profile.
+
+    From (68, 2) points: the difference of the distances from the bridge of the nose to both ends of the jaw line, as a part
+    of their sum, along the line through the eyes. Positive where the right side of the picture's face is the nearer one.
+    """
+    along = points[42:48].mean(axis=0) - points[36:42].mean(axis=0)
+    along = along / max(float(np.linalg.norm(along)), 1e-6)
+    left = float((points[27] - points[0]) @ along)
+    right = float((points[16] - points[27]) @ along)
+    return float(np.clip((right - left) / max(right + left, 1e-6), -1, 1))
+
+
+def sharpness(pixels: Pixels) -> float:
+    """How much fine detail the middle of a crop (512, 512, 3) uint8 holds, independent of its contrast.
+
+    The standard deviation of the Haar details of 2 to 4 pixels over that of the details of 8 to 16 pixels: about 0.3 for a
+    natively sharp crop, under 0.1 where the source had a quarter of the crop's resolution.
+    """
+    grey = pixels[128:448, 96:416].astype(np.float64).mean(axis=2)
+    deviations = []
+    for _ in range(4):
+        blocks = grey.reshape(grey.shape[0] // 2, 2, grey.shape[1] // 2, 2)
+        grey = blocks.mean(axis=(1, 3))
+        deviations.append(float((blocks - grey[:, None, :, None]).std()))
+    return deviations[1] / max(deviations[3], 1e-6)
+
+
+def implausible(landmarks: Landmarks) -> str | None:
+    """Why the points cannot be those of a face in an aligned crop, or None."""
+    points = landmarks.points
+    if not np.isfinite(points).all():
+        return "the landmarks are not numbers"
+    eyes = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
+    mouth = points[48:68].mean(axis=0)
+    if float(eyes[1][0] - eyes[0][0]) < LEAST_EYE_DISTANCE:
+        return "the eyes are too close together for a face that can be restored"
+    if float(mouth[1] - (eyes[0][1] + eyes[1][1]) / 2) < LEAST_MOUTH_DISTANCE:
+        return "the mouth is not below the eyes"
+    outside = ((points < 0) | (points > CROP - 1)).any(axis=1).mean()
+    if outside > OUTSIDE:
+        return "much of the face lies outside the crop"
+    if landmarks.scores is not None and float(landmarks.scores.mean()) < LOST_SCORE:
+        return "no face is recognisable under the landmarks"
+    return None
+
+
+def problems(landmarks: Landmarks, enlargement: float) -> tuple[str, ...]:
+    """What makes the points of an aligned crop doubtful, in words; empty where nothing does.
+
+    enlargement: how many crop pixels one photo pixel became.
+    """
+    points = landmarks.points
+    reasons = [f"the box of the {name.replace('_', ' ')} had to be moved" for name in doubtful_components(points)]
+    if abs(turn_of_head(points)) > TURNED:
+        reasons.append("the head is turned far to the side")
+    if landmarks.scores is not None and float(landmarks.scores.mean()) < WEAK_SCORE:
+        reasons.append("the landmarks are unsure")
+    if enlargement > MUCH_ENLARGED:
+        reasons.append(f"the face is small: it was enlarged {enlargement:.0f} times")
+    return tuple(reasons)
+
+
+def _published_boxes(points: npt.NDArray[np.floating]) -> ComponentBoxes:
+    """The boxes as the published formulas give them, in or out of the crop; the nose box, which nothing uses, is left out."""
+    if points.shape != (68, 2) or not np.isfinite(points).all():
+        raise ShapeError(f"points: wanted (68, 2) finite numbers, got {points.shape}")
+    bounded = np.clip(points.astype(np.float64), *LANDMARK_RANGE)
+    left = _eye_box(bounded[36:42], bounded[17:22])
+    right = _eye_box(bounded[42:48], bounded[22:27])
+    return np.array([left, right, _mouth_box(bounded[48:68])], dtype=np.int64)
+
+
+def _eye_box(eye: npt.NDArray[np.float64], brow: npt.NDArray[np.float64]) -> list[int]:
+    centre_x, centre_y = eye.mean(axis=0)
+    height = centre_y - min(eye[:, 1].min(), brow[:, 1].min())
+    above = 1.3 * height
+    below = above / 1.9
+    half = (above + below) / 2
+    return [int(centre_x - half + 1), int(centre_y - above + 1), int(centre_x + half), int(centre_y + below)]
+
+
+def _mouth_box(mouth: npt.NDArray[np.float64]) -> list[int]:
+    centre_x, centre_y = mouth.mean(axis=0)
+    half = 1.1 * max(float(np.ptp(mouth, axis=0).max()) / 2, 16.0)
+    right, bottom = min(centre_x + half, 510.0), min(centre_y + half, 510.0)
+    return [int(centre_x - half + 1), int(centre_y - half + 1), int(right), int(bottom)]
+
+
+def _is_usable(box: npt.NDArray[np.int64]) -> bool:
+    x1, y1, x2, y2 = (int(edge) for edge in box)
+    inside = min(x1, y1) >= 0 and max(x2, y2) <= CROP
+    return inside and x2 // CELL - x1 // CELL >= 2 and y2 // CELL - y1 // CELL >= 2
+
+
+def _repaired(box: npt.NDArray[np.int64]) -> list[int]:
+    x1, x2 = _repaired_range(int(box[0]), int(box[2]))
+    y1, y2 = _repaired_range(int(box[1]), int(box[3]))
+    return [x1, y1, x2, y2]
+
+
+def _repaired_range(first: int, last: int) -> tuple[int, int]:
+    """`first` and `last` clamped to the crop, at least LEAST_SIDE apart, around the same middle as far as the crop allows."""
+    first, last = min(max(first, 0), CROP), min(max(last, 0), CROP)
+    if last - first < LEAST_SIDE:
+        first = min(max((first + last) // 2 - LEAST_SIDE // 2, 0), CROP - LEAST_SIDE)
+        last = first + LEAST_SIDE
+    return first, last

@@ -1,0 +1,228 @@
+"""Cutting an aligned 512 x 512 face out of a photo, and putting it back: one similarity transform, both directions.
+
+The crop follows the FFHQ-512 convention: the similarity transform that brings five points (two eyes, nose tip, two mouth
+corners) nearest to TEMPLATE. Left and right are the picture's. Coordinates have the centre of the first pixel at (0, 0),
+in the photo and in the crop alike, so that warping with the identity changes nothing. Only the part of the photo under
+the crop is read or filtered, whatever the size of the photo.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from dmdcli.errors import ShapeError
+from dmdcli.shapes import CROP, FloatPixels, Matrix, Points, check_shape
+
+TEMPLATE: npt.NDArray[np.float64] = np.array(
+    [[192.98, 239.95], [318.90, 240.19], [256.63, 314.02], [201.26, 371.41], [313.09, 371.15]], dtype=np.float64
+)
+"""Left eye, right eye, nose tip, left and right mouth corner in crop pixels (FFHQ-512 convention)."""
+
+MASK_MARGIN = 14.0
+"""Crop pixels around the outline of the face that are still restored fully: the outline runs along the skin's edge."""
+MASK_FEATHER = 44.0
+"""Crop pixels over which the mask falls from 1 to 0: wide enough that no seam shows where the skin is smooth."""
+MASK_EDGE = (6.0, 30.0)
+"""Crop pixels from the crop's edge within which the mask is 0, and from which on the edge has no say."""
+FOREHEAD = 0.75
+"""Height of the forehead above the brows, as a part of the distance from the eyes to the mouth: up to the hair."""
+
+Array = TypeVar("Array", bound="npt.NDArray[np.generic]")
+
+
+def five_points(points: Points) -> Points:
+    """The five points of TEMPLATE, (5, 2) float32, from 68 iBUG points (68, 2) float32, in the same frame."""
+    check_shape("points", points, (68, 2), np.float32)
+    left_eye, right_eye = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
+    return np.stack([left_eye, right_eye, points[30], points[48], points[54]]).astype(np.float32)
+
+
+def crop_matrix(points5: Points) -> Matrix:
+    """The similarity transform photo -> crop, (2, 3) float32, that brings five points nearest to TEMPLATE.
+
+    points5: (5, 2) float32 in photo pixels, in the order of TEMPLATE. Least squares without reflection (Umeyama 1991,
+    equations 34 to 42, in the closed form it has in the plane), computed in float64. Raises ShapeError where the points
+    coincide.
+    """
+    check_shape("points5", points5, (5, 2), np.float32)
+    source = points5.astype(np.float64)
+    source_mean, target_mean = source.mean(axis=0), TEMPLATE.mean(axis=0)
+    source, target = source - source_mean, TEMPLATE - target_mean
+    spread = float((source**2).sum())
+    if not math.isfinite(spread) or spread < 1e-6:
+        raise ShapeError("points5: the five points coincide or are not finite")
+    # In the plane the best rotation times scale is [[a, -b], [b, a]], linear in a and b.
+    a = float((source * target).sum()) / spread
+    b = float((source[:, 0] * target[:, 1] - source[:, 1] * target[:, 0]).sum()) / spread
+    linear = np.array([[a, -b], [b, a]])
+    shift = target_mean - linear @ source_mean
+    return np.hstack([linear, shift[:, None]]).astype(np.float32)
+
+
+def scale_of(matrix: Matrix) -> float:
+    """How many crop pixels one photo pixel becomes: above 1 the crop is an enlargement."""
+    linear = matrix[:, :2].astype(np.float64)
+    return math.sqrt(abs(float(linear[0, 0] * linear[1, 1] - linear[0, 1] * linear[1, 0])))
+
+
+def invert(matrix: Matrix) -> Matrix:
+    """The transform (2, 3) float32 in the other direction."""
+    square = np.vstack([matrix.astype(np.float64), [0.0, 0.0, 1.0]])
+    return np.linalg.inv(square)[:2].astype(np.float32)
+
+
+def compose(first: Matrix, second: Matrix) -> Matrix:
+    """The transform (2, 3) float32 that applies `first` and then `second`."""
+    squares = [np.vstack([matrix.astype(np.float64), [0.0, 0.0, 1.0]]) for matrix in (first, second)]
+    return (squares[1] @ squares[0])[:2].astype(np.float32)
+
+
+def transform(points: Points, matrix: Matrix) -> Points:
+    """`points` (N, 2) float32 taken through `matrix`."""
+    linear = matrix.astype(np.float64)
+    return (points.astype(np.float64) @ linear[:, :2].T + linear[:, 2]).astype(np.float32)
+
+
+def crop_face(pixels: Array, matrix: Matrix, size: int = CROP) -> Array:
+    """The aligned face, (size, size, 3), dtype and range as `pixels` (H, W, 3) uint8, uint16 or float32.
+
+    Antialiased where the photo is larger than the crop, bicubic where it is smaller; beyond the photo's edge the photo is
+    mirrored.
+    """
+    if pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ShapeError(f"pixels: wanted (H, W, 3), got {pixels.shape}")
+    check_shape("matrix", matrix, (2, 3), np.float32)
+    return _warp(pixels, matrix, size, size, cv2.INTER_CUBIC)
+
+
+def region_of_interest(matrix: Matrix, photo_size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The smallest box x0, y0, x1, y1 (end excluded) of whole photo pixels that holds the crop, inside the photo.
+
+    photo_size: width, height. Empty (x0 == x1 or y0 == y1) where the crop lies outside the photo.
+    """
+    return _source_box(matrix, CROP, CROP, photo_size, margin=0)
+
+
+def paste_face(
+    region: FloatPixels,
+    origin: tuple[int, int],
+    crop: FloatPixels,
+    matrix: Matrix,
+    mask: npt.NDArray[np.float32],
+    strength: float = 1.0,
+    reference_crop: FloatPixels | None = None,
+) -> FloatPixels:
+    """A part of the photo with the restored face blended in, (h, w, 3) float32 RGB in [0, 1].
+
+    region: (h, w, 3) float32, the photo at `region_of_interest`, whose first pixel is the photo's pixel `origin` (x0, y0).
+    crop: (512, 512, 3) float32, the restored face. matrix: (2, 3) photo -> crop. mask: (512, 512) float32 in [0, 1].
+    strength: 0 leaves the region as it was.
+    reference_crop: the face as the network was given it. With it only the *change* (crop - reference_crop) is added, so that
+    what is finer than a crop pixel (the detail and grain of a face larger than 512 pixels) stays in the photo, and the loss
+    of warping back and forth does not enter. Without it the restored face replaces the photo under the mask.
+    Where the warped mask is 0 the result equals `region` exactly.
+    """
+    check_shape("region", region, (None, None, 3), np.float32)
+    check_shape("crop", crop, (CROP, CROP, 3), np.float32)
+    check_shape("matrix", matrix, (2, 3), np.float32)
+    check_shape("mask", mask, (CROP, CROP), np.float32)
+    height, width = region.shape[:2]
+    if height == 0 or width == 0 or strength == 0:
+        return region.copy()
+    shift = np.array([[1, 0, -origin[0]], [0, 1, -origin[1]]], dtype=np.float32)
+    back = compose(invert(matrix), shift)
+    weight = _warp(mask, back, width, height, cv2.INTER_LINEAR, border=cv2.BORDER_CONSTANT)
+    weight = np.clip(weight * np.float32(strength), 0, 1)[:, :, None]
+    if reference_crop is None:
+        change = _warp(crop, back, width, height, cv2.INTER_CUBIC) - region
+    else:
+        check_shape("reference_crop", reference_crop, (CROP, CROP, 3), np.float32)
+        change = _warp(crop - reference_crop, back, width, height, cv2.INTER_CUBIC)
+    # Values outside [0, 1] that the photo may bring itself (a 16-bit photo never does) are left where nothing is changed.
+    return np.where(weight > 0, np.clip(region + weight * change, 0, 1), region).astype(np.float32)
+
+
+def blend_mask(points: Points) -> npt.NDArray[np.float32]:
+    """How much of each crop pixel is taken from the restored face, (512, 512) float32 in [0, 1].
+
+    points: (68, 2) float32 in crop pixels. 1 on the face and its forehead, falling smoothly to exactly 0 before the crop's
+    edge.
+    """
+    check_shape("points", points, (68, 2), np.float32)
+    eyes, mouth = points[36:48].mean(axis=0), points[48:68].mean(axis=0)
+    forehead = points[17:27] + FOREHEAD * (eyes - mouth)
+    hull = cv2.convexHull(np.concatenate([points, forehead]))
+    outside = np.full((CROP, CROP), 1, dtype=np.uint8)
+    cv2.fillConvexPoly(outside, np.rint(hull).astype(np.int32), 0)
+    if outside.all():
+        return np.zeros((CROP, CROP), dtype=np.float32)
+    distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    face = 1 - _smooth_step((distance - MASK_MARGIN) / MASK_FEATHER)
+    along = np.minimum(np.arange(CROP), np.arange(CROP)[::-1]).astype(np.float64)
+    edge = np.minimum(along[:, None], along[None, :])
+    inner = _smooth_step((edge - MASK_EDGE[0]) / (MASK_EDGE[1] - MASK_EDGE[0]))
+    return (face * inner).astype(np.float32)
+
+
+def _smooth_step(value: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """0 below 0, 1 above 1, and a cubic without corners between."""
+    bounded = np.clip(value.astype(np.float64), 0, 1)
+    return bounded * bounded * (3 - 2 * bounded)
+
+
+def _source_box(
+    matrix: Matrix, width: int, height: int, source_size: tuple[int, int], margin: int
+) -> tuple[int, int, int, int]:
+    """The source pixels, end excluded, under a target of width x height, widened by `margin` and kept in the source."""
+    corners = np.array(
+        [[-0.5, -0.5], [width - 0.5, -0.5], [-0.5, height - 0.5], [width - 0.5, height - 0.5]], dtype=np.float32
+    )
+    inside = transform(corners, invert(matrix))
+    low = np.floor(inside.min(axis=0) + 0.5).astype(int) - margin
+    high = np.ceil(inside.max(axis=0) + 0.5).astype(int) + margin
+    x0, x1 = np.clip([low[0], high[0]], 0, source_size[0])
+    y0, y1 = np.clip([low[1], high[1]], 0, source_size[1])
+    return int(x0), int(y0), int(x1), int(y1)
+
+
+def _warp(
+    source: Array, matrix: Matrix, width: int, height: int, interpolation: int, border: int = cv2.BORDER_REFLECT_101
+) -> Array:
+    """`source` taken through `matrix` (source -> target) into (height, width, ...), dtype kept.
+
+    Where the target is smaller, the source pixels under one target pixel are averaged first: a mean over whole blocks for the
+    whole part of the factor and a Gaussian for the rest, so that nothing finer than a target pixel is left to alias.
+    """
+    shrink = 1 / max(scale_of(matrix), 1e-6)
+    block = max(1, math.floor(shrink))
+    source_height, source_width = source.shape[:2]
+    # Eight target pixels of surroundings: more than cubic interpolation and the Gaussian reach.
+    margin = math.ceil(8 * max(shrink, 1))
+    x0, y0, x1, y1 = _source_box(matrix, width, height, (source_width, source_height), margin)
+    if x0 == x1 or y0 == y1:
+        x0, y0 = min(x0, source_width - 1), min(y0, source_height - 1)
+        x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
+    part: npt.NDArray[np.generic] = source[y0:y1, x0:x1]
+    if block > 1:
+        bottom, right = -part.shape[0] % block, -part.shape[1] % block
+        part = cv2.copyMakeBorder(part, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
+        reduced = (part.shape[1] // block, part.shape[0] // block)
+        part = cv2.resize(part, reduced, interpolation=cv2.INTER_AREA)
+    part = part.astype(np.float32)
+    rest = shrink / block
+    if rest > 1.01:
+        part = cv2.GaussianBlur(part, (0, 0), 0.5 * math.sqrt(rest * rest - 1), borderType=cv2.BORDER_REFLECT_101)
+    # Pixel i of the reduced part has its centre at block * i + (block - 1) / 2 of the part.
+    centre = (block - 1) / 2
+    to_source = np.array([[block, 0, x0 + centre], [0, block, y0 + centre]], dtype=np.float32)
+    whole = compose(to_source, matrix).astype(np.float64)
+    warped = cv2.warpAffine(part, whole, (width, height), flags=interpolation, borderMode=border)
+    if source.dtype == np.float32:
+        return warped
+    limits = np.iinfo(source.dtype)
+    return np.clip(np.rint(warped), limits.min, limits.max).astype(source.dtype)

@@ -1,0 +1,196 @@
+"""Finding every face of a photo: detect, align, landmarks, embedding; and saying which of them must not be used, and why."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from dmdcli.faces.align import compose, crop_face, crop_matrix, five_points, invert, scale_of, transform
+from dmdcli.faces.face import Face, Landmarks, implausible, problems
+from dmdcli.faces.kit import Detection, FaceKit
+from dmdcli.shapes import Box, Embedding, Matrix, Pixels, Points, check_shape
+
+LEAST_FACE = 32.0
+"""Default of the least side of a face box, in photo pixels: below it an eye is four pixels wide."""
+SAME_FACE = 0.3
+"""Intersection over union of two boxes from which they are one face."""
+NESTED = 0.6
+"""Part of a box inside another face's box from which it is nested in it: a mouth or a pattern taken for a face."""
+SAME_CENTRE = 0.25
+"""Distance of two faces' centres, as a part of the smaller face, below which they are one, whatever their boxes say."""
+TURNS = (0, 1, 3, 2)
+"""Quarter turns of the picture in which faces are looked for until some are found; upside down is the rarest."""
+TURNED_SCORE = 0.5
+"""Least detection score in a turned picture: looking three times more often would otherwise find three times more false faces."""
+
+
+class FaceFinder:
+    """Finds the faces of photos with the networks of a kit.
+
+    min_face: least side of a face box in photo pixels; smaller faces are reported, and rejected.
+    """
+
+    def __init__(self, kit: FaceKit, min_face: float = LEAST_FACE) -> None:
+        self._kit = kit
+        self._min_face = min_face
+
+    @property
+    def kit(self) -> FaceKit:
+        """The networks used."""
+        return self._kit
+
+    @property
+    def kit_name(self) -> str:
+        """Names the networks embeddings come from; embeddings under different names must not be compared."""
+        return self._kit.name
+
+    def find(self, pixels: Pixels) -> list[Face]:
+        """All faces of a photo (H, W, 3) uint8 RGB, the largest first; those that must not be used say why in `rejected`.
+
+        Where nothing is found, the photo's other three turns are looked at; boxes and matrices are those of the photo as
+        given all the same.
+        """
+        check_shape("pixels", pixels, (None, None, 3), np.uint8)
+        for quarter_turns in TURNS:
+            faces = self._find_turned(pixels, quarter_turns)
+            if any(face.rejected is None for face in faces) or (faces and quarter_turns == 0):
+                return faces
+        return []
+
+    def align(self, pixels: Pixels, rough: Matrix) -> tuple[Matrix, Pixels, Landmarks]:
+        """Matrix photo -> crop, crop and its landmarks, starting from a rough matrix photo -> crop.
+
+        Points found in the rough crop give the matrix; points found again in the exact crop are the landmarks.
+        """
+        points = self._kit.landmarks(crop_face(pixels, rough)).points
+        matrix = crop_matrix(transform(five_points(points), invert(rough)))
+        crop = crop_face(pixels, matrix)
+        return matrix, crop, self._kit.landmarks(crop)
+
+    def describe(self, crop: Pixels) -> tuple[Landmarks, Embedding]:
+        """Landmarks and embedding of the face in an aligned crop (512, 512, 3) uint8 RGB."""
+        landmarks = self._kit.landmarks(crop)
+        return landmarks, self._kit.embed(crop, landmarks)
+
+    def embed(self, crop: Pixels, landmarks: Landmarks) -> Embedding:
+        """The embedding of the face in an aligned crop (512, 512, 3) uint8 RGB whose landmarks are known."""
+        return self._kit.embed(crop, landmarks)
+
+    def _find_turned(self, pixels: Pixels, quarter_turns: int) -> list[Face]:
+        turned = np.ascontiguousarray(np.rot90(pixels, quarter_turns)) if quarter_turns else pixels
+        least_score = TURNED_SCORE if quarter_turns else -np.inf
+        detections = [detection for detection in self._kit.detect(turned) if detection.score >= least_score]
+        to_turned = turn_matrix(quarter_turns, (pixels.shape[1], pixels.shape[0]))
+        upright = [_turn_back(detection, to_turned) for detection in detections]
+        faces = [self._describe(pixels, detection) for detection in merge_detections(upright)]
+        return sorted(reject_repeated(faces), key=lambda face: -_area(face.box))
+
+    def _describe(self, pixels: Pixels, detection: Detection) -> Face:
+        matrix, crop, landmarks = self.align(pixels, detection.matrix)
+        rejected = self._too_small(detection.box) or implausible(landmarks)
+        return Face(
+            box=_inside(detection.box, pixels),
+            score=detection.score,
+            matrix=matrix,
+            pixels=crop,
+            landmarks=landmarks,
+            embedding=self._kit.embed(crop, landmarks),
+            rejected=rejected,
+            doubts=problems(landmarks, scale_of(matrix)),
+        )
+
+    def _too_small(self, box: Box) -> str | None:
+        side = max(box[2] - box[0], box[3] - box[1])
+        if side < self._min_face:
+            return f"the face is {side:.0f} pixels wide; faces under {self._min_face:.0f} are not used"
+        return None
+
+
+def merge_detections(detections: list[Detection]) -> list[Detection]:
+    """One detection per face: of those that overlap by SAME_FACE, the one with the highest score."""
+    kept: list[Detection] = []
+    for detection in sorted(detections, key=lambda one: -one.score):
+        if all(_intersection_over_union(detection.box, other.box) < SAME_FACE for other in kept):
+            kept.append(detection)
+    return kept
+
+
+def reject_repeated(faces: list[Face]) -> list[Face]:
+    """The faces with those dropped that turned out to be another one once aligned, and those rejected that are nested in another.
+
+    A rejected face neither hides nor encloses another.
+    """
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda one: (one.rejected is not None, -one.score)):
+        usable = [other for other in kept if other.rejected is None]
+        if any(_same_centre(face, other) for other in usable):
+            continue
+        kept.append(face)
+    return [_rejected_if_nested(face, kept) for face in kept]
+
+
+def _rejected_if_nested(face: Face, faces: list[Face]) -> Face:
+    larger = [other for other in faces if other.rejected is None and _area(other.box) > _area(face.box)]
+    if face.rejected is None and any(_part_inside(face.box, other.box) > NESTED for other in larger):
+        return dataclasses.replace(face, rejected="it lies inside another face")
+    return face
+
+
+def turn_matrix(quarter_turns: int, size: tuple[int, int]) -> Matrix:
+    """(2, 3) float32: pixels of a picture of `size` (width, height) -> pixels of it after np.rot90(picture, quarter_turns)."""
+    width, height = size
+    turns = {
+        0: [[1, 0, 0], [0, 1, 0]],
+        1: [[0, 1, 0], [-1, 0, width - 1]],
+        2: [[-1, 0, width - 1], [0, -1, height - 1]],
+        3: [[0, -1, height - 1], [1, 0, 0]],
+    }
+    return np.array(turns[quarter_turns % 4], dtype=np.float32)
+
+
+def _turn_back(detection: Detection, to_turned: Matrix) -> Detection:
+    """A detection in the turned picture as one in the photo; its matrix goes on turning the face upright."""
+    x0, y0, x1, y1 = detection.box
+    # Boxes are in pixel edges, points in pixel centres: half a pixel apart.
+    corners: Points = np.array([[x0, y0], [x1, y1]], dtype=np.float32) - np.float32(0.5)
+    back = transform(corners, invert(to_turned)) + np.float32(0.5)
+    low, high = back.min(axis=0), back.max(axis=0)
+    box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
+    return Detection(box, detection.score, compose(to_turned, detection.matrix))
+
+
+def _inside(box: Box, pixels: Pixels) -> Box:
+    height, width = pixels.shape[:2]
+    x0, y0, x1, y1 = box
+    return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+
+
+def _area(box: Box) -> float:
+    return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)
+
+
+def _overlap(one: Box, other: Box) -> float:
+    return _area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
+
+
+def _intersection_over_union(one: Box, other: Box) -> float:
+    overlap = _overlap(one, other)
+    return overlap / max(_area(one) + _area(other) - overlap, 1e-6)
+
+
+def _part_inside(one: Box, other: Box) -> float:
+    return _overlap(one, other) / max(_area(one), 1e-6)
+
+
+def _same_centre(one: Face, other: Face) -> bool:
+    """Whether two faces were aligned to the same place, judged by where the middle of their crops lies in the photo."""
+    middle = np.array([[256, 300]], dtype=np.float32)
+    centres = [transform(middle, invert(face.matrix))[0] for face in (one, other)]
+    # Faces at one place but of very different size are nested, not the same.
+    scales = sorted(scale_of(face.matrix) for face in (one, other))
+    size = min(np.sqrt(_area(face.box)) for face in (one, other))
+    near = float(np.linalg.norm(centres[0] - centres[1])) < SAME_CENTRE * float(size)
+    return near and scales[1] < 2 * scales[0]
+
+
