@@ -1,0 +1,9 @@
+"""The file formats photos are kept in: one module per format, no paths, no faces, bytes in and bytes out.
+
+Every module has the same four functions:
+
+    read(source) -> Picture                              the samples as stored; raises Unreadable
+    metadata(source) -> Metadata                         what may travel to another format; never raises
+    rewrite(source, original, stored, quality) -> bytes  the same file with changed samples, everything else kept
+    write(stored, metadata, quality) -> bytes            a new file; raises Unwritable
+"""
