@@ -1,0 +1,202 @@
+"""TIFF: changed strips go back into the file, everything else in it stays byte for byte.
+
+A TIFF is a set of directories (one per page) whose entries point into the file. Uncompressed, LZW, deflated and PackBits
+pictures of 8 or 16 bits are decoded here strip by strip, and only strips whose samples changed are coded again: in place
+where they fit, else behind the end. A new first directory then replaces the old one; all other tags keep pointing where
+they did. Other kinds (JPEG or fax inside TIFF, palettes, 1 bit) are decoded by Pillow and written back deflated.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections import Counter
+
+import numpy as np
+from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
+
+from dmdcli.formats import tiff_directory as tags
+from dmdcli.formats.picture import BROKEN, CMYK_REASON, Metadata, Picture, Samples, Unreadable, check_size, samples_of
+from dmdcli.formats.tiff_directory import Directory, append_value, read_directory, replace_directory
+from dmdcli.formats.tiff_strips import DEFLATE, NO_PREDICTOR, Layout, compress, decode, encode, read_layout
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK = 0, 1, 2, 5
+UNASSOCIATED_ALPHA = 2
+REDUCED_COPY, PER_INCH, PER_CENTIMETRE = 1, 2, 3
+STRIP_BYTES = 1 << 18
+EMPTY = b"II*\0\0\0\0\0"
+TYPE_BYTE, TYPE_SHORT, TYPE_LONG, TYPE_RATIONAL, TYPE_UNDEFINED, TYPE_LONG8 = 1, 3, 4, 5, 7, 16
+
+
+def read(source: bytes) -> Picture:
+    """Grey or RGB with or without alpha, uint8 or uint16, of the first page; white is the largest value."""
+    directory = read_directory(source)
+    check_size(directory.value(source, tags.WIDTH, 0), directory.value(source, tags.LENGTH, 0))
+    photometric = directory.value(source, tags.PHOTOMETRIC, BLACK_IS_ZERO)
+    if photometric == CMYK:
+        raise Unreadable(CMYK_REASON)
+    layout = read_layout(source, directory)
+    samples = decode(source, layout) if layout is not None else _decode_foreign(source, directory)
+    orientation = directory.value(source, tags.ORIENTATION, 1)
+    pages = _count_pages(source, directory)
+    notes = (f"has {pages} pages; only the first is used, the others are kept as they are",) if pages > 1 else ()
+    return Picture(samples, orientation if 1 <= orientation <= 8 else 1, notes)
+
+
+def metadata(source: bytes) -> Metadata:
+    """EXIF, XMP, ICC, Photoshop blocks and density of a TIFF that could be read."""
+    directory = read_directory(source)
+    density = None
+    unit = directory.value(source, tags.RESOLUTION_UNIT, PER_INCH)
+    across, down = directory.ratio(source, tags.X_RESOLUTION), directory.ratio(source, tags.Y_RESOLUTION)
+    if across and down and unit in (PER_INCH, PER_CENTIMETRE):
+        scale = 2.54 if unit == PER_CENTIMETRE else 1.0
+        density = (across * scale, down * scale)
+    return Metadata(
+        _exif(source),
+        directory.content(source, tags.XMP),
+        directory.content(source, tags.ICC),
+        directory.content(source, tags.PHOTOSHOP),
+        density,
+    )
+
+
+def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | None = None) -> bytes:
+    """The file with changed samples on its first page; `quality` means nothing here."""
+    directory = read_directory(source)
+    layout = read_layout(source, directory)
+    if layout is None:
+        return _write_strips(source, directory, stored)
+    return _replace_strips(source, directory, layout, original, stored)
+
+
+def write(stored: Samples, metadata: Metadata, quality: int | None = None) -> bytes:
+    """A new deflated TIFF at the depth of the samples. The EXIF block, itself a small TIFF, becomes the file."""
+    source, directory = EMPTY, Directory("<", False, {}, 0)
+    if metadata.exif:
+        try:
+            directory = read_directory(metadata.exif)
+            source = metadata.exif
+        except Unreadable:
+            pass
+    content = bytearray(source)
+    entries = {tag: entry for tag, entry in directory.entries.items() if tag not in tags.OF_THE_FILE}
+    for tag, kind, value in (
+        (tags.ICC, TYPE_UNDEFINED, metadata.icc),
+        (tags.XMP, TYPE_BYTE, metadata.xmp),
+        (tags.PHOTOSHOP, TYPE_BYTE, metadata.photoshop),
+    ):
+        if value:
+            entries[tag] = append_value(content, directory, kind, value)
+    if metadata.density:
+        for tag, value in zip((tags.X_RESOLUTION, tags.Y_RESOLUTION), metadata.density, strict=True):
+            ratio = struct.pack(directory.order + "II", round(value * 1000), 1000)
+            entries[tag] = append_value(content, directory, TYPE_RATIONAL, ratio)
+        entries[tags.RESOLUTION_UNIT] = directory.numbers(content, TYPE_SHORT, [PER_INCH])
+    return _write_strips(bytes(content), Directory(directory.order, directory.big, entries, 0), stored)
+
+
+def _replace_strips(source: bytes, directory: Directory, layout: Layout, original: Samples, stored: Samples) -> bytes:
+    content = bytearray(source)
+    offsets, lengths = list(layout.offsets), list(layout.lengths)
+    shared = Counter(offsets)
+    for index, place in enumerate(layout.places()):
+        if np.array_equal(place.cut(original), place.cut(stored)):
+            continue
+        coded = encode(place.cut(stored), layout)
+        if len(coded) > lengths[index] or shared[offsets[index]] > 1:
+            content += b"\0" * (len(content) % 2)
+            offsets[index] = len(content)
+            content += coded
+        else:
+            content[offsets[index] : offsets[index] + len(coded)] = coded
+        lengths[index] = len(coded)
+    if offsets == list(layout.offsets) and lengths == list(layout.lengths):
+        return bytes(content)
+    kind = TYPE_LONG8 if directory.big else TYPE_LONG
+    entries = dict(directory.entries)
+    entries[layout.offset_tag] = directory.numbers(content, kind, offsets)
+    entries[layout.length_tag] = directory.numbers(content, kind, lengths)
+    return replace_directory(content, directory, entries)
+
+
+def _write_strips(source: bytes, directory: Directory, stored: Samples) -> bytes:
+    """`source` with all samples appended as new deflated strips, and a first directory that describes them."""
+    content = bytearray(source)
+    height, width = stored.shape[:2]
+    channels = 1 if stored.ndim == 2 else stored.shape[2]
+    rows = max(1, STRIP_BYTES // (width * channels * stored.dtype.itemsize))
+    wide = stored.astype(stored.dtype.newbyteorder(directory.order), copy=False)
+    offsets, lengths = [], []
+    for top in range(0, height, rows):
+        coded = compress(wide[top : top + rows].tobytes(), DEFLATE, 0, 0)
+        offsets.append(len(content))
+        lengths.append(len(coded))
+        content += coded
+    entries = {tag: entry for tag, entry in directory.entries.items() if tag not in tags.OF_THE_SAMPLES}
+    described = {
+        tags.WIDTH: (TYPE_LONG, [width]),
+        tags.LENGTH: (TYPE_LONG, [height]),
+        tags.BITS: (TYPE_SHORT, [8 * stored.dtype.itemsize] * channels),
+        tags.COMPRESSION: (TYPE_SHORT, [DEFLATE]),
+        tags.PHOTOMETRIC: (TYPE_SHORT, [BLACK_IS_ZERO if channels < 3 else RGB]),
+        tags.STRIP_OFFSETS: (TYPE_LONG8 if directory.big else TYPE_LONG, offsets),
+        tags.SAMPLES_PER_PIXEL: (TYPE_SHORT, [channels]),
+        tags.ROWS_PER_STRIP: (TYPE_LONG, [rows]),
+        tags.STRIP_LENGTHS: (TYPE_LONG8 if directory.big else TYPE_LONG, lengths),
+        tags.PLANAR: (TYPE_SHORT, [1]),
+        tags.PREDICTOR: (TYPE_SHORT, [NO_PREDICTOR]),
+    }
+    if channels in (2, 4):
+        described[tags.EXTRA_SAMPLES] = (TYPE_SHORT, [UNASSOCIATED_ALPHA])
+    for tag, (kind, values) in described.items():
+        entries[tag] = directory.numbers(content, kind, values)
+    return replace_directory(content, directory, entries)
+
+
+def _decode_foreign(source: bytes, directory: Directory) -> Samples:
+    """Decode through Pillow a copy of the file that has only the tags of the samples: no orientation, no metadata."""
+    bits = directory.values(source, tags.BITS) or (1,)
+    if max(bits) > 8:
+        kind = "floating point" if directory.value(source, tags.SAMPLE_FORMAT, 1) == 3 else "an unusual kind"
+        raise Unreadable(f"has {max(bits)} bits per channel of {kind}; save a copy with 8 or 16 bits, LZW or uncompressed")
+    entries = {tag: entry for tag, entry in directory.entries.items() if tag in tags.OF_THE_SAMPLES}
+    lone = Directory(directory.order, directory.big, directory.entries, 0)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return samples_of(TiffImageFile(io.BytesIO(replace_directory(bytearray(source), lone, entries))))
+    except BROKEN as error:
+        raise Unreadable("is a damaged TIFF file, or one of a kind that is not supported") from error
+
+
+def _count_pages(source: bytes, directory: Directory) -> int:
+    """Pages that are pictures of their own, not smaller copies."""
+    pages, following, seen = 1, directory.following, set[int]()
+    while following and following not in seen:
+        seen.add(following)
+        try:
+            page = read_directory(source, following)
+        except Unreadable:
+            break
+        pages += not page.value(source, tags.SUBFILE_TYPE, 0) & REDUCED_COPY
+        following = page.following
+    return pages
+
+
+def _exif(source: bytes) -> bytes | None:
+    """The directory without what describes the samples, as an EXIF block; None where it cannot be read."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            exif = Image.Exif()
+            exif.load(source)
+            for tag in list(exif):
+                if tag in tags.OF_THE_FILE:
+                    del exif[tag]
+            return exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else None
+    except (*BROKEN, zlib.error):
+        return None
