@@ -10,44 +10,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import asdict, dataclass, replace
-from enum import Enum
 
 import cv2
 import numpy as np
 
 from dmdcli.shapes import Pixels, check_shape
+from dmdcli.training.severity import RANGES, Ranges, Severity
+
+__all__ = ["RANGES", "Degradation", "Ranges", "Severity", "apply", "degrade", "draw", "generator_for"]
 
 SMALLEST_BLUR = 0.1
 """Below this sigma, in pixels, a Gaussian changes nothing in 8 bits."""
-
-
-class Severity(str, Enum):
-    """How bad a picture is made."""
-
-    MILD = "mild"
-    MODERATE = "moderate"
-    SEVERE = "severe"
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """Lowest and highest value of each parameter, drawn uniformly.
-
-    blur: sigma of the Gaussian, pixels of a 512 crop. downscaling: factor by which a 512 crop shrinks, at least 1.
-    noise: standard deviation, grey levels of 255. jpeg: quality, 1 to 100, whole numbers, both ends included.
-    """
-
-    blur: tuple[float, float]
-    downscaling: tuple[float, float]
-    noise: tuple[float, float]
-    jpeg: tuple[int, int]
-
-
-RANGES = {
-    Severity.MILD: Ranges(blur=(0, 3), downscaling=(1, 3), noise=(0, 8), jpeg=(80, 100)),
-    Severity.MODERATE: Ranges(blur=(0, 8), downscaling=(1, 8), noise=(0, 15), jpeg=(60, 100)),
-    Severity.SEVERE: Ranges(blur=(8, 16), downscaling=(8, 32), noise=(0, 20), jpeg=(30, 100)),
-}
 
 
 @dataclass(frozen=True)
