@@ -1,7 +1,7 @@
 """Every network file the program can use: where it is, its SHA-256, its size and its licence.
 
-The files listed here come with the package face_recognition_models. They are checked against the table whenever they are
-loaded. Nothing is downloaded.
+The files listed here come with the package face_recognition_models. They are checked against the table whenever they
+are loaded. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ CHUNK = 1 << 20
 class NetworkFile:
     """One file of trained numbers.
 
-    name: what messages call it. package, path: the installed package it comes in and its place there. sha256: of the whole
-    file, hexadecimal. size: in bytes. licence: as its publisher states it. note: what the licence alone does not say.
+    name: what messages call it. package, path: the installed package it comes in and its place there. sha256: of the
+    whole file, hexadecimal. size: in bytes. licence: as its publisher states it. note: what the licence alone does not
+    say.
     """
 
     name: str
@@ -66,8 +67,8 @@ FILES = (LANDMARKS_68, RECOGNITION, DETECTOR_CNN)
 def locate(file: NetworkFile) -> Path:
     """The path of `file`. Raises WeightsMissingError where its package is not installed or lacks it.
 
-    The package is found without importing it: face_recognition_models imports pkg_resources, which newer setuptools do not
-    bring any more.
+    The package is found without importing it: face_recognition_models imports pkg_resources, which newer setuptools do
+    not bring any more.
     """
     spec = importlib.util.find_spec(file.package)
     for folder in (spec.submodule_search_locations or ()) if spec else ():

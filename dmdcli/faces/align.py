@@ -1,15 +1,15 @@
 """Cutting an aligned 512 x 512 face out of a photo, and putting it back: one similarity transform, both directions.
 
-The crop follows the FFHQ-512 convention: the similarity transform that brings five points (two eyes, nose tip, two mouth
-corners) nearest to TEMPLATE. Left and right are the picture's. Coordinates have the centre of the first pixel at (0, 0),
-in the photo and in the crop alike, so that warping with the identity changes nothing. Only the part of the photo under
-the crop is read or filtered, whatever the size of the photo.
+The crop follows the FFHQ-512 convention: the similarity transform that brings five points (two eyes, nose tip, two
+mouth corners) nearest to TEMPLATE. Left and right are the picture's. Coordinates have the centre of the first pixel at
+(0, 0), in the photo and in the crop alike, so that warping with the identity changes nothing. Only the part of the
+photo under the crop is read or filtered, whatever the size of the photo.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -32,7 +32,7 @@ MASK_EDGE = (6.0, 30.0)
 FOREHEAD = 0.75
 """Height of the forehead above the brows, as a part of the distance from the eyes to the mouth: up to the hair."""
 
-Array = TypeVar("Array", bound="npt.NDArray[np.generic]")
+Array = TypeVar("Array", bound="npt.NDArray[Any]")
 
 
 def five_points(points: Points) -> Points:
@@ -73,13 +73,15 @@ def scale_of(matrix: Matrix) -> float:
 def invert(matrix: Matrix) -> Matrix:
     """The transform (2, 3) float32 in the other direction."""
     square = np.vstack([matrix.astype(np.float64), [0.0, 0.0, 1.0]])
-    return np.linalg.inv(square)[:2].astype(np.float32)
+    inverse: Matrix = np.linalg.inv(square)[:2].astype(np.float32)
+    return inverse
 
 
 def compose(first: Matrix, second: Matrix) -> Matrix:
     """The transform (2, 3) float32 that applies `first` and then `second`."""
     squares = [np.vstack([matrix.astype(np.float64), [0.0, 0.0, 1.0]]) for matrix in (first, second)]
-    return (squares[1] @ squares[0])[:2].astype(np.float32)
+    both: Matrix = (squares[1] @ squares[0])[:2].astype(np.float32)
+    return both
 
 
 def transform(points: Points, matrix: Matrix) -> Points:
@@ -91,8 +93,8 @@ def transform(points: Points, matrix: Matrix) -> Points:
 def crop_face(pixels: Array, matrix: Matrix, size: int = CROP) -> Array:
     """The aligned face, (size, size, 3), dtype and range as `pixels` (H, W, 3) uint8, uint16 or float32.
 
-    Antialiased where the photo is larger than the crop, bicubic where it is smaller; beyond the photo's edge the photo is
-    mirrored.
+    Antialiased where the photo is larger than the crop, bicubic where it is smaller; beyond the photo's edge the photo
+    is mirrored.
     """
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ShapeError(f"pixels: wanted (H, W, 3), got {pixels.shape}")
@@ -119,12 +121,12 @@ def paste_face(
 ) -> FloatPixels:
     """A part of the photo with the restored face blended in, (h, w, 3) float32 RGB in [0, 1].
 
-    region: (h, w, 3) float32, the photo at `region_of_interest`, whose first pixel is the photo's pixel `origin` (x0, y0).
+    region: (h, w, 3) float32, the photo at `region_of_interest`. origin: x0, y0 of its first pixel in the photo.
     crop: (512, 512, 3) float32, the restored face. matrix: (2, 3) photo -> crop. mask: (512, 512) float32 in [0, 1].
     strength: 0 leaves the region as it was.
-    reference_crop: the face as the network was given it. With it only the *change* (crop - reference_crop) is added, so that
-    what is finer than a crop pixel (the detail and grain of a face larger than 512 pixels) stays in the photo, and the loss
-    of warping back and forth does not enter. Without it the restored face replaces the photo under the mask.
+    reference_crop: the face as the network was given it. With it only the *change* (crop - reference_crop) is added, so
+    that what is finer than a crop pixel (the detail and grain of a face larger than 512 pixels) stays in the photo, and
+    the loss of warping back and forth does not enter. Without it the restored face replaces the photo under the mask.
     Where the warped mask is 0 the result equals `region` exactly.
     """
     check_shape("region", region, (None, None, 3), np.float32)
@@ -143,15 +145,15 @@ def paste_face(
     else:
         check_shape("reference_crop", reference_crop, (CROP, CROP, 3), np.float32)
         change = _warp(crop - reference_crop, back, width, height, cv2.INTER_CUBIC)
-    # Values outside [0, 1] that the photo may bring itself (a 16-bit photo never does) are left where nothing is changed.
-    return np.where(weight > 0, np.clip(region + weight * change, 0, 1), region).astype(np.float32)
+    pasted: FloatPixels = np.where(weight > 0, np.clip(region + weight * change, 0, 1), region)
+    return pasted
 
 
 def blend_mask(points: Points) -> npt.NDArray[np.float32]:
     """How much of each crop pixel is taken from the restored face, (512, 512) float32 in [0, 1].
 
-    points: (68, 2) float32 in crop pixels. 1 on the face and its forehead, falling smoothly to exactly 0 before the crop's
-    edge.
+    points: (68, 2) float32 in crop pixels. 1 on the face and its forehead, falling smoothly to exactly 0 before the
+    crop's edge.
     """
     check_shape("points", points, (68, 2), np.float32)
     eyes, mouth = points[36:48].mean(axis=0), points[48:68].mean(axis=0)
@@ -195,8 +197,9 @@ def _warp(
 ) -> Array:
     """`source` taken through `matrix` (source -> target) into (height, width, ...), dtype kept.
 
-    Where the target is smaller, the source pixels under one target pixel are averaged first: a mean over whole blocks for the
-    whole part of the factor and a Gaussian for the rest, so that nothing finer than a target pixel is left to alias.
+    Where the target is smaller, the source pixels under one target pixel are averaged first: a mean over whole blocks
+    for the whole part of the factor and a Gaussian for the rest, so that nothing finer than a target pixel is left to
+    alias.
     """
     shrink = 1 / max(scale_of(matrix), 1e-6)
     block = max(1, math.floor(shrink))
@@ -207,7 +210,7 @@ def _warp(
     if x0 == x1 or y0 == y1:
         x0, y0 = min(x0, source_width - 1), min(y0, source_height - 1)
         x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
-    part: npt.NDArray[np.generic] = source[y0:y1, x0:x1]
+    part: npt.NDArray[Any] = source[y0:y1, x0:x1]
     if block > 1:
         bottom, right = -part.shape[0] % block, -part.shape[1] % block
         part = cv2.copyMakeBorder(part, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
@@ -221,8 +224,8 @@ def _warp(
     centre = (block - 1) / 2
     to_source = np.array([[block, 0, x0 + centre], [0, block, y0 + centre]], dtype=np.float32)
     whole = compose(to_source, matrix).astype(np.float64)
-    warped = cv2.warpAffine(part, whole, (width, height), flags=interpolation, borderMode=border)
+    warped: Array = cv2.warpAffine(part, whole, (width, height), flags=interpolation, borderMode=border)
     if source.dtype == np.float32:
         return warped
-    limits = np.iinfo(source.dtype)
-    return np.clip(np.rint(warped), limits.min, limits.max).astype(source.dtype)
+    rounded: Array = np.clip(np.rint(warped), 0, np.iinfo(np.dtype(source.dtype).name).max).astype(source.dtype)
+    return rounded

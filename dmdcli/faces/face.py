@@ -19,15 +19,17 @@ LANDMARK_RANGE = (8.0, 504.0)
 """Crop pixels the landmarks are clamped to before boxes are made of them."""
 
 LEAST_EYE_DISTANCE = 60.0
-"""Crop pixels between the eyes below which the points are no face seen from the front or half side (aligned faces: 106 to 140)."""
+"""Crop pixels between the eyes below which the points are no face seen from the front or half side (aligned faces: 106
+to 140)."""
 LEAST_MOUTH_DISTANCE = 50.0
 """Crop pixels the mouth must lie below the eyes (aligned faces: 100 to 150)."""
 TURNED = 0.55
 """Turn of the head from which the far eye's box is doubtful; portraits in three-quarter view reach 0.4."""
 WEAK_SCORE = 0.45
-"""Mean score of the points below which they are doubtful: the predictor gives other points when started a little elsewhere."""
-LOST_SCORE = 0.28
-"""Mean score of the points below which there is no face under them: what noise, patterns and faces upside down get."""
+"""Mean score of the points below which they are doubtful: the predictor gives other points when started a little
+elsewhere."""
+LOST_SCORE = 0.2
+"""Mean score of the points below which there is no face under them: noise and patterns get 0.05 to 0.15."""
 MUCH_ENLARGED = 6.0
 """Enlargement of the photo to the crop above which points are guesses: an eye is then five photo pixels wide."""
 OUTSIDE = 0.25
@@ -40,7 +42,8 @@ VerdictName: TypeAlias = Literal["good", "doubtful", "unusable"]
 class Landmarks:
     """The 68 iBUG points of one face.
 
-    points: (68, 2) float32 x, y in crop pixels. scores: (68,) float32 in [0, 1], or None where the predictor gives none.
+    points: (68, 2) float32 x, y in crop pixels. scores: (68,) float32 in [0, 1], or None where the predictor gives
+    none.
     source: whether the points were found by the program or put right by hand.
     """
 
@@ -77,9 +80,9 @@ def verdict(face: Face) -> tuple[VerdictName, tuple[str, ...]]:
 def component_boxes(points: npt.NDArray[np.floating]) -> ComponentBoxes:
     """The boxes of left eye, right eye and mouth, (3, 4) int64 x1, y1, x2, y2 in crop pixels.
 
-    points: (68, 2) in crop pixels. The published formulas (docs: dmdnet, "Component boxes"), exactly, wherever the box lies
-    inside the crop and spans two 8-pixel cells each way; other boxes are clamped to the crop, grown to 16 pixels and shifted
-    inside (`doubtful_components` names them).
+    points: (68, 2) in crop pixels. The published formulas (docs: dmdnet, "Component boxes"), exactly, wherever the box
+    lies inside the crop and spans two 8-pixel cells each way; other boxes are clamped to the crop, grown to 16 pixels
+    and shifted inside (`doubtful_components` names them).
     """
     boxes = _published_boxes(points)
     return np.array([box if _is_usable(box) else _repaired(box) for box in boxes], dtype=np.int64)
@@ -94,8 +97,9 @@ def doubtful_components(points: npt.NDArray[np.floating]) -> tuple[str, ...]:
 def turn_of_head(points: Points) -> float:
     """How far the head is turned: 0 seen from the front, about 0.4 in three-quarter view, towards 1 in profile.
 
-    From (68, 2) points: the difference of the distances from the bridge of the nose to both ends of the jaw line, as a part
-    of their sum, along the line through the eyes. Positive where the right side of the picture's face is the nearer one.
+    From (68, 2) points: the difference of the distances from the bridge of the nose to both ends of the jaw line, as a
+    part of their sum, along the line through the eyes. Positive where the right side of the picture's face is the
+    nearer one.
     """
     along = points[42:48].mean(axis=0) - points[36:42].mean(axis=0)
     along = along / max(float(np.linalg.norm(along)), 1e-6)
@@ -107,8 +111,8 @@ def turn_of_head(points: Points) -> float:
 def sharpness(pixels: Pixels) -> float:
     """How much fine detail the middle of a crop (512, 512, 3) uint8 holds, independent of its contrast.
 
-    The standard deviation of the Haar details of 2 to 4 pixels over that of the details of 8 to 16 pixels: about 0.3 for a
-    natively sharp crop, under 0.1 where the source had a quarter of the crop's resolution.
+    The standard deviation of the Haar details of 2 to 4 pixels over that of the details of 8 to 16 pixels: about 0.3
+    for a natively sharp crop, under 0.1 where the source had a quarter of the crop's resolution.
     """
     grey = pixels[128:448, 96:416].astype(np.float64).mean(axis=2)
     deviations = []
@@ -155,7 +159,9 @@ def problems(landmarks: Landmarks, enlargement: float) -> tuple[str, ...]:
 
 
 def _published_boxes(points: npt.NDArray[np.floating]) -> ComponentBoxes:
-    """The boxes as the published formulas give them, in or out of the crop; the nose box, which nothing uses, is left out."""
+    """The boxes as the published formulas give them, in or out of the crop; the nose box, which nothing uses, is left
+    out.
+    """
     if points.shape != (68, 2) or not np.isfinite(points).all():
         raise ShapeError(f"points: wanted (68, 2) finite numbers, got {points.shape}")
     bounded = np.clip(points.astype(np.float64), *LANDMARK_RANGE)
@@ -193,7 +199,9 @@ def _repaired(box: npt.NDArray[np.int64]) -> list[int]:
 
 
 def _repaired_range(first: int, last: int) -> tuple[int, int]:
-    """`first` and `last` clamped to the crop, at least LEAST_SIDE apart, around the same middle as far as the crop allows."""
+    """`first` and `last` clamped to the crop, at least LEAST_SIDE apart, around the same middle as far as the crop
+    allows.
+    """
     first, last = min(max(first, 0), CROP), min(max(last, 0), CROP)
     if last - first < LEAST_SIDE:
         first = min(max((first + last) // 2 - LEAST_SIDE // 2, 0), CROP - LEAST_SIDE)

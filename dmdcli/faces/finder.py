@@ -1,4 +1,4 @@
-"""Finding every face of a photo: detect, align, landmarks, embedding; and saying which of them must not be used, and why."""
+"""Finding every face of a photo: detect, align, landmarks, embedding; and saying which must not be used, and why."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ SAME_CENTRE = 0.25
 TURNS = (0, 1, 3, 2)
 """Quarter turns of the picture in which faces are looked for until some are found; upside down is the rarest."""
 TURNED_SCORE = 0.5
-"""Least detection score in a turned picture: looking three times more often would otherwise find three times more false faces."""
+"""Least detection score in a turned picture: looking three times more often would otherwise find three times more false
+faces."""
 
 
 class FaceFinder:
@@ -46,10 +47,11 @@ class FaceFinder:
         return self._kit.name
 
     def find(self, pixels: Pixels) -> list[Face]:
-        """All faces of a photo (H, W, 3) uint8 RGB, the largest first; those that must not be used say why in `rejected`.
+        """All faces of a photo (H, W, 3) uint8 RGB, the largest first; those that must not be used say why in
+        `rejected`.
 
-        Where nothing is found, the photo's other three turns are looked at; boxes and matrices are those of the photo as
-        given all the same.
+        Where nothing is found, the photo's other three turns are looked at; boxes and matrices are those of the photo
+        as given all the same.
         """
         check_shape("pixels", pixels, (None, None, 3), np.uint8)
         for quarter_turns in TURNS:
@@ -117,7 +119,8 @@ def merge_detections(detections: list[Detection]) -> list[Detection]:
 
 
 def reject_repeated(faces: list[Face]) -> list[Face]:
-    """The faces with those dropped that turned out to be another one once aligned, and those rejected that are nested in another.
+    """The faces with those dropped that turned out to be another one once aligned, and those rejected that are nested
+    in another.
 
     A rejected face neither hides nor encloses another.
     """
@@ -138,7 +141,9 @@ def _rejected_if_nested(face: Face, faces: list[Face]) -> Face:
 
 
 def turn_matrix(quarter_turns: int, size: tuple[int, int]) -> Matrix:
-    """(2, 3) float32: pixels of a picture of `size` (width, height) -> pixels of it after np.rot90(picture, quarter_turns)."""
+    """(2, 3) float32: pixels of a picture of `size` (width, height) -> pixels of it after np.rot90(picture,
+    quarter_turns).
+    """
     width, height = size
     turns = {
         0: [[1, 0, 0], [0, 1, 0]],
@@ -192,5 +197,3 @@ def _same_centre(one: Face, other: Face) -> bool:
     size = min(np.sqrt(_area(face.box)) for face in (one, other))
     near = float(np.linalg.norm(centres[0] - centres[1])) < SAME_CENTRE * float(size)
     return near and scales[1] < 2 * scales[0]
-
-

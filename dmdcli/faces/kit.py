@@ -1,4 +1,4 @@
-"""What the program needs from a set of face networks: the seam where the embedded kit, the full kit and tests' fakes stand."""
+"""What is needed from a set of face networks: the seam where the embedded kit, the full kit and tests' fakes stand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Detection:
 
 
 class FaceKit(Protocol):
-    """Finds faces, their points, and numbers for who they are. Embeddings of different `name` must never be compared."""
+    """Finds faces, their points, and numbers for who they are; those of different `name` must never be compared."""
 
     @property
     def name(self) -> str:

@@ -1,0 +1,119 @@
+"""Pictures that show what was found: landmarks and boxes drawn on a crop, and sheets of many crops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from dmdcli.errors import ShapeError
+from dmdcli.faces.face import VerdictName
+from dmdcli.shapes import CROP, ComponentBoxes, Pixels, Points, check_shape
+
+Colour = tuple[int, int, int]
+COMPONENT_COLOURS: tuple[Colour, ...] = ((90, 200, 255), (255, 200, 60), (255, 120, 200))
+"""RGB of the boxes of left eye, right eye and mouth: three hues that also differ in lightness."""
+VERDICT_COLOURS: dict[VerdictName, Colour] = {
+    "good": (70, 200, 90),
+    "doubtful": (255, 190, 40),
+    "unusable": (255, 90, 80),
+}
+"""RGB of the strip behind the verdict."""
+POINT_COLOUR: Colour = (255, 255, 255)
+"""RGB of the landmarks and the lines joining them."""
+DARK: Colour = (0, 0, 0)
+"""RGB drawn under every line and point, so that it shows on light skin and in shadow alike."""
+LINES = (
+    (0, 17, False),
+    (17, 22, False),
+    (22, 27, False),
+    (27, 31, False),
+    (31, 36, False),
+    (36, 42, True),
+    (42, 48, True),
+    (48, 60, True),
+    (60, 68, True),
+)
+"""The parts of the 68 points: first, end (excluded), whether the line closes."""
+STRIP = 26
+"""Height in pixels of the strip a label is written on."""
+TEXT_SIZE = 15
+"""Height in pixels of written letters."""
+SHARP = 16
+"""Parts of a pixel to which points are drawn."""
+
+
+def draw_face(
+    crop: Pixels, points: Points, boxes: ComponentBoxes, verdict: VerdictName | None = None, reasons: Sequence[str] = ()
+) -> Pixels:
+    """A copy of a crop (512, 512, 3) uint8 RGB with its 68 points and three boxes; with a verdict, a strip above says
+    it.
+
+    points: (68, 2) float32, boxes: (3, 4) int64, both in crop pixels. The strip adds to the height.
+    """
+    check_shape("crop", crop, (CROP, CROP, 3), np.uint8)
+    check_shape("points", points, (68, 2), np.float32)
+    check_shape("boxes", boxes, (3, 4), np.int64)
+    drawn = crop.copy()
+    for (x1, y1, x2, y2), colour in zip(boxes.tolist(), COMPONENT_COLOURS, strict=True):
+        for width, shade in ((3, DARK), (1, colour)):
+            cv2.rectangle(drawn, (x1, y1), (x2 - 1, y2 - 1), shade, width)
+    placed = np.rint(points * SHARP).astype(np.int32)
+    bits = int(math.log2(SHARP))
+    for first, end, closed in LINES:
+        for width, shade in ((3, DARK), (1, POINT_COLOUR)):
+            cv2.polylines(drawn, [placed[first:end]], closed, shade, width, cv2.LINE_AA, bits)
+    for x, y in placed.tolist():
+        cv2.circle(drawn, (x, y), 3 * SHARP, DARK, cv2.FILLED, cv2.LINE_AA, bits)
+        cv2.circle(drawn, (x, y), 2 * SHARP, POINT_COLOUR, cv2.FILLED, cv2.LINE_AA, bits)
+    if verdict is None:
+        return drawn
+    text = verdict if not reasons else f"{verdict}: {'; '.join(reasons)}"
+    return np.concatenate([_strip(text, CROP, VERDICT_COLOURS[verdict]), drawn])
+
+
+def contact_sheet(pictures: Sequence[Pixels], labels: Sequence[str], width: int = 1600, columns: int = 6) -> Pixels:
+    """Many pictures on one sheet, (H, width, 3) uint8 RGB, in rows of `columns`, each with its label below.
+
+    pictures: (H, W, 3) uint8 RGB of any size. Raises ShapeError without pictures or where labels are missing.
+    """
+    if not pictures or len(pictures) != len(labels):
+        raise ShapeError(f"contact sheet: {len(pictures)} pictures and {len(labels)} labels")
+    columns = min(columns, len(pictures))
+    side = width // columns
+    cells = [_cell(picture, label, side) for picture, label in zip(pictures, labels, strict=True)]
+    height = max(cell.shape[0] for cell in cells)
+    sheet = np.full((math.ceil(len(cells) / columns) * height, width, 3), 255, dtype=np.uint8)
+    for place, cell in enumerate(cells):
+        top, left = place // columns * height, place % columns * side
+        sheet[top : top + cell.shape[0], left : left + side] = cell
+    return sheet
+
+
+def _cell(picture: Pixels, label: str, side: int) -> Pixels:
+    inner = side - 8
+    scale = inner / max(picture.shape[:2])
+    size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    cell = np.full((inner + STRIP + 8, side, 3), 255, dtype=np.uint8)
+    left, top = (side - size[0]) // 2, 4 + inner - size[1]
+    cell[top : top + size[1], left : left + size[0]] = small
+    cell[4 + inner : 4 + inner + STRIP] = _strip(label, side, (255, 255, 255))
+    return cell
+
+
+def _strip(text: str, width: int, colour: Colour) -> Pixels:
+    """`text` in dark letters on a strip (STRIP, width, 3), cut with an ellipsis where it does not fit."""
+    strip = Image.new("RGB", (width, STRIP), colour)
+    pen = ImageDraw.Draw(strip)
+    font = ImageFont.load_default(TEXT_SIZE)
+    text = " ".join(text.split())
+    if pen.textlength(text, font) > width - 12:
+        while text and pen.textlength(f"{text}…", font) > width - 12:
+            text = text[:-1]
+        text = f"{text}…"
+    pen.text((6, STRIP / 2), text, fill=DARK, font=font, anchor="lm")
+    return np.asarray(strip, dtype=np.uint8)
