@@ -14,6 +14,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 from dmdcli.formats.picture import (
     BROKEN,
     METRES_PER_INCH,
+    TRUNCATED_REASON,
     Metadata,
     Picture,
     Samples,
@@ -55,7 +56,7 @@ def read_header(source: bytes) -> Header:
         check_size(width, abs(height))
         masks = struct.unpack_from("<4I" if size >= 56 else "<3I", source, 54) if compression == BIT_FIELDS else ()
     except struct.error as error:
-        raise Unreadable("is truncated: the end of the file is missing") from error
+        raise Unreadable(TRUNCATED_REASON) from error
     density = (across * METRES_PER_INCH, down * METRES_PER_INCH) if across > 0 and down > 0 else None
     return Header(offset, width, abs(height), height > 0, bits, compression, density, tuple(m for m in masks if m))
 
@@ -66,7 +67,7 @@ def read(source: bytes) -> Picture:
     try:
         return Picture(samples_of(BmpImageFile(io.BytesIO(source))))
     except BROKEN as error:
-        reason = "is truncated: the end of the file is missing" if "truncated" in str(error) else "is a damaged BMP file"
+        reason = TRUNCATED_REASON if "truncated" in str(error) else "is a damaged BMP file"
         raise Unreadable(reason) from error
 
 
@@ -75,22 +76,22 @@ def metadata(source: bytes) -> Metadata:
     return Metadata(density=read_header(source).density)
 
 
-def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | None = None) -> bytes:
+def rewrite(source: bytes, _original: Samples, stored: Samples, _quality: int | None = None) -> bytes:
     """The file with changed samples, in place if they stand there as whole bytes, else as a new BMP."""
     header = read_header(source)
     order = _byte_order(header)
     channels = 1 if stored.ndim == 2 else stored.shape[2]
     if order is None or len(order) != channels or (header.bits == 8 and not _is_grey_ramp(source, header)):
-        return write(stored, metadata(source), quality)
-    changed = np.frombuffer(source, np.uint8).copy()
-    places = _places(changed, header)
+        return write(stored, metadata(source))
+    content = bytearray(source)
+    places = _places(np.frombuffer(content, np.uint8), header)
     samples = eight_bit(stored).reshape(header.height, header.width, channels)
     for channel, byte in enumerate(order):
         places[..., byte] = samples[..., channel]
-    return changed.tobytes()
+    return bytes(content)
 
 
-def write(stored: Samples, metadata: Metadata, quality: int | None = None) -> bytes:
+def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> bytes:
     """A new BMP of 8 or 24 bits per pixel. It has no place for EXIF, XMP or ICC."""
     buffer = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(eight_bit(without_alpha(stored, "BMP"))))

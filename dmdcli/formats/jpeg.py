@@ -20,6 +20,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from dmdcli.formats.picture import (
     BROKEN,
     CMYK_REASON,
+    TRUNCATED_REASON,
     Metadata,
     Picture,
     Samples,
@@ -96,11 +97,11 @@ def split(source: bytes) -> tuple[list[Segment], bytes]:
                 continue
             (length,) = struct.unpack_from(">H", source, position)
             if length < 2 or position + length > len(source):
-                raise Unreadable("is truncated: the end of the file is missing")
+                raise Unreadable(TRUNCATED_REASON)
             segments.append(Segment(marker, source[position + 2 : position + length]))
             position += length
     except (IndexError, struct.error) as error:
-        raise Unreadable("is truncated: the end of the file is missing") from error
+        raise Unreadable(TRUNCATED_REASON) from error
 
 
 def read_frame(segments: list[Segment]) -> Frame:
@@ -129,7 +130,7 @@ def read(source: bytes) -> Picture:
     try:
         samples = samples_of(JpegImageFile(io.BytesIO(_bare(segments, scans))))
     except BROKEN as error:
-        reason = "is truncated: the end of the file is missing" if "truncated" in str(error) else "is a damaged JPEG file"
+        reason = TRUNCATED_REASON if "truncated" in str(error) else "is a damaged JPEG file"
         raise Unreadable(reason) from error
     return Picture(samples, orientation_of(_first(segments, APP1, EXIF)))
 
@@ -155,7 +156,8 @@ def metadata(source: bytes) -> Metadata:
 def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | None = None) -> bytes:
     """The file with changed samples: same tables (unless `quality` 1..100 is given), sampling, APPn and COM segments.
 
-    The only segment left out is the index of further pictures behind the first (MPF), which are not carried over.
+    What stands behind the picture (a short film, a gain map) stays there. The only segment left out is the index of
+    further pictures (MPF): it says where they begin, which changes.
     Sampling other than 4:4:4, 4:2:2 and 4:2:0 becomes 4:4:4.
     """
     segments, scans = split(source)
@@ -181,7 +183,8 @@ def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | No
         image = Image.fromarray(eight_bit(stored))
         options["keep_rgb"] = True
     kept = [s for s in segments if s.described and not (s.marker == APP2 and s.payload.startswith(MULTI_PICTURE))]
-    return _assemble(kept, _encode(image, options))
+    behind = scans.partition(b"\xff\xd9")[2]
+    return _assemble(kept, _encode(image, options)) + behind
 
 
 def write(stored: Samples, metadata: Metadata, quality: int | None = None) -> bytes:

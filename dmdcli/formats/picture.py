@@ -17,7 +17,7 @@ MAX_PIXELS = 200_000_000
 METRES_PER_INCH = 0.0254
 EXIF_ORIENTATION = 0x0112
 
-Samples: TypeAlias = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+Samples: TypeAlias = npt.NDArray[np.uint8 | np.uint16]
 """(H, W) grey, (H, W, 2) grey + alpha, (H, W, 3) RGB or (H, W, 4) RGB + alpha; uint8 or uint16, native byte order."""
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
@@ -28,6 +28,7 @@ BROKEN = (
 )  # fmt: skip
 """What decoders raise for damaged files."""
 
+TRUNCATED_REASON = "is truncated: the end of the file is missing"
 CMYK_REASON = (
     "is stored in CMYK, the inks of a printing press, which is not supported yet; "
     "save a copy as RGB and use that (for example: magick photo.tif -colorspace sRGB copy.tif)"
@@ -56,9 +57,9 @@ class Picture:
 
 @dataclass(frozen=True)
 class Metadata:
-    """What can travel between formats, each as bytes or None.
+    r"""What can travel between formats, each as bytes or None.
 
-    exif: a TIFF structure (no "Exif\\0\\0" in front). photoshop: image resource blocks, which hold the IPTC record.
+    exif: a TIFF structure (no "Exif\0\0" in front). photoshop: image resource blocks, which hold the IPTC record.
     density: pixels per inch, across and down.
     """
 
@@ -115,7 +116,7 @@ def samples_of(image: Image.Image) -> Samples:
     if image.mode == "1":
         image = image.convert("L")
     if image.mode not in MODES.values():
-        raise Unreadable(f"is stored as {image.mode!r}, which is not supported; save a copy as grey or RGB, 8 or 16 bit")
+        raise Unreadable(f"is stored as {image.mode!r}, which is not supported; save a copy as 8 or 16 bit grey or RGB")
     return np.array(image)
 
 

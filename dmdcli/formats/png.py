@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngImageFile
 from dmdcli.formats.picture import (
     BROKEN,
     METRES_PER_INCH,
+    TRUNCATED_REASON,
     Metadata,
     Picture,
     Samples,
@@ -39,7 +40,21 @@ BAND = 256
 
 CODING = frozenset({b"IHDR", b"IDAT", b"IEND"})
 KNOWN = frozenset(
-    {b"cHRM", b"gAMA", b"iCCP", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"pHYs", b"tIME", b"iTXt", b"tEXt", b"zTXt", b"eXIf"}
+    {
+        b"cHRM",
+        b"gAMA",
+        b"iCCP",
+        b"sRGB",
+        b"cICP",
+        b"mDCV",
+        b"cLLI",
+        b"pHYs",
+        b"tIME",
+        b"iTXt",
+        b"tEXt",
+        b"zTXt",
+        b"eXIf",
+    }
 )
 """Chunks that stay true whatever the samples become; unknown ones stay if their name says so (fourth letter small)."""
 OF_THE_LAYOUT = frozenset({b"PLTE", b"tRNS", b"sBIT", b"bKGD", b"hIST", b"sPLT"})
@@ -86,7 +101,7 @@ def split(source: bytes) -> list[Chunk]:
         if name == b"IEND":
             return chunks
         position = end
-    raise Unreadable("is truncated: the end of the file is missing")
+    raise Unreadable(TRUNCATED_REASON)
 
 
 def read_header(source: bytes) -> Header:
@@ -94,7 +109,7 @@ def read_header(source: bytes) -> Header:
     try:
         name, width, height, depth, colour = struct.unpack_from(">4x4sIIBB", source, len(SIGNATURE))
     except struct.error as error:
-        raise Unreadable("is truncated: the end of the file is missing") from error
+        raise Unreadable(TRUNCATED_REASON) from error
     if name != b"IHDR":
         raise Unreadable("is a damaged PNG file")
     check_size(width, height)
@@ -102,7 +117,10 @@ def read_header(source: bytes) -> Header:
 
 
 def read(source: bytes) -> Picture:
-    """Grey or RGB with or without alpha, uint8 or uint16; palette, 1, 2 and 4 bits become 8; a colour key becomes alpha."""
+    """Grey or RGB with or without alpha, uint8 or uint16.
+
+    Palettes and 1, 2 and 4 bits become 8 bits; a transparent colour becomes alpha.
+    """
     header = read_header(source)
     chunks = split(source)
     if any(chunk.name == b"acTL" for chunk in chunks):
@@ -134,8 +152,8 @@ def metadata(source: bytes) -> Metadata:
     return Metadata(exif, xmp, icc, None, density)
 
 
-def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | None = None) -> bytes:
-    """The file with changed samples and its own chunks; interlacing is not kept. `quality` means nothing here."""
+def rewrite(source: bytes, _original: Samples, stored: Samples, _quality: int | None = None) -> bytes:
+    """The file with changed samples and its own chunks; interlacing is not kept."""
     header, chunks = read_header(source), split(source)
     channels = 1 if stored.ndim == 2 else stored.shape[2]
     same = (header.depth, header.colour) == (8 * stored.dtype.itemsize, COLOURS[channels])
@@ -146,7 +164,7 @@ def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | No
     return _assemble(stored, before, after)
 
 
-def write(stored: Samples, metadata: Metadata, quality: int | None = None) -> bytes:
+def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> bytes:
     """A new PNG at the depth of the samples, with EXIF, XMP, ICC and density."""
     before: list[Chunk] = []
     if metadata.icc:
@@ -227,7 +245,9 @@ def _compress(rows: npt.NDArray[np.uint8], step: int) -> bytes:
         above = band[-1:]
         left, corner = np.zeros_like(band), np.zeros_like(band)
         left[:, step:], corner[:, step:] = band[:, :-step], up[:, :-step]
-        candidates = np.stack([band, band - left, band - up, band - _average(left, up), band - _paeth(left, up, corner)])
+        candidates = np.stack(
+            [band, band - left, band - up, band - _average(left, up), band - _paeth(left, up, corner)]
+        )
         cost = np.minimum(candidates, 0 - candidates).sum(axis=2, dtype=np.uint32)
         best = cost.argmin(axis=0)
         chosen = candidates[best, np.arange(len(band))]

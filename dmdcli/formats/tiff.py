@@ -1,9 +1,10 @@
 """TIFF: changed strips go back into the file, everything else in it stays byte for byte.
 
-A TIFF is a set of directories (one per page) whose entries point into the file. Uncompressed, LZW, deflated and PackBits
-pictures of 8 or 16 bits are decoded here strip by strip, and only strips whose samples changed are coded again: in place
-where they fit, else behind the end. A new first directory then replaces the old one; all other tags keep pointing where
-they did. Other kinds (JPEG or fax inside TIFF, palettes, 1 bit) are decoded by Pillow and written back deflated.
+A TIFF is a set of directories (one per page) whose entries point into the file. Uncompressed, LZW, deflated and
+PackBits pictures of 8 or 16 bits are decoded here strip by strip, and only strips whose samples changed are coded
+again: in place where they fit, else behind the end. A new first directory then replaces the old one; all other tags
+keep pointing where they did. Other kinds (JPEG or fax inside TIFF, palettes, 1 bit) are decoded by Pillow and written
+back deflated.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ def metadata(source: bytes) -> Metadata:
     )
 
 
-def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | None = None) -> bytes:
-    """The file with changed samples on its first page; `quality` means nothing here."""
+def rewrite(source: bytes, original: Samples, stored: Samples, _quality: int | None = None) -> bytes:
+    """The file with changed samples on its first page."""
     directory = read_directory(source)
     layout = read_layout(source, directory)
     if layout is None:
@@ -73,7 +74,7 @@ def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | No
     return _replace_strips(source, directory, layout, original, stored)
 
 
-def write(stored: Samples, metadata: Metadata, quality: int | None = None) -> bytes:
+def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> bytes:
     """A new deflated TIFF at the depth of the samples. The EXIF block, itself a small TIFF, becomes the file."""
     source, directory = EMPTY, Directory("<", False, {}, 0)
     if metadata.exif:
@@ -92,8 +93,8 @@ def write(stored: Samples, metadata: Metadata, quality: int | None = None) -> by
         if value:
             entries[tag] = append_value(content, directory, kind, value)
     if metadata.density:
-        for tag, value in zip((tags.X_RESOLUTION, tags.Y_RESOLUTION), metadata.density, strict=True):
-            ratio = struct.pack(directory.order + "II", round(value * 1000), 1000)
+        for tag, density in zip((tags.X_RESOLUTION, tags.Y_RESOLUTION), metadata.density, strict=True):
+            ratio = struct.pack(directory.order + "II", round(density * 1000), 1000)
             entries[tag] = append_value(content, directory, TYPE_RATIONAL, ratio)
         entries[tags.RESOLUTION_UNIT] = directory.numbers(content, TYPE_SHORT, [PER_INCH])
     return _write_strips(bytes(content), Directory(directory.order, directory.big, entries, 0), stored)
@@ -129,7 +130,7 @@ def _write_strips(source: bytes, directory: Directory, stored: Samples) -> bytes
     height, width = stored.shape[:2]
     channels = 1 if stored.ndim == 2 else stored.shape[2]
     rows = max(1, STRIP_BYTES // (width * channels * stored.dtype.itemsize))
-    wide = stored.astype(stored.dtype.newbyteorder(directory.order), copy=False)
+    wide = stored.astype(f"{directory.order}u{stored.dtype.itemsize}", copy=False)
     offsets, lengths = [], []
     for top in range(0, height, rows):
         coded = compress(wide[top : top + rows].tobytes(), DEFLATE, 0, 0)
@@ -162,7 +163,7 @@ def _decode_foreign(source: bytes, directory: Directory) -> Samples:
     bits = directory.values(source, tags.BITS) or (1,)
     if max(bits) > 8:
         kind = "floating point" if directory.value(source, tags.SAMPLE_FORMAT, 1) == 3 else "an unusual kind"
-        raise Unreadable(f"has {max(bits)} bits per channel of {kind}; save a copy with 8 or 16 bits, LZW or uncompressed")
+        raise Unreadable(f"has {max(bits)} bits per channel of {kind}; save a copy with 8 or 16 bits, uncompressed")
     entries = {tag: entry for tag, entry in directory.entries.items() if tag in tags.OF_THE_SAMPLES}
     lone = Directory(directory.order, directory.big, directory.entries, 0)
     try:

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dmdcli.formats.picture import Unreadable
+from dmdcli.formats.picture import TRUNCATED_REASON, Unreadable
 
 SUBFILE_TYPE, OLD_SUBFILE_TYPE = 254, 255
 WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
@@ -29,7 +29,6 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12:
 """Type of a value -> bytes."""
 NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 """Type of a whole number -> its letter for struct."""
-TRUNCATED = "is truncated: the end of the file is missing"
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def read_directory(source: bytes, start: int | None = None) -> Directory:
         position = start + (8 if big else 2)
         step, field = (20, 12) if big else (12, 8)
         if start < 8 or position + step * count > len(source):
-            raise Unreadable(TRUNCATED)
+            raise Unreadable(TRUNCATED_REASON)
         entries: dict[int, Entry] = {}
         for _ in range(count):
             tag, kind, length = struct.unpack_from(order + ("HHQ" if big else "HHI"), source, position)
@@ -120,7 +119,7 @@ def read_directory(source: bytes, start: int | None = None) -> Directory:
             position += step
         following = struct.unpack_from(order + ("Q" if big else "I"), source.ljust(position + 8, b"\0"), position)[0]
     except (struct.error, OverflowError) as error:
-        raise Unreadable(TRUNCATED) from error
+        raise Unreadable(TRUNCATED_REASON) from error
     return Directory(order, big, entries, following)
 
 

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from dmdcli.formats import tiff_directory as tags
-from dmdcli.formats.picture import BROKEN, Samples, Unreadable, check_size
-from dmdcli.formats.tiff_directory import TRUNCATED, Directory
+from dmdcli.formats.picture import BROKEN, TRUNCATED_REASON, Samples, Unreadable, check_size
+from dmdcli.formats.tiff_directory import Directory
 
 UNCOMPRESSED, LZW, DEFLATE, OLD_DEFLATE, PACKBITS = 1, 5, 8, 32946, 32773
 PILLOW_NAMES = {LZW: "tiff_lzw", PACKBITS: "packbits"}
@@ -72,7 +71,7 @@ class Layout:
         return tags.TILE_LENGTHS if self.tiled else tags.STRIP_LENGTHS
 
     @property
-    def dtype(self) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
+    def dtype(self) -> np.dtype[np.uint8 | np.uint16]:
         """Of the samples in the file."""
         return np.dtype("u1") if self.depth == 1 else np.dtype(self.order + "u2")
 
@@ -121,7 +120,7 @@ def read_layout(source: bytes, directory: Directory) -> Layout | None:
     lengths = directory.values(source, tags.TILE_LENGTHS if tiled else tags.STRIP_LENGTHS)
     count = -(-height // block[0]) * -(-width // block[1]) * (channels if separate else 1)
     if len(offsets) < count or len(lengths) < count:
-        raise Unreadable(TRUNCATED)
+        raise Unreadable(TRUNCATED_REASON)
     return Layout(
         width, height, channels, max(bits) // 8, directory.order, compression, predictor, photometric == WHITE_IS_ZERO,
         separate, tiled, block, offsets[:count], lengths[:count],
@@ -131,7 +130,7 @@ def read_layout(source: bytes, directory: Directory) -> Layout | None:
 def decode(source: bytes, layout: Layout) -> Samples:
     """(H, W[, C]) uint8 or uint16, native byte order, white the largest value."""
     native = layout.dtype.newbyteorder("=")
-    samples: npt.NDArray[np.uint8 | np.uint16] = np.zeros((layout.height, layout.width, layout.channels), native)
+    samples: Samples = np.zeros((layout.height, layout.width, layout.channels), native)
     for place, offset, length in zip(layout.places(), layout.offsets, layout.lengths, strict=True):
         rows, columns = place.shape
         channels = place.channels.stop - place.channels.start
@@ -186,7 +185,7 @@ def _decompress(coded: bytes, compression: int, rows: int, row_bytes: int) -> by
     except BROKEN as error:
         raise Unreadable("is a damaged or truncated TIFF file") from error
     if len(plain) < size:
-        raise Unreadable(TRUNCATED)
+        raise Unreadable(TRUNCATED_REASON)
     return plain
 
 
@@ -203,7 +202,7 @@ def _wrap(coded: bytes, compression: int, rows: int, row_bytes: int) -> bytes:
     return body + struct.pack("<H", len(values)) + entries + struct.pack("<I", 0)
 
 
-def _invert(samples: npt.NDArray[np.uint8 | np.uint16], layout: Layout) -> None:
+def _invert(samples: Samples, layout: Layout) -> None:
     """Turn the grey of a page where zero is white, in place."""
     if layout.inverted:
         samples[..., 0] = np.iinfo(samples.dtype).max - samples[..., 0]

@@ -11,6 +11,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from dmdcli.formats.picture import (
     BROKEN,
+    TRUNCATED_REASON,
     Metadata,
     Picture,
     Samples,
@@ -45,7 +46,7 @@ def metadata(source: bytes) -> Metadata:
     return Metadata(exif and exif.removeprefix(b"Exif\0\0"), chunks.get("XMP "), chunks.get("ICCP"))
 
 
-def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | None = None) -> bytes:
+def rewrite(source: bytes, _original: Samples, stored: Samples, quality: int | None = None) -> bytes:
     """The file with changed samples: lossless stays lossless, else `quality` 1..100 or LOSSY_QUALITY."""
     return _encode(stored, metadata(source), "VP8L" in _chunks(source), quality)
 
@@ -84,7 +85,7 @@ def _chunks(source: bytes) -> dict[str, bytes]:
     while position + 8 <= len(source):
         name, length = struct.unpack_from("<4sI", source, position)
         if position + 8 + length > len(source):
-            raise Unreadable("is truncated: the end of the file is missing")
+            raise Unreadable(TRUNCATED_REASON)
         found.setdefault(name.decode("latin-1"), source[position + 8 : position + 8 + length])
         position += 8 + length + length % 2
     return found
@@ -102,5 +103,5 @@ def _size(chunks: dict[str, bytes]) -> tuple[int, int]:
             across, down = struct.unpack_from("<6xHH", chunks["VP8 "])
             return across & 0x3FFF, down & 0x3FFF
     except struct.error as error:
-        raise Unreadable("is truncated: the end of the file is missing") from error
+        raise Unreadable(TRUNCATED_REASON) from error
     raise Unreadable("is a damaged WebP file")

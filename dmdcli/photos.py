@@ -1,0 +1,298 @@
+"""Photos: found, read, changed in places, and written so that everything else in the file stays as it was.
+
+Colour is taken as stored: no ICC profile is applied, it only travels along. No torch here, and nothing about faces.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import numpy.typing as npt
+
+from dmdcli.errors import CannotGoOnError, PhotoReadError, PhotoWriteError, ShapeError
+from dmdcli.formats import bmp, jpeg, png, tiff, webp
+from dmdcli.formats.picture import Metadata, Samples, Unreadable, Unwritable, eight_bit, mode_of
+from dmdcli.places import (
+    ENDINGS,
+    EXTENSIONS,
+    FoundPhotos,
+    PhotoFile,
+    check_extension,
+    check_output_places,
+    find_photos,
+    output_path,
+    plan_outputs,
+)
+from dmdcli.shapes import FloatPixels, Pixels
+
+__all__ = [
+    "ENDINGS",
+    "EXTENSIONS",
+    "Canvas",
+    "FoundPhotos",
+    "Photo",
+    "PhotoFile",
+    "check_output_places",
+    "copy_photo",
+    "find_photos",
+    "is_converted",
+    "output_path",
+    "plan_outputs",
+    "read_photo",
+    "upright",
+    "write_photo",
+]
+
+LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+"""Weights of red, green and blue (ITU-R BT.601) for photos without colour."""
+
+MODULES: dict[str, ModuleType] = {"JPEG": jpeg, "PNG": png, "TIFF": tiff, "WEBP": webp, "BMP": bmp}
+FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "tif": "TIFF", "tiff": "TIFF", "webp": "WEBP", "bmp": "BMP"}
+"""Extension as in EXTENSIONS -> format."""
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """One photo in memory.
+
+    original: (H, W[, C]) uint8 or uint16 as stored: mode, depth and orientation of the file, so width and height may
+    be swapped against `pixels`. Palette and 1-bit photos stand here as grey or RGB.
+    pixels: (H, W, 3) uint8 RGB, upright, for finding and cropping: 16 bits scaled and rounded, transparency ignored.
+    orientation: EXIF, 1..8. format: "JPEG", "PNG", "TIFF", "WEBP" or "BMP" by content, whatever the ending says.
+    source: the bytes of the file. modified: its time, in nanoseconds. notes: sentences that the user should see.
+    """
+
+    path: Path
+    original: Samples = field(repr=False)
+    pixels: Pixels = field(repr=False)
+    format: str
+    orientation: int
+    source: bytes = field(repr=False)
+    modified: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def mode(self) -> str:
+        """'L', 'LA', 'RGB' or 'RGBA'."""
+        return mode_of(self.original)
+
+    @property
+    def depth(self) -> int:
+        """Bits per channel: 8 or 16."""
+        return 8 * self.original.dtype.itemsize
+
+    @property
+    def alpha(self) -> Samples | None:
+        """(H, W) as stored, upright; None for an opaque photo."""
+        return upright(self.original[..., -1], self.orientation) if self.mode in ("LA", "RGBA") else None
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        """EXIF, XMP, ICC, Photoshop blocks (with IPTC) and density; empty where they cannot be read."""
+        try:
+            found: Metadata = MODULES[self.format].metadata(self.source)
+        except (Unreadable, struct.error):
+            return Metadata()
+        return found
+
+    def region(self, x0: int, y0: int, x1: int, y1: int) -> FloatPixels:
+        """(y1 - y0, x1 - x0, 3) float32 RGB in [0, 1] at full depth; end excluded, upright photo pixels, inside it."""
+        return _region(self.original, self.orientation, (x0, y0, x1, y1))
+
+    def canvas(self) -> Canvas:
+        """A copy to change regions of."""
+        return Canvas(self)
+
+
+class Canvas:
+    """A copy of a photo's samples that regions are written into, in upright coordinates.
+
+    stored: (H, W[, C]) as Photo.original; what write_photo takes.
+    """
+
+    def __init__(self, photo: Photo) -> None:
+        self.orientation = photo.orientation
+        self.stored: Samples = photo.original.copy()
+
+    def region(self, x0: int, y0: int, x1: int, y1: int) -> FloatPixels:
+        """As Photo.region, of the changed copy."""
+        return _region(self.stored, self.orientation, (x0, y0, x1, y1))
+
+    def put(self, x0: int, y0: int, region: FloatPixels) -> None:
+        """Write (h, w, 3) float RGB in [0, 1] (clipped) with its first pixel at x0, y0.
+
+        Rounded to the photo's depth; turned to luminance where the photo is grey; transparency is left alone. What
+        `region` gave out goes back to the very same samples. ShapeError if it does not lie inside or is not finite.
+        """
+        if region.ndim != 3 or region.shape[2] != 3 or not np.isfinite(region).all():
+            raise ShapeError(f"a region must be (h, w, 3) and finite, got {region.shape} {region.dtype}")
+        height, width = region.shape[:2]
+        view = _inside(self.stored, self.orientation, (x0, y0, x0 + width, y0 + height))
+        scaled = np.clip(region, 0.0, 1.0) * np.float32(np.iinfo(view.dtype).max)
+        if mode_of(self.stored) in ("L", "LA"):
+            grey = np.rint(scaled @ LUMINANCE).astype(view.dtype)
+            (view if view.ndim == 2 else view[..., 0])[...] = grey
+        else:
+            view[..., :3] = np.rint(scaled).astype(view.dtype)
+
+
+def upright(samples: Samples, orientation: int) -> Samples:
+    """A view of stored samples (H, W[, C]) turned the way EXIF orientation 1..8 says they are to be seen."""
+    if orientation in (3, 4, 6, 7):
+        samples = samples[::-1]
+    if orientation in (2, 3, 7, 8):
+        samples = samples[:, ::-1]
+    return samples.swapaxes(0, 1) if orientation >= 5 else samples
+
+
+def read_photo(path: Path) -> Photo:
+    """Read a JPEG, PNG, TIFF, WebP or BMP file, told apart by content.
+
+    Raises PhotoReadError with the reason in plain words.
+    """
+    try:
+        source = path.read_bytes()
+        modified = path.stat().st_mtime_ns
+    except OSError as error:
+        raise PhotoReadError(path, f"cannot be read: {error.strerror or error}") from error
+    if not source:
+        raise PhotoReadError(path, "is empty (0 bytes)")
+    name = _recognize(source)
+    if name is None:
+        raise PhotoReadError(path, "is no JPEG, PNG, TIFF, WebP or BMP picture")
+    try:
+        picture = MODULES[name].read(source)
+        pixels = _colour(eight_bit(upright(picture.samples, picture.orientation)))
+    except Unreadable as error:
+        raise PhotoReadError(path, str(error)) from error
+    except MemoryError as error:
+        raise PhotoReadError(path, "does not fit into memory; use a smaller copy") from error
+    samples = np.ascontiguousarray(picture.samples)
+    return Photo(path, samples, pixels, name, picture.orientation, source, modified, picture.notes)
+
+
+def is_converted(photo: Photo, ext: str = "auto") -> bool:
+    """Whether writing with `ext` changes the photo's format, so that copying the file would not do."""
+    extension = check_extension(ext)
+    return extension != "auto" and FORMATS[extension] != photo.format
+
+
+def write_photo(photo: Photo, stored: Samples, path: Path, *, quality: int | None = None, ext: str = "auto") -> None:
+    """Write `stored` (as Canvas.stored) to `path`, with everything else of the photo kept, and its time.
+
+    "auto" keeps the format; `ext` as in EXTENSIONS changes it, with EXIF, XMP, ICC and density where the format has a
+    place for them. quality: 1..100 for JPEG and lossy WebP instead of the source's own. The file appears whole or not
+    at all; missing folders are made. PhotoWriteError if this photo cannot be written, CannotGoOnError if none can: disk
+    full, folder not writable.
+    """
+    if stored.shape != photo.original.shape or stored.dtype != photo.original.dtype:
+        raise ShapeError(
+            f"stored: wanted {photo.original.shape} {photo.original.dtype}, got {stored.shape} {stored.dtype}"
+        )
+    try:
+        if is_converted(photo, ext):
+            name = FORMATS[check_extension(ext)]
+            if name == "BMP":  # has no place for the orientation
+                stored = upright(stored, photo.orientation)
+            content = MODULES[name].write(np.ascontiguousarray(stored), photo.metadata, quality)
+        else:
+            content = MODULES[photo.format].rewrite(photo.source, photo.original, stored, quality)
+    except Unwritable as error:
+        raise PhotoWriteError(path, str(error)) from error
+    except (OSError, ValueError, struct.error) as error:
+        raise PhotoWriteError(path, f"cannot be written: {error}") from error
+    _place(content, path, photo.modified)
+
+
+def copy_photo(path: Path, target: Path) -> None:
+    """Copy a file byte for byte, with its time; whole or not at all. Errors as read_photo and write_photo."""
+    try:
+        content = path.read_bytes()
+        modified = path.stat().st_mtime_ns
+    except OSError as error:
+        raise PhotoReadError(path, f"cannot be read: {error.strerror or error}") from error
+    _place(content, target, modified)
+
+
+def _recognize(source: bytes) -> str | None:
+    if source.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if source.startswith(png.SIGNATURE):
+        return "PNG"
+    if source[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return "TIFF"
+    if source.startswith(b"RIFF") and source[8:12] == b"WEBP":
+        return "WEBP"
+    return "BMP" if source.startswith(b"BM") else None
+
+
+def _colour(samples: npt.NDArray[np.uint8]) -> Pixels:
+    """(H, W, 3) uint8, contiguous."""
+    if samples.ndim == 2 or samples.shape[2] == 2:
+        grey = samples if samples.ndim == 2 else samples[..., 0]
+        return np.repeat(grey[..., np.newaxis], 3, axis=2)
+    return np.ascontiguousarray(samples[..., :3])
+
+
+def _inside(stored: Samples, orientation: int, box: tuple[int, int, int, int]) -> Samples:
+    """View of a box of the upright photo; ShapeError if it reaches outside."""
+    view = upright(stored, orientation)
+    height, width = view.shape[:2]
+    x0, y0, x1, y1 = box
+    if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height):
+        raise ShapeError(f"the box {box} is not inside the photo of {width} x {height} pixels")
+    return view[y0:y1, x0:x1]
+
+
+def _region(stored: Samples, orientation: int, box: tuple[int, int, int, int]) -> FloatPixels:
+    view = _inside(stored, orientation, box)
+    scaled = view.astype(np.float32) / np.float32(np.iinfo(view.dtype).max)
+    if mode_of(stored) in ("L", "LA"):
+        grey = scaled if scaled.ndim == 2 else scaled[..., 0]
+        return np.repeat(grey[..., np.newaxis], 3, axis=2)
+    return np.ascontiguousarray(scaled[..., :3])
+
+
+def _place(content: bytes, path: Path, modified: int) -> None:
+    """Write a file through a temporary one beside it, and give it a time."""
+    with _file_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.parent / f".dmd-{secrets.token_hex(6)}.part"
+        try:
+            with temporary.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            with suppress(OSError):  # some file systems keep no times
+                os.utime(temporary, ns=(modified, modified))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _file_errors(path: Path) -> Iterator[None]:
+    """Turn what the file system says into the errors of this program."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise CannotGoOnError(f"{path}: the disk is full. Make room and run the same command again.") from error
+        if error.errno in NOT_WRITABLE:
+            raise CannotGoOnError(
+                f"{path}: the folder {path.parent} cannot be written to ({error.strerror}). Choose another with --out."
+            ) from error
+        raise PhotoWriteError(path, f"cannot be written: {error.strerror or error}") from error
