@@ -167,7 +167,7 @@ class Library:
 
     def references(self, person: Person) -> tuple[Pixels, Points]:
         """Return crops (N, 512, 512, 3) uint8 RGB and landmarks (N, 68, 2) float32 in crop pixels, N at least 1."""
-        crops = [read_crop(self._crop_path(person, reference)) for reference in person.references]
+        crops = [read_crop(self.crop_path(person, reference)) for reference in person.references]
         points = [read_points(self._points_path(person, reference)) for reference in person.references]
         return np.stack(crops), np.stack(points)
 
@@ -175,7 +175,7 @@ class Library:
         """Return what has been made from the person's references so far."""
         truth = self._truth(person)
         found = []
-        for path in sorted(self._folder(person).glob("*.safetensors")):
+        for path in sorted(self.folder(person).glob("*.safetensors")):
             kind, _, maker = path.stem.partition("-")
             if kind == "dictionary" or kind == "embeddings":
                 current = read_cache(path, cache_header(kind, maker, truth)) is not None
@@ -248,13 +248,13 @@ class Library:
                 make_private(folder / "references")
             else:
                 person = replace(known, references=known.references + added)
-                folder = self._folder(person)
+                folder = self.folder(person)
             for reference, addition in zip(added, new, strict=True):
                 write_crop(folder / "references" / f"{reference.id}.png", addition.crop)
                 write_points(folder / "references" / f"{reference.id}.txt", addition.points)
             write_json(folder / "person.json", _person_fields(person))
             if known is None:
-                folder.rename(self._folder(person))
+                folder.rename(self.folder(person))
             return person
 
     def rename(self, name: str, new_name: str) -> Person:
@@ -267,7 +267,7 @@ class Library:
                 if other.id != person.id and same_name(other.name, kept_name):
                     raise PersonExistsError(f"{other.name!r} is enrolled already; choose another name or forget them.")
             renamed = replace(person, name=kept_name)
-            write_json(self._folder(person) / "person.json", _person_fields(renamed))
+            write_json(self.folder(person) / "person.json", _person_fields(renamed))
             return renamed
 
     def forget(self, name: str) -> list[Path]:
@@ -275,7 +275,7 @@ class Library:
         self.person(name)
         with self._writing():
             person = self.person(name)
-            folder = self._folder(person)
+            folder = self.folder(person)
             files = sorted(path for path in folder.rglob("*") if not path.is_dir())
             leaving = self._people / f".{person.id}"  # from here on nobody is enrolled there, whatever happens
             folder.rename(leaving)
@@ -284,14 +284,16 @@ class Library:
 
     # Files
 
-    def _folder(self, person: Person) -> Path:
+    def folder(self, person: Person) -> Path:
+        """Return where everything about a person lies."""
         return self._people / person.id
 
-    def _crop_path(self, person: Person, reference: Reference) -> Path:
-        return self._folder(person) / "references" / f"{reference.id}.png"
+    def crop_path(self, person: Person, reference: Reference) -> Path:
+        """Return the file of a reference's aligned crop."""
+        return self.folder(person) / "references" / f"{reference.id}.png"
 
     def _points_path(self, person: Person, reference: Reference) -> Path:
-        return self._folder(person) / "references" / f"{reference.id}.txt"
+        return self.folder(person) / "references" / f"{reference.id}.txt"
 
     def _check_format(self) -> None:
         path = self.home / "library.json"
@@ -335,14 +337,14 @@ class Library:
         """Say what the references are now: one digest over every crop and landmark file, in the person's order."""
         digest = hashlib.sha256()
         for reference in person.references:
-            for path in (self._crop_path(person, reference), self._points_path(person, reference)):
+            for path in (self.crop_path(person, reference), self._points_path(person, reference)):
                 digest.update(hashlib.sha256(read(path)).digest())
         return digest.hexdigest()
 
     def _cached(self, person: Person, kind: str, maker: str, make: Callable[[], Arrays]) -> Arrays:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", maker):
             raise ValueError(f"{maker!r} cannot be part of a file name")
-        path = self._folder(person) / f"{kind}-{maker}.safetensors"
+        path = self.folder(person) / f"{kind}-{maker}.safetensors"
         header = cache_header(kind, maker, self._truth(person))
         found = read_cache(path, header)
         if found is not None:
@@ -386,7 +388,7 @@ class Library:
             if folder.name.startswith("."):
                 shutil.rmtree(folder)
         for person in self.people():
-            folder = self._folder(person)
+            folder = self.folder(person)
             listed = {reference.id for reference in person.references}
             for path in folder.rglob("*"):
                 orphan = path.parent.name == "references" and path.stem not in listed

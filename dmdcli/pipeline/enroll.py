@@ -1,0 +1,313 @@
+"""Learn a person's face from photographs: choose the face in each, refuse what would not help, keep the rest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from dmdcli.errors import AmbiguousFaceError, NoFaceError, NothingToDoError, PhotoError, TooFewReferencesError
+from dmdcli.faces.face import Face, Landmarks, sharpness, turn_of_head
+from dmdcli.faces.finder import FaceFinder
+from dmdcli.library import Library, Memorize, NewReference, Person, check_name, same_name
+from dmdcli.photos import PhotoFile, read_photo
+from dmdcli.shapes import Embedding, Pixels
+
+RECOMMENDED = 3
+"""References from which a dictionary has seen more than one expression and light."""
+LEAST_SIDE = 100.0
+"""Least side of a reference's face box, in photo pixels. A face of 100 is enlarged three times to fill the crop.
+Measured: portraits have 124 to 710, the faces in a photo of a group of thirty 78 to 112."""
+LEAST_SHARPNESS = 0.32
+"""Least `faces.face.sharpness` of a reference. Measured: 69 portraits, many with a face of only 150 pixels, have 0.33
+to 1.04. Blurred by a Gaussian of 4 photo pixels all of them fall below, of 3 pixels 9 in 10, of 2 pixels 6 in 10.
+Noise hides blur: with noise of a deviation of 10 (of 255) on top, blurred portraits pass."""
+FARTHEST_TURN = 0.65
+"""Greatest `faces.face.turn_of_head` of a reference. Portraits in three-quarter view have 0.35 to 0.63; beyond,
+one eye is hidden."""
+SOMEBODY_ELSE = 0.2
+"""Similarity below which a photo does not show the person the others show. Whoever enrols says that all show one
+person, so this is below the 0.5 of recognition. Measured with the embedded kit: of 189 pairs of photos of
+one person none was below, of 46,813 pairs of two people 0.08 % were above."""
+SAME_PERSON = 0.5
+"""Similarity from which a face among several in one photo is taken to be the person."""
+MARGIN = 0.3
+"""How much more similar than the second such a face has to be."""
+SAME_PICTURE = 0.993
+"""Correlation of two blurred crops from which they come from one picture. Measured: copies recompressed, scaled,
+cropped, turned by 3 degrees or made grey have 0.995 to 1, photos of one person in one sitting up to 0.990."""
+SAME_PICTURE_BLUR = 4.0
+"""Sigma in crop pixels of that blur: it removes noise, grain and the marks of compression."""
+ADVICE = "A good one shows the face large, sharp, from the front and alone."
+FACE_ROWS, FACE_COLUMNS = slice(100, 440), slice(100, 412)
+"""The part of a crop that is compared: the face without what is around it."""
+
+
+class DuplicateError(PhotoError):
+    """The picture is a reference already."""
+
+
+@dataclass(frozen=True)
+class LookedAt:
+    """A photo was read and its faces found: progress. count: photos looked at so far. total: photos there are."""
+
+    photo: Path
+    count: int
+    total: int
+
+
+@dataclass(frozen=True)
+class EnrolledPhoto:
+    """What became of one photo. used: it is a reference now (under a dry run: would be). reason: why not, or None.
+
+    similarity: to the nearest other reference, or None. doubts: about its landmarks. duplicate: refused because the
+    picture is a reference already.
+    """
+
+    photo: Path
+    person: str
+    used: bool
+    reason: str | None
+    similarity: float | None = None
+    doubts: tuple[str, ...] = ()
+    duplicate: bool = False
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A photo with the usable faces in it. digest: SHA-256 of the file. faces: from left to right."""
+
+    photo: Path
+    digest: str
+    faces: tuple[Face, ...] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Known:
+    """References the person has: N crops (512, 512, 3) uint8, N embeddings, and the digests of their photos' files."""
+
+    crops: Sequence[Pixels] = field(default=(), repr=False)
+    embeddings: Sequence[Embedding] = field(default=(), repr=False)
+    digests: frozenset[str] = frozenset()
+
+
+def enroll(
+    name: str,
+    files: Sequence[PhotoFile],
+    library: Library,
+    finder: FaceFinder,
+    *,
+    weights_id: str | None = None,
+    memorize: Memorize | None = None,
+    face_number: int | None = None,
+    dry_run: bool = False,
+) -> Iterator[LookedAt | EnrolledPhoto]:
+    """Add what is usable among `files` to the references of the person called `name`, who may be new.
+
+    Yields LookedAt for each photo, then, once all are seen and the references are on disk, EnrolledPhoto for each in
+    the order given. weights_id, memorize: when both are given, the person's dictionary is made at once. face_number:
+    which face of a photo with several, counted from the left, from 1. dry_run: decide everything and write nothing.
+    Raises NothingToDoError without files, UsageError for a bad name, and the errors of the library;
+    TooFewReferencesError after the last photo when none is usable, unless all are references already. Then nothing has
+    changed.
+    """
+    name = check_name(name)
+    if not files:
+        raise NothingToDoError(f"No photo to enrol {name!r} from was found; give photos or folders with photos.")
+    person = next((one for one in library.people() if same_name(one.name, name)), None)
+    name = person.name if person else name
+    known = _recall(person, library, finder) if person else Known()
+
+    outcomes: dict[Path, EnrolledPhoto] = {}
+    candidates: list[Candidate] = []
+    digests = set(known.digests)
+    for count, file in enumerate(files, start=1):
+        try:
+            candidates.append(_look_at(file.path, finder, digests, face_number))
+            digests.add(candidates[-1].digest)
+        except PhotoError as error:
+            outcomes[file.path] = _refused(error, name)
+        yield LookedAt(file.path, count, len(files))
+
+    chosen: list[tuple[Candidate, Face]] = []
+    for candidate, face in _choose_faces(candidates, known, finder):
+        try:
+            if face is None:
+                raise AmbiguousFaceError(candidate.photo, _ambiguous(candidate))
+            _check_quality(candidate.photo, face)
+            _check_new(candidate.photo, face, known, chosen)
+            chosen.append((candidate, face))
+        except PhotoError as error:
+            outcomes[candidate.photo] = _refused(error, name)
+
+    accepted: list[tuple[Candidate, Face]] = []
+    agreeing = _agreeing([face.embedding for _, face in chosen], known, finder)
+    for number, (candidate, face) in enumerate(chosen):
+        others = [*known.embeddings, *(other.embedding for index, (_, other) in enumerate(chosen) if index != number)]
+        similarity = max(_similarities(face.embedding, others, finder), default=None)
+        used = number in agreeing
+        reason = None if used else _somebody_else(similarity)
+        outcomes[candidate.photo] = EnrolledPhoto(candidate.photo, name, used, reason, similarity, face.doubts)
+        if used:
+            accepted.append((candidate, face))
+
+    if accepted and not dry_run:
+        person = library.add_references(name, [_reference(candidate, face) for candidate, face in accepted])
+        library.embeddings(person, finder.kit_name, finder.embed)
+        if weights_id and memorize:
+            library.dictionary(person, weights_id, memorize)
+    yield from (outcomes[file.path] for file in files)
+    if not accepted and not all(outcome.duplicate for outcome in outcomes.values()):
+        raise TooFewReferencesError(f"No reference for {name!r} was usable, so nothing was changed. {ADVICE}")
+
+
+def _refused(error: PhotoError, name: str) -> EnrolledPhoto:
+    duplicate = isinstance(error, DuplicateError)
+    return EnrolledPhoto(error.path, name, used=False, reason=error.reason, duplicate=duplicate)
+
+
+def _recall(person: Person, library: Library, finder: FaceFinder) -> Known:
+    crops, points = library.references(person)
+    embeddings = [
+        finder.embed(crop, Landmarks(one, source=reference.landmark_source))
+        for reference, crop, one in zip(person.references, crops, points, strict=True)
+    ]
+    return Known(list(crops), embeddings, frozenset(reference.digest for reference in person.references))
+
+
+def _look_at(path: Path, finder: FaceFinder, digests: set[str], face_number: int | None) -> Candidate:
+    """Read a photo and find its faces. Raises a PhotoError that says why it cannot be a reference."""
+    photo = read_photo(path)
+    digest = hashlib.sha256(photo.source).hexdigest()
+    if digest in digests:
+        raise DuplicateError(path, "duplicate: the same file is a reference already")
+    found = finder.find(photo.pixels)
+    faces = sorted((face for face in found if face.rejected is None), key=lambda face: face.box[0] + face.box[2])
+    if not faces:
+        reasons = "; ".join(dict.fromkeys(face.rejected for face in found if face.rejected))
+        raise NoFaceError(path, f"no usable face: {reasons}" if reasons else "no face found")
+    if face_number is not None and len(faces) > 1:
+        if not 1 <= face_number <= len(faces):
+            raise AmbiguousFaceError(path, f"it has {len(faces)} faces, so there is no face {face_number}")
+        faces = [faces[face_number - 1]]
+    return Candidate(path, digest, tuple(faces))
+
+
+def _choose_faces(candidates: list[Candidate], known: Known, finder: FaceFinder) -> list[tuple[Candidate, Face | None]]:
+    """Choose one face of each photo; None where nothing says which.
+
+    Photos with one face, and the references known, say who the person is. Where there are neither, the person is the
+    one who is in most of the photos.
+    """
+    sure = [*known.embeddings, *(one.faces[0].embedding for one in candidates if len(one.faces) == 1)]
+    return [
+        (candidate, candidate.faces[0] if len(candidate.faces) == 1 else _nearest(candidate, candidates, sure, finder))
+        for candidate in candidates
+    ]
+
+
+def _nearest(
+    candidate: Candidate, candidates: list[Candidate], sure: list[Embedding], finder: FaceFinder
+) -> Face | None:
+    """The face most like the sure ones or, without any, seen in most other photos; None if none or two are alike."""
+    others = [[face.embedding for face in other.faces] for other in candidates if other is not candidate]
+    scores = []
+    for face in candidate.faces:
+        if sure:
+            scores.append(max(_similarities(face.embedding, sure, finder)))
+        else:
+            best = [max(_similarities(face.embedding, faces, finder)) for faces in others]
+            scores.append(sum(one for one in best if one >= SAME_PERSON))
+    second, first = sorted(scores)[-2:]
+    if first < SAME_PERSON or first - second < MARGIN:
+        return None
+    return candidate.faces[scores.index(first)]
+
+
+def _check_quality(path: Path, face: Face) -> None:
+    """Raise PhotoError for a face too small, turned too far, or too blurred to learn from."""
+    side = max(face.box[2] - face.box[0], face.box[3] - face.box[1])
+    if side < LEAST_SIDE:
+        raise PhotoError(path, f"too small: the face is {side:.0f} pixels wide, a reference wants {LEAST_SIDE:.0f}")
+    turn = abs(turn_of_head(face.landmarks.points))
+    if turn > FARTHEST_TURN:
+        raise PhotoError(path, "turned away: one side of the face is hidden")
+    measured = sharpness(face.pixels)
+    if measured < LEAST_SHARPNESS:
+        raise PhotoError(path, f"blurred: sharpness {measured:.2f}, a reference wants {LEAST_SHARPNESS:.2f}")
+
+
+def _check_new(path: Path, face: Face, known: Known, chosen: list[tuple[Candidate, Face]]) -> None:
+    """Raise DuplicateError for another copy of a picture that is there already."""
+    view = _view(face.pixels)
+    for crop in known.crops:
+        if _correlation(view, _view(crop)) >= SAME_PICTURE:
+            raise DuplicateError(path, "duplicate: the same picture is a reference already")
+    for candidate, other in chosen:
+        if _correlation(view, _view(other.pixels)) >= SAME_PICTURE:
+            raise DuplicateError(path, f"duplicate: the same picture as {candidate.photo.name}")
+
+
+def _agreeing(embeddings: Sequence[Embedding], known: Known, finder: FaceFinder) -> set[int]:
+    """Which of the new faces show the person: those linked to a known reference, else the largest group linked.
+
+    Two faces are linked when their similarity is at least SOMEBODY_ELSE. Of two groups equally large neither is taken.
+    """
+    everyone = [*known.embeddings, *embeddings]
+    groups: list[set[int]] = []
+    for number, embedding in enumerate(everyone):
+        linked = _similarities(embedding, everyone[:number], finder) >= SOMEBODY_ELSE
+        near = [group for group in groups if any(linked[index] for index in group)]
+        groups = [group for group in groups if group not in near] + [set.union({number}, *near)]
+    enrolled = len(known.embeddings)
+    if enrolled:
+        person = set().union(*(group for group in groups if min(group) < enrolled))
+    else:
+        sizes = sorted((len(group) for group in groups), reverse=True)
+        tied = len(sizes) > 1 and sizes[0] == sizes[1]
+        person = set() if not groups or tied else max(groups, key=len)
+    return {number - enrolled for number in person if number >= enrolled}
+
+
+def _similarities(embedding: Embedding, others: Sequence[Embedding], finder: FaceFinder) -> npt.NDArray[np.float64]:
+    """Similarity in [0, 1] of one embedding to each of `others`, (N,) float64."""
+    if not others:
+        return np.zeros(0)
+    return finder.kit.similarity(np.linalg.norm(np.stack(list(others)).astype(np.float64) - embedding, axis=1))
+
+
+def _view(crop: Pixels) -> npt.NDArray[np.float32]:
+    """The face in a crop, grey and blurred, of mean 0 and length 1: flattened, float32."""
+    grey = cv2.GaussianBlur(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), SAME_PICTURE_BLUR)
+    part = grey[FACE_ROWS, FACE_COLUMNS].ravel()
+    part = part - part.mean()
+    view: npt.NDArray[np.float32] = (part / max(float(np.linalg.norm(part)), 1e-6)).astype(np.float32)
+    return view
+
+
+def _correlation(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
+    return float(one @ other)
+
+
+def _reference(candidate: Candidate, face: Face) -> NewReference:
+    return NewReference(
+        crop=face.pixels,
+        points=face.landmarks.points,
+        source=candidate.photo,
+        sharpness=sharpness(face.pixels),
+        digest=candidate.digest,
+        landmark_source=face.landmarks.source,
+    )
+
+
+def _ambiguous(candidate: Candidate) -> str:
+    return f"it has {len(candidate.faces)} faces and nothing says which; choose with --face N, counted from the left"
+
+
+def _somebody_else(similarity: float | None) -> str:
+    return f"seems to show somebody else: similarity {similarity or 0.0:.2f} to the other references"
