@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,21 @@ class Dictionary:
             {
                 name: Memory(memory.key.to(device=device, dtype=dtype), memory.value.to(device=device, dtype=dtype))
                 for name, memory in self.memories.items()
+            }
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Dictionary]) -> Dictionary:
+        """Return one dictionary with the entries of all parts, in their order. Raises ShapeError when there are none."""
+        if not parts:
+            raise ShapeError("a dictionary needs at least one reference")
+        return cls(
+            {
+                name: Memory(
+                    torch.cat([part.memories[name].key for part in parts]),
+                    torch.cat([part.memories[name].value for part in parts]),
+                )
+                for name in PATCH_NAMES
             }
         )
 

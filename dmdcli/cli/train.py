@@ -1,0 +1,84 @@
+"""`dmd train`: make weights of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dmdcli.cli.console import DeviceOption, QuietOption, Terminal
+
+FolderArgument = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Folder with aligned_crops/, index.csv and landmarks.json.")
+]
+RunOption = Annotated[
+    Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; one that is there is gone on with.")
+]
+
+
+def train(
+    folder: FolderArgument,
+    run: RunOption,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", metavar="FILE", help="JSON file with the settings of a run.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Steps of the whole run.")] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="Faces of one step.")] = None,
+    width: Annotated[int | None, typer.Option("--width", min=4, help="Channels of the finest features.")] = None,
+    entries: Annotated[int | None, typer.Option("--entries", min=1, help="Entries of the generic dictionary.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="Highest learning rate.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Everything random comes from it.")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=0, help="Processes that make samples.")] = None,
+    start_from: Annotated[
+        Path | None, typer.Option("--start-from", metavar="FILE", help="Weights to begin a new run with.")
+    ] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network (worth it on long GPU runs).")] = False,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the network.")] = None,
+    every: Annotated[int, typer.Option("--print-every", min=1, help="Steps between two printed lines.")] = 50,
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """Train the network on a folder of aligned faces; the same command goes on with a run that was stopped."""
+    import json
+    from dataclasses import replace
+
+    import torch
+
+    from dmdcli.errors import UsageError
+    from dmdcli.model.restorer import choose_device
+    from dmdcli.training.data import read_faces
+    from dmdcli.training.train import TrainConfig
+    from dmdcli.training.train import train as steps_of
+
+    terminal = Terminal(quiet=quiet)
+    chosen = str(choose_device(device))
+    if threads:
+        torch.set_num_threads(threads)
+    try:
+        config = TrainConfig(**json.loads(recipe.read_text(encoding="utf-8"))) if recipe else TrainConfig()
+    except (OSError, ValueError, TypeError) as error:
+        raise UsageError(f"{recipe}: not a recipe ({error})") from error
+    given = {
+        "steps": steps,
+        "batch_size": batch_size,
+        "width": width,
+        "entries": entries,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "workers": workers,
+    }
+    config = replace(config, **{name: value for name, value in given.items() if value is not None})
+    terminal.say(f"Reading the faces in {folder} ...")
+    faces, validation = read_faces(folder, "train"), read_faces(folder, "validation")
+    terminal.say(f"{len(faces.samples)} faces of {len(faces.people)} people; training on {chosen} into {run}")
+    progress = steps_of(faces, validation, config, run, chosen, compiled=compiled, start_from=start_from)
+    with terminal.progress("steps", config.steps) as advance:
+        for event in progress:
+            advance()
+            if event.step % every == 0 or event.psnr is not None:
+                line = f"step {event.step}: loss {event.loss:.4f}, {event.seconds:.0f} s"
+                if event.psnr is not None:
+                    degraded, generic, specific = event.psnr
+                    line += f"; PSNR input {degraded:.2f}, generic {generic:.2f}, specific {specific:.2f} dB"
+                terminal.result(line)
