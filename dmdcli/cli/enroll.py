@@ -105,7 +105,7 @@ def enroll(
     used = "would be used" if dry_run else "used"
     short = {file.path: file.relative for file in files}
     terminal.table(
-        ["photo", "", "why"],
+        ["photo", "result", "why"],
         [(short[one.photo], used if one.used else "refused", one.reason or "; ".join(one.doubts)) for one in outcomes],
     )
     if refused:
@@ -122,9 +122,9 @@ def enroll(
 
 def summarise(name: str, references: int, new: int, recommended: int) -> str:
     """Say how many references a person has, and whether more would help."""
-    sentence = (
-        f"{name} has {references} {'reference' if references == 1 else 'references'}, {new or 'none'} of them new."
-    )
+    plural = "reference" if references == 1 else "references"
+    news = "none of them new" if new == 0 else "all new" if new == references > 1 else f"{new} new"
+    sentence = f"{name} has {references} {plural}, {news}."
     if references < recommended:
         sentence += f" {recommended} or more make better results: run the same command with other photos."
     return sentence

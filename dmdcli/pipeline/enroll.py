@@ -43,6 +43,7 @@ SAME_PICTURE = 0.993
 cropped, turned by 3 degrees or made grey have 0.995 to 1, photos of one person in one sitting up to 0.990."""
 SAME_PICTURE_BLUR = 4.0
 """Sigma in crop pixels of that blur: it removes noise, grain and the marks of compression."""
+UNDECIDED = "the photos show different people, and nothing says which of them is meant"
 ADVICE = "A good one shows the face large, sharp, from the front and alone."
 FACE_ROWS, FACE_COLUMNS = slice(100, 440), slice(100, 412)
 """The part of a crop that is compared: the face without what is around it."""
@@ -151,7 +152,7 @@ def enroll(
         others = [*known.embeddings, *(other.embedding for index, (_, other) in enumerate(chosen) if index != number)]
         similarity = max(_similarities(face.embedding, others, finder), default=None)
         used = number in agreeing
-        reason = None if used else _somebody_else(similarity)
+        reason = None if used else _somebody_else(similarity) if agreeing or known.digests else UNDECIDED
         outcomes[candidate.photo] = EnrolledPhoto(candidate.photo, name, used, reason, similarity, face.doubts)
         if used:
             accepted.append((candidate, face))
