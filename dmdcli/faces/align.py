@@ -87,7 +87,8 @@ def compose(first: Matrix, second: Matrix) -> Matrix:
 def transform(points: Points, matrix: Matrix) -> Points:
     """`points` (N, 2) float32 taken through `matrix`."""
     linear = matrix.astype(np.float64)
-    return (points.astype(np.float64) @ linear[:, :2].T + linear[:, 2]).astype(np.float32)
+    moved: Points = (points.astype(np.float64) @ linear[:, :2].T + linear[:, 2]).astype(np.float32)
+    return moved
 
 
 def crop_face(pixels: Array, matrix: Matrix, size: int = CROP) -> Array:
@@ -135,7 +136,8 @@ def paste_face(
     check_shape("mask", mask, (CROP, CROP), np.float32)
     height, width = region.shape[:2]
     if height == 0 or width == 0 or strength == 0:
-        return region.copy()
+        unchanged: FloatPixels = region.copy()
+        return unchanged
     shift = np.array([[1, 0, -origin[0]], [0, 1, -origin[1]]], dtype=np.float32)
     back = compose(invert(matrix), shift)
     weight = _warp(mask, back, width, height, cv2.INTER_LINEAR, border=cv2.BORDER_CONSTANT)

@@ -57,9 +57,9 @@ def draw_face(
     check_shape("crop", crop, (CROP, CROP, 3), np.uint8)
     check_shape("points", points, (68, 2), np.float32)
     check_shape("boxes", boxes, (3, 4), np.int64)
-    drawn = crop.copy()
+    drawn: Pixels = crop.copy()
     for (x1, y1, x2, y2), colour in zip(boxes.tolist(), COMPONENT_COLOURS, strict=True):
-        for width, shade in ((3, DARK), (1, colour)):
+        for width, shade in ((4, DARK), (2, colour)):
             cv2.rectangle(drawn, (x1, y1), (x2 - 1, y2 - 1), shade, width)
     placed = np.rint(points * SHARP).astype(np.int32)
     bits = int(math.log2(SHARP))
@@ -72,19 +72,28 @@ def draw_face(
     if verdict is None:
         return drawn
     text = verdict if not reasons else f"{verdict}: {'; '.join(reasons)}"
-    return np.concatenate([_strip(text, CROP, VERDICT_COLOURS[verdict]), drawn])
+    labelled: Pixels = np.concatenate([_strip(text, CROP, VERDICT_COLOURS[verdict]), drawn])
+    return labelled
 
 
-def contact_sheet(pictures: Sequence[Pixels], labels: Sequence[str], width: int = 1600, columns: int = 6) -> Pixels:
+def contact_sheet(
+    pictures: Sequence[Pixels],
+    labels: Sequence[str],
+    verdicts: Sequence[VerdictName],
+    width: int = 1600,
+    columns: int = 6,
+) -> Pixels:
     """Many pictures on one sheet, (H, width, 3) uint8 RGB, in rows of `columns`, each with its label below.
 
-    pictures: (H, W, 3) uint8 RGB of any size. Raises ShapeError without pictures or where labels are missing.
+    pictures: (H, W, 3) uint8 RGB of any size. labels, verdicts: one each; the verdict colours the label.
+    Raises ShapeError without pictures or where their numbers differ.
     """
-    if not pictures or len(pictures) != len(labels):
-        raise ShapeError(f"contact sheet: {len(pictures)} pictures and {len(labels)} labels")
+    if not pictures or not len(pictures) == len(labels) == len(verdicts):
+        raise ShapeError(f"contact sheet: {len(pictures)} pictures, {len(labels)} labels, {len(verdicts)} verdicts")
     columns = min(columns, len(pictures))
     side = width // columns
-    cells = [_cell(picture, label, side) for picture, label in zip(pictures, labels, strict=True)]
+    colours = [VERDICT_COLOURS[verdict] for verdict in verdicts]
+    cells = [_cell(*parts, side) for parts in zip(pictures, labels, colours, strict=True)]
     height = max(cell.shape[0] for cell in cells)
     sheet = np.full((math.ceil(len(cells) / columns) * height, width, 3), 255, dtype=np.uint8)
     for place, cell in enumerate(cells):
@@ -93,7 +102,7 @@ def contact_sheet(pictures: Sequence[Pixels], labels: Sequence[str], width: int 
     return sheet
 
 
-def _cell(picture: Pixels, label: str, side: int) -> Pixels:
+def _cell(picture: Pixels, label: str, colour: Colour, side: int) -> Pixels:
     inner = side - 8
     scale = inner / max(picture.shape[:2])
     size = (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale)))
@@ -101,7 +110,7 @@ def _cell(picture: Pixels, label: str, side: int) -> Pixels:
     cell = np.full((inner + STRIP + 8, side, 3), 255, dtype=np.uint8)
     left, top = (side - size[0]) // 2, 4 + inner - size[1]
     cell[top : top + size[1], left : left + size[0]] = small
-    cell[4 + inner : 4 + inner + STRIP] = _strip(label, side, (255, 255, 255))
+    cell[4 + inner : 4 + inner + STRIP, 4:-4] = _strip(label, inner, colour)
     return cell
 
 

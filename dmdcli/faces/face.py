@@ -30,8 +30,8 @@ WEAK_SCORE = 0.45
 elsewhere."""
 LOST_SCORE = 0.2
 """Mean score of the points below which there is no face under them: noise and patterns get 0.05 to 0.15."""
-MUCH_ENLARGED = 6.0
-"""Enlargement of the photo to the crop above which points are guesses: an eye is then five photo pixels wide."""
+MUCH_ENLARGED = 8.0
+"""Enlargement of the photo to the crop above which points are guesses: an eye is then eight photo pixels wide."""
 OUTSIDE = 0.25
 """Part of the points outside the crop from which they are implausible."""
 

@@ -17,7 +17,7 @@ from dmdcli.faces.face import Face, VerdictName, component_boxes, verdict
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.photos import PhotoFile, read_photo
 from dmdcli.places import output_path
-from dmdcli.shapes import Box, ComponentBoxes, Pixels, Points
+from dmdcli.shapes import CROP, Box, ComponentBoxes, Pixels, Points
 
 SHEET_FACES = 60
 """Faces on one contact sheet: ten rows of six."""
@@ -80,7 +80,7 @@ def check(files: Sequence[PhotoFile], finder: FaceFinder, out: Path | None = Non
                 place = output_path(file, out)
                 overlay = place.with_name(f"{place.name}.face{number}.png")
                 _write_png(picture, overlay)
-                sheet.add(picture, f"{file.relative.name} {number}")
+                sheet.add(picture[-CROP:], f"{file.relative.name} {number}", verdict(face)[0])
             checked.append(_checked(face, overlay))
         yield CheckedPhoto(file.path, tuple(checked))
     if sheet is not None:
@@ -95,20 +95,23 @@ class _Sheet:
         self._count = 0
         self._pictures: list[Pixels] = []
         self._labels: list[str] = []
+        self._verdicts: list[VerdictName] = []
 
-    def add(self, picture: Pixels, label: str) -> None:
+    def add(self, picture: Pixels, label: str, verdict: VerdictName) -> None:
         small = Image.fromarray(picture)
         small.thumbnail((SHEET_CELL, SHEET_CELL), Image.Resampling.BOX)
         self._pictures.append(_pixels(small))
         self._labels.append(label)
+        self._verdicts.append(verdict)
         if len(self._pictures) == SHEET_FACES:
             self.finish()
 
     def finish(self) -> None:
         if self._pictures:
             self._count += 1
-            _write_png(contact_sheet(self._pictures, self._labels), self._out / f"contact-sheet-{self._count}.png")
-            self._pictures, self._labels = [], []
+            sheet = contact_sheet(self._pictures, self._labels, self._verdicts)
+            _write_png(sheet, self._out / f"contact-sheet-{self._count}.png")
+            self._pictures, self._labels, self._verdicts = [], [], []
 
 
 def _checked(face: Face, overlay: Path | None) -> CheckedFace:
