@@ -22,18 +22,18 @@ from dmdcli.training.severity import Severity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dmdcli.evaluation import Evaluated, Summary
+    from dmdcli.evaluation import Evaluated, Gain, Summary
 
 FolderArgument = Annotated[
     Path, typer.Argument(metavar="DATA", help="Folder with aligned_crops/, index.csv and landmarks.json.")
 ]
-HEADINGS = {
-    "psnr": "PSNR dB",
-    "component_psnr": "eyes and mouth dB",
+LABELS = {
+    "psnr": "PSNR (dB)",
+    "component_psnr": "PSNR of eyes and mouth (dB)",
     "ssim": "SSIM",
-    "sharpness": "sharpness",
-    "similarity": "similarity",
-    "distance": "distance",
+    "sharpness": "sharpness of eyes and mouth (1: as the true face)",
+    "similarity": "identity similarity to the true face",
+    "distance": "identity distance to the true face (less is better)",
 }
 """What each metric is called in the table."""
 
@@ -59,12 +59,12 @@ def evaluate(
 ) -> None:
     """Degrade good faces, restore them, and measure how near they come to what they were."""
     from dmdcli import evaluation
-    from dmdcli.cli.build import build_kit, build_restorer
+    from dmdcli.cli.build import build_finder, build_restorer
     from dmdcli.training.data import read_faces
 
     terminal = Terminal(quiet=quiet, json_lines=json_lines)
     faces = read_faces(folder, split)
-    restorer, recogniser = build_restorer(model, device, batch_size), build_kit(kit)
+    restorer, recogniser = build_restorer(model, device, batch_size), build_finder(kit).kit
     results: list[Evaluated] = []
     with terminal.progress("faces", len(faces.samples)) as advance:
         for result in evaluation.evaluate(faces, restorer, severity, seed, kit=recogniser, detect=not true_landmarks):
@@ -95,21 +95,21 @@ def summary_record(summary: Summary) -> Mapping[str, object]:
 
 
 def print_summary(terminal: Terminal, summary: Summary) -> None:
-    """Print the means of each row, and what each gained over the degraded input."""
-    measured = [metric for metric in HEADINGS if metric in summary.means["input"]]
-    headings = [HEADINGS[metric] for metric in measured]
-    terminal.table(
-        ["mean", "faces", *headings],
+    """Print each metric's mean over the rows, and its gains over the degraded input with their 95 % intervals."""
+    means, gains = summary.means, summary.gains
+    rows = [
         [
-            [row, summary.counts[row], *(f"{means[metric]:.3f}" for metric in measured)]
-            for row, means in summary.means.items()
-        ],
-    )
-    terminal.result("")
-    terminal.table(
-        ["gain over the input (95 %)", *headings],
-        [
-            [row, *(f"{gains[m].mean:+.3f} ({gains[m].low:+.3f} to {gains[m].high:+.3f})" for m in measured)]
-            for row, gains in summary.gains.items()
-        ],
-    )
+            label,
+            *(f"{mean[metric]:.3f}" for mean in means.values()),
+            *(describe(gain[metric]) for gain in gains.values()),
+        ]
+        for metric, label in LABELS.items()
+        if metric in means["input"]
+    ]
+    counted = [f"{row} ({summary.counts[row]})" for row in means]
+    terminal.table(["mean (faces)", *counted, *(f"gain {row} (95 %)" for row in gains)], rows)
+
+
+def describe(gain: Gain) -> str:
+    """A gain in words: +0.512 (+0.401 to +0.630)."""
+    return f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"

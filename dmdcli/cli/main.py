@@ -15,8 +15,11 @@ from typer.core import TyperGroup
 
 from dmdcli import __version__
 from dmdcli.cli.console import print_failure
+from dmdcli.cli.degrade import degrade
 from dmdcli.cli.enroll import enroll
+from dmdcli.cli.evaluate import evaluate
 from dmdcli.cli.people import people
+from dmdcli.cli.train import train
 from dmdcli.errors import EXIT_BUG, EXIT_CANNOT_GO_ON, EXIT_INTERRUPTED, DMDError
 
 ENVIRONMENT = """\
@@ -83,6 +86,9 @@ def dmd(
 
 
 app.command("enroll")(enroll)
+app.command("train")(train)
+app.command("evaluate")(evaluate)
+app.command("degrade")(degrade)
 app.add_typer(people, name="people")
 
 

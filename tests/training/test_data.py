@@ -218,9 +218,9 @@ def test_the_target_is_never_among_other_photos(faces: FaceData, monkeypatch: py
         return vary_as_before(pixels, points, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(data, "vary", noticing)
-    samples = TrainingSamples(faces, SampleOptions(mirror=0, colour=0, grey=0, wrong_person=0.4), 0, 60)
+    samples = TrainingSamples(faces, SampleOptions(mirror=0, colour=0, grey=0, wrong_person=0.4), 0, 30)
     kinds = set()
-    for number in range(60):
+    for number in range(30):
         shown.clear()
         sample = samples[number]
         target = next(index for index, crop in enumerate(faces.pixels) if np.array_equal(crop, sample.target))
@@ -245,8 +245,8 @@ def test_the_target_is_never_among_other_photos(faces: FaceData, monkeypatch: py
 
 def test_shares_are_kept(faces: FaceData) -> None:
     def flags(options: SampleOptions) -> tuple[float, float]:
-        samples = TrainingSamples(faces, options, 3, 60)
-        drawn = [samples[number] for number in range(60)]
+        samples = TrainingSamples(faces, options, 3, 20)
+        drawn = [samples[number] for number in range(20)]
         return float(np.mean([one.self_reference for one in drawn])), float(
             np.mean([one.wrong_person for one in drawn])
         )
