@@ -1,0 +1,99 @@
+"""`dmd check`: show the landmarks and boxes of every face, and how far they can be trusted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import typer
+
+from dmdcli.cli.build import build_finder
+from dmdcli.cli.console import (
+    JsonOption,
+    Kit,
+    KitOption,
+    MinFaceOption,
+    OptionalOutOption,
+    PhotosArgument,
+    QuietOption,
+    StrictOption,
+    Terminal,
+    ThoroughOption,
+    VerboseOption,
+)
+from dmdcli.errors import EXIT_SOME_FAILED
+
+if TYPE_CHECKING:
+    from dmdcli.pipeline.check import CheckedPhoto
+
+SCHEMA = 1
+"""Version of the JSON objects."""
+
+
+def check(
+    photos: PhotosArgument,
+    out: OptionalOutOption = None,
+    min_face: MinFaceOption = 32,
+    kit: KitOption = Kit.AUTO,
+    thorough: ThoroughOption = False,
+    strict: StrictOption = False,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Show the landmarks and boxes of every face, and say which are good, doubtful or unusable.
+
+    With --out, a picture of each face and contact sheets are written; without it, nothing is.
+    """
+    terminal = Terminal(quiet=quiet, verbose=verbose, json_lines=json)
+
+    from dmdcli.pipeline import check as pipeline
+    from dmdcli.places import check_output_places, find_photos
+
+    files = find_photos(photos)
+    for error in files.unreadable:
+        terminal.fail(str(error))
+    if out is not None:
+        check_output_places(photos, files, out, [])
+    finder = build_finder(kit, thorough, min_face)
+
+    seen: list[CheckedPhoto] = []
+    with terminal.progress("photos", len(files)) as advance:
+        for photo in pipeline.check(files, finder, out):
+            seen.append(photo)
+            if photo.error is not None:
+                terminal.fail(f"{photo.photo}: {photo.error}")
+            terminal.record(record_of(photo))
+            advance()
+    short = {file.path: file.relative for file in files}
+    terminal.table(
+        ["photo", "face", "verdict", "why"],
+        [
+            (short[photo.photo], number, face.verdict, "; ".join(face.reasons))
+            for photo in seen
+            for number, face in enumerate(photo.faces, start=1)
+        ],
+    )
+    verdicts = Counter(face.verdict for photo in seen for face in photo.faces)
+    counted = ", ".join(f"{verdicts[name]} {name}" for name in ("good", "doubtful", "unusable"))
+    without = sum(photo.error is None and not photo.faces for photo in seen)
+    terminal.result(f"{verdicts.total()} faces in {len(seen)} photos: {counted}. Photos without a face: {without}.")
+    failed = bool(files.unreadable) or any(photo.error is not None for photo in seen)
+    if failed or (strict and not all(photo.is_sure for photo in seen)):
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def record_of(photo: CheckedPhoto) -> dict[str, object]:
+    """Return the JSON object of one photo."""
+    faces = [
+        {
+            "box": [round(edge, 1) for edge in face.box],
+            "landmarks": [[round(float(x), 2), round(float(y), 2)] for x, y in face.landmarks],
+            "components": face.components.tolist(),
+            "verdict": face.verdict,
+            "reasons": list(face.reasons),
+            "overlay": None if face.overlay is None else str(face.overlay),
+        }
+        for face in photo.faces
+    ]
+    return {"schema": SCHEMA, "photo": str(photo.photo), "error": photo.error, "faces": faces}
