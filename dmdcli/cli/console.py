@@ -61,7 +61,7 @@ ThoroughOption = Annotated[
     bool, typer.Option("--thorough", help="Look harder for faces: much slower, and 2 GB of memory for 2 megapixels.")
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would happen and write nothing.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON Lines, one object a photo, instead of a table.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON Lines, one object a line, instead of tables.")]
 StrictOption = Annotated[bool, typer.Option("--strict", help="End with 3 also when photos were unsure or refused.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Write again what is there from an earlier run.")]
 OfflineOption = Annotated[bool, typer.Option("--offline", envvar="DMD_OFFLINE", help="Never connect to anything.")]
@@ -126,7 +126,8 @@ class Terminal:
     def record(self, fields: Mapping[str, object]) -> None:
         """Print one JSON object on a line of its own on stdout, under --json only."""
         if self.json_lines:
-            typer.echo(json.dumps(fields, ensure_ascii=False, allow_nan=False))
+            line = json.dumps(fields, ensure_ascii=False, allow_nan=False)
+            typer.echo(line.encode("utf-8", "backslashreplace").decode())  # names that are no text: as JSON escapes
             sys.stdout.flush()
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -146,8 +147,7 @@ class Terminal:
         if sys.stdout.isatty():
             Console(markup=False, highlight=False).print(table)
             return
-        lines = io_lines(table)
-        for line in lines:
+        for line in plain_lines(table):
             typer.echo(line)
 
     @contextmanager
@@ -172,7 +172,7 @@ class Terminal:
             yield advance
 
 
-def io_lines(table: object) -> list[str]:
+def plain_lines(table: object) -> list[str]:
     """Draw a rich table as plain lines as wide as they need to be."""
     from rich.console import Console
 

@@ -104,10 +104,10 @@ def enroll(
         )
     used = "would be used" if dry_run else "used"
     short = {file.path: file.relative for file in files}
-    terminal.table(
-        ["photo", "result", "why"],
-        [(short[one.photo], used if one.used else "refused", one.reason or "; ".join(one.doubts)) for one in outcomes],
-    )
+    rows = [
+        (short[one.photo], used if one.used else "refused", one.reason or "; ".join(one.doubts)) for one in outcomes
+    ]
+    terminal.table(["photo", "result", "remarks" if any(why for _, _, why in rows) else ""], rows)
     if refused:
         raise refused
     count = sum(outcome.used for outcome in outcomes)
@@ -123,8 +123,8 @@ def enroll(
 def summarise(name: str, references: int, new: int, recommended: int) -> str:
     """Say how many references a person has, and whether more would help."""
     plural = "reference" if references == 1 else "references"
-    news = "none of them new" if new == 0 else "all new" if new == references > 1 else f"{new} new"
-    sentence = f"{name} has {references} {plural}, {news}."
+    news = "" if new == references else f", {new or 'none'} of them new"
+    sentence = f"{name} has {references} {plural}{news}."
     if references < recommended:
         sentence += f" {recommended} or more make better results: run the same command with other photos."
     return sentence

@@ -202,10 +202,11 @@ def _look_at(path: Path, finder: FaceFinder, digests: set[str], face_number: int
 def _choose_faces(candidates: list[Candidate], known: Known, finder: FaceFinder) -> list[tuple[Candidate, Face | None]]:
     """Choose one face of each photo; None where nothing says which.
 
-    Photos with one face, and the references known, say who the person is. Where there are neither, the person is the
-    one who is in most of the photos.
+    The references known, and the photos with one face that agree with them or with each other, say who the person is.
+    Where there are neither, the person is the one who is in most of the photos.
     """
-    sure = [*known.embeddings, *(one.faces[0].embedding for one in candidates if len(one.faces) == 1)]
+    alone = [candidate.faces[0].embedding for candidate in candidates if len(candidate.faces) == 1]
+    sure = [*known.embeddings, *(alone[number] for number in _agreeing(alone, known, finder))]
     return [
         (candidate, candidate.faces[0] if len(candidate.faces) == 1 else _nearest(candidate, candidates, sure, finder))
         for candidate in candidates

@@ -239,6 +239,16 @@ def test_in_a_group_the_face_like_the_portraits_is_taken(library: Library, photo
     assert set(crops[:, 0, 0, 0].tolist()) == {50}
 
 
+def test_in_a_group_a_portrait_of_somebody_else_does_not_mislead(library: Library, photos: Path) -> None:
+    run(library, save(photos, "portrait.png", portrait(50, 1)))
+    save(photos, "bob.png", portrait(90, 1))
+    save(photos, "group.png", portrait(50, 2), portrait(90, 2))
+    outcomes = run(library, photos)
+    assert {name for name, outcome in outcomes.items() if outcome.used} == {"group.png"}
+    crops, _ = library.references(library.person("Alice"))
+    assert crops[:, 0, 0, 0].tolist() == [50, 50]
+
+
 def test_in_groups_the_face_they_share_is_taken(library: Library, photos: Path) -> None:
     save(photos, "1.png", portrait(90, 1), portrait(50, 1))
     save(photos, "2.png", portrait(50, 2), portrait(70, 1))
