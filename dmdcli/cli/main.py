@@ -19,6 +19,7 @@ from dmdcli.cli.degrade import degrade
 from dmdcli.cli.enroll import enroll
 from dmdcli.cli.evaluate import evaluate
 from dmdcli.cli.people import people
+from dmdcli.cli.restore import restore
 from dmdcli.cli.train import train
 from dmdcli.errors import EXIT_BUG, EXIT_CANNOT_GO_ON, EXIT_INTERRUPTED, DMDError
 
@@ -86,6 +87,7 @@ def dmd(
 
 
 app.command("enroll")(enroll)
+app.command("restore")(restore)
 app.command("train")(train)
 app.command("evaluate")(evaluate)
 app.command("degrade")(degrade)

@@ -173,6 +173,17 @@ def blend_mask(points: Points) -> npt.NDArray[np.float32]:
     return (face * inner).astype(np.float32)
 
 
+def carry_mask(mask: npt.NDArray[np.float32], matrix: Matrix, other: Matrix) -> npt.NDArray[np.float32]:
+    """A mask of one face's crop as it lies in another face's crop, both (512, 512) float32; 0 where they do not meet.
+
+    matrix: (2, 3) photo -> the crop of `mask`. other: (2, 3) photo -> the crop wanted.
+    """
+    check_shape("mask", mask, (CROP, CROP), np.float32)
+    between = compose(invert(matrix), other)
+    carried = _warp(mask, between, CROP, CROP, cv2.INTER_LINEAR, border=cv2.BORDER_CONSTANT)
+    return np.clip(carried, 0, 1)
+
+
 def _smooth_step(value: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """0 below 0, 1 above 1, and a cubic without corners between."""
     bounded = np.clip(value.astype(np.float64), 0, 1)

@@ -90,7 +90,9 @@ class Dictionary:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Dictionary:
         """Inverse of `to_arrays`, as float32 tensors. Raises ShapeError when an array is missing."""
-        missing = [f"{name}.{part}" for name in PATCH_NAMES for part in ("key", "value") if f"{name}.{part}" not in arrays]
+        missing = [
+            f"{name}.{part}" for name in PATCH_NAMES for part in ("key", "value") if f"{name}.{part}" not in arrays
+        ]
         if missing:
             raise ShapeError(f"a dictionary's arrays lack {missing[0]}")
 

@@ -76,7 +76,8 @@ class Residual(nn.Sequential):
     """x + f(x)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + super().forward(x)
+        branch: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
+        return x + branch
 
 
 def residual_pair(channels: int, dilations: tuple[int, int] = (1, 1)) -> Residual:
@@ -209,9 +210,7 @@ class DMDNet(nn.Module):
         patches = cut_patches(self.reference_encoder(images), boxes.to(images.device))
         return Dictionary({name: Memory(self.key[name](p), self.value[name](p)) for name, p in patches.items()})
 
-    def decode(
-        self, features: Features, dictionary: Dictionary | Sequence[Dictionary | None] | None = None
-    ) -> Tensor:
+    def decode(self, features: Features, dictionary: Dictionary | Sequence[Dictionary | None] | None = None) -> Tensor:
         """Return restored faces, (B, 3, 512, 512) RGB in [-1, 1] (with `residual` it may overshoot).
 
         dictionary: None for the generic dictionary alone; one Dictionary for all faces; or one per face, None for
@@ -245,8 +244,10 @@ class DMDNet(nn.Module):
             generic = memory[known]
             mask = self.mask[name](patch[known], specific, generic)
             blended = mask * specific + (1 - mask) * generic
-            memory = blended if len(known) == len(people) else memory.index_put(
-                (torch.tensor(known, device=memory.device),), blended.to(memory.dtype)
+            memory = (
+                blended
+                if len(known) == len(people)
+                else memory.index_put((torch.tensor(known, device=memory.device),), blended.to(memory.dtype))
             )
         styled = match_statistics(memory, patch)
         gated: Tensor = self.gate[name](styled - patch) * styled + patch
@@ -279,7 +280,9 @@ def check_inputs(images: Tensor, boxes: Tensor) -> None:
         inside = (boxes >= 0).all() and (boxes <= CROP).all()
         coarsest = CROP // min(SCALES)
         if not inside or (boxes[..., 2:] // coarsest - boxes[..., :2] // coarsest < 2).any():
-            raise ShapeError(f"boxes lie in [0, {CROP}] and span at least two {coarsest}-pixel cells; got {boxes.tolist()}")
+            raise ShapeError(
+                f"boxes lie in [0, {CROP}] and span at least two {coarsest}-pixel cells; got {boxes.tolist()}"
+            )
 
 
 def interpolation(start: Tensor, length: Tensor, side: int, size: int, dtype: torch.dtype) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +113,10 @@ class Restorer:
             except torch.OutOfMemoryError as error:
                 size = self._smaller(size, error)
         return Dictionary.concatenate(parts)
+
+    def recall(self, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Dictionary:
+        """Return a dictionary from the arrays it was kept as (`Dictionary.to_arrays`), on this device."""
+        return Dictionary.from_arrays(arrays).to(self.device, self.dtype)
 
     def _restore_batch(
         self,

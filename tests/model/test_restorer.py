@@ -52,7 +52,10 @@ def test_floats_and_bytes_are_the_same_picture(net: DMDNet, crops: np.ndarray, b
 
 
 def test_memorising_in_parts_is_memorising(net: DMDNet, crops: np.ndarray, boxes: np.ndarray) -> None:
-    whole, parts = Restorer(net, batch_size=3).memorize(crops, boxes), Restorer(net, batch_size=1).memorize(crops, boxes)
+    whole, parts = (
+        Restorer(net, batch_size=3).memorize(crops, boxes),
+        Restorer(net, batch_size=1).memorize(crops, boxes),
+    )
     assert whole.entries == parts.entries == 3
     torch.testing.assert_close(whole.memories["mouth_64"].value, parts.memories["mouth_64"].value, atol=1e-5, rtol=0)
 

@@ -1,0 +1,208 @@
+"""`dmd restore`: whole folders of photos with their faces restored."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dmdcli.cli.build import build_finder, build_library, build_memorize, build_restorer
+from dmdcli.cli.console import (
+    DeviceOption,
+    DryRunOption,
+    JsonOption,
+    Kit,
+    KitOption,
+    ModelOption,
+    OfflineOption,
+    OutOption,
+    OverwriteOption,
+    PersonOption,
+    PhotosArgument,
+    QuietOption,
+    StrengthOption,
+    StrictOption,
+    Terminal,
+    ThoroughOption,
+    VerboseOption,
+)
+from dmdcli.errors import EXIT_SOME_FAILED
+
+if TYPE_CHECKING:
+    from dmdcli.pipeline.restore import RestoredPhoto
+
+SCHEMA = 1
+"""Version of the JSON objects."""
+MOST_ROWS = 200
+"""Photos up to which the table at the end has a line for each; beyond, only for people recognised and failures."""
+
+
+def restore(
+    photos: PhotosArgument,
+    out: OutOption,
+    person: PersonOption = None,
+    strength: StrengthOption = 1.0,
+    threshold: Annotated[
+        float | None,
+        typer.Option("--threshold", min=0.0, max=1.0, help="Similarity from which a face is the enrolled person's."),
+    ] = None,
+    min_face: Annotated[
+        int | None,
+        typer.Option("--min-face", metavar="PX", min=1, help="Leave faces whose box has a smaller side alone."),
+    ] = None,
+    kit: KitOption = Kit.AUTO,
+    model: ModelOption = "base",
+    device: DeviceOption = "auto",
+    batch_size: Annotated[
+        int | None, typer.Option("--batch-size", metavar="N", min=1, help="Faces that go through the network at once.")
+    ] = None,
+    thorough: ThoroughOption = False,
+    only_restored: Annotated[
+        bool, typer.Option("--only-restored", help="Do not copy photos in which no face was restored.")
+    ] = False,
+    ext: Annotated[
+        str, typer.Option("--ext", metavar="auto|jpg|png|tif|webp|bmp", help="Format to write; auto keeps each one's.")
+    ] = "auto",
+    quality: Annotated[
+        int | None,
+        typer.Option("--quality", min=1, max=100, help="JPEG and WebP quality, instead of the photo's own."),
+    ] = None,
+    overwrite: OverwriteOption = False,
+    dry_run: DryRunOption = False,
+    strict: StrictOption = False,
+    json: JsonOption = False,
+    offline: OfflineOption = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
+) -> None:
+    """Restore the faces in photos and folders of photos; the photos themselves are never changed.
+
+    A face that is recognised as an enrolled person is restored from that person's own dictionary, every other face from
+    the generic one. Photos without faces are copied as they are. Results that are there already are kept, so a run that
+    was stopped goes on where it was.
+    """
+    del offline  # nothing here connects to anything
+    from dmdcli.photos import find_photos
+    from dmdcli.places import check_output_places, plan_outputs
+
+    terminal = Terminal(quiet=quiet, verbose=verbose, json_lines=json)
+    files = find_photos(photos)
+    outputs = plan_outputs(files, out, ext)
+    check_output_places(photos, files, out, outputs)
+    for unreadable in files.unreadable:
+        terminal.fail(str(unreadable))
+    library = build_library()
+    library.people()  # a damaged or newer library, and an unknown person, are said at once
+    for name in person or ():
+        library.person(name)
+
+    from dmdcli.faces.identity import THRESHOLD
+    from dmdcli.pipeline import restore as pipeline
+
+    finder = build_finder(kit, thorough, min_face)
+    restorer = build_restorer(model, device, batch_size)
+    names = tuple(library.person(name).name for name in person) if person else None
+    people = pipeline.recall_people(library, finder, restorer, build_memorize(restorer), names)
+    known = len(people.gallery.people)
+    terminal.say(
+        f"Faces: {finder.kit_name}. Restoring: {model} on {restorer.device}. "
+        f"{known or 'No'} {'person' if known == 1 else 'people'} enrolled."
+    )
+    options = pipeline.RestoreOptions(
+        strength=strength,
+        threshold=THRESHOLD if threshold is None else threshold,
+        only=names,
+        ext=ext,
+        quality=quality,
+        only_restored=only_restored,
+        overwrite=overwrite,
+        dry_run=dry_run,
+    )
+    results: list[RestoredPhoto] = []
+    faces = 0
+    with terminal.progress("faces", None) as advance:
+        for result in pipeline.restore(files, outputs, finder, restorer, people, options):
+            results.append(result)
+            faces += len(result.faces)
+            advance(len(result.faces), total=round(faces / len(results) * len(files)) or None)
+            if result.error is not None:
+                terminal.fail(f"{result.photo}: {result.error}")
+            for note in result.notes:
+                terminal.say(f"{result.photo}: {note}")
+            terminal.detail(f"{result.photo}: {result.status}, {result.seconds:.1f} s")
+            terminal.record(as_record(result, model, finder.kit_name))
+    print_table(terminal, results, {file.path: str(file.relative) for file in files}, dry_run)
+    print_totals(terminal, results, out, dry_run)
+    unsure = strict and any(face.problems for result in results for face in result.faces)
+    if files.unreadable or unsure or any(result.status == "failed" for result in results):
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def as_record(result: RestoredPhoto, model: str, kit: str) -> dict[str, object]:
+    """Return the JSON object of one photo."""
+    return {
+        "schema": SCHEMA,
+        "photo": str(result.photo),
+        "output": None if result.output is None else str(result.output),
+        "status": result.status,
+        "error": result.error,
+        "seconds": round(result.seconds, 3),
+        "model": model,
+        "kit": kit,
+        "faces": [
+            {
+                "box": [round(edge, 1) for edge in face.box],
+                "matrix": [[float(number) for number in row] for row in face.matrix],
+                "person": face.person,
+                "similarity": None if face.similarity is None else round(face.similarity, 3),
+                "used": face.used,
+                "problems": list(face.problems),
+            }
+            for face in result.faces
+        ],
+        "notes": list(result.notes),
+    }
+
+
+def print_table(terminal: Terminal, results: Sequence[RestoredPhoto], names: dict[Path, str], dry_run: bool) -> None:
+    """Print a line a photo: what became of it, how many faces, who was recognised."""
+    telling = results
+    if len(results) > MOST_ROWS:
+        telling = [one for one in results if one.error or any(face.person for face in one.faces)]
+    words = {"restored": "would be restored", "untouched": "would be copied", "skipped": "there already"}
+    rows = []
+    for one in telling:
+        what = (
+            words.get(one.status, one.status)
+            if dry_run
+            else words["skipped"]
+            if one.status == "skipped"
+            else one.status
+        )
+        people = ", ".join(f"{face.person} ({face.similarity:.2f})" for face in one.faces if face.person)
+        restored = sum(face.used != "none" for face in one.faces)
+        rows.append((names[one.photo], what, f"{restored} of {len(one.faces)}" if one.faces else "-", people))
+    terminal.table(["photo", "result", "faces", "recognised (similarity)"], rows)
+
+
+def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path, dry_run: bool) -> None:
+    """Print what the run came to, in one or two sentences."""
+    statuses = Counter(result.status for result in results)
+    used = Counter(face.used for result in results for face in result.faces)
+    people = Counter(face.person for result in results for face in result.faces if face.person)
+    seconds = sum(result.seconds for result in results)
+    parts = [
+        f"{count} {status}" for status in ("restored", "untouched", "skipped", "failed") if (count := statuses[status])
+    ]
+    terminal.result(
+        f"{len(results)} {'photo' if len(results) == 1 else 'photos'}: {', '.join(parts)}; "
+        f"{used['specific'] + used['generic']} faces, {used['specific']} from their own dictionary, {seconds:.0f} s."
+    )
+    if people:
+        terminal.result(
+            "Recognised: " + ", ".join(f"{name} in {count}" for name, count in sorted(people.items())) + "."
+        )
+    terminal.result("Nothing was written (--dry-run)." if dry_run else f"The results are in {out}.")
