@@ -5,6 +5,8 @@ Importing this file must stay light: a verb's file imports typer and `console`, 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import io
 import os
 import sys
@@ -52,9 +54,14 @@ class ErrorBoundary(TyperGroup):
         except KeyboardInterrupt as stop:
             print_failure("Stopped. What was finished is kept; the same command goes on from there.")
             raise typer.Exit(EXIT_INTERRUPTED) from stop
-        except BrokenPipeError as gone:  # whoever read our output has left, as `head` does
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(EXIT_CANNOT_GO_ON) from gone
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):
+                raise
+            if error.errno != errno.EPIPE:  # whoever read our output has left, as `head` does: nothing to say
+                print_failure(f"The disk is full: {error}. Make room; the same command goes on from there.")
+            with contextlib.suppress(io.UnsupportedOperation):  # nor may the interpreter's last flush fail
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(EXIT_CANNOT_GO_ON) from error
         return result
 
 
