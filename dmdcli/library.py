@@ -376,11 +376,11 @@ class Library:
                     self._sweep()
                     raise
         except filelock.Timeout as error:
-            raise LibraryLockedError(
-                f"Another dmd is writing to the library in {self.home}; wait for it to end, then try again."
-            ) from error
+            raise LibraryLockedError(f"Another dmd is writing to {self.home}; wait for it, then try again.") from error
         except OSError as error:
-            raise CannotGoOnError(f"The library in {self.home} cannot be written: {error}") from error
+            raise CannotGoOnError(
+                f"The library in {self.home} cannot be written: {error.strerror or error}."
+            ) from error
 
     def _sweep(self) -> None:
         """Remove unfinished people, files written halfway, and reference files that no person.json lists."""

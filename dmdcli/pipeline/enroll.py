@@ -20,9 +20,9 @@ from dmdcli.shapes import Embedding, Pixels
 
 RECOMMENDED = 3
 """References from which a dictionary has seen more than one expression and light."""
-LEAST_SIDE = 100.0
-"""Least side of a reference's face box, in photo pixels. A face of 100 is enlarged three times to fill the crop.
-Measured: portraits have 124 to 710, the faces in a photo of a group of thirty 78 to 112."""
+LEAST_SIDE = 80.0
+"""Least side of a reference's face box, in photo pixels. A face of 80 is enlarged four times to fill the crop.
+Measured: portraits have 124 to 710, the faces in a photo of a group of thirty 78 to 112; the better of those will do."""
 LEAST_SHARPNESS = 0.32
 """Least `faces.face.sharpness` of a reference. Measured: 69 portraits, many with a face of only 150 pixels, have 0.33
 to 1.04. Blurred by a Gaussian of 4 photo pixels all of them fall below, of 3 pixels 9 in 10, of 2 pixels 6 in 10.
@@ -149,7 +149,7 @@ def enroll(
     accepted: list[tuple[Candidate, Face]] = []
     agreeing = _agreeing([face.embedding for _, face in chosen], known, finder)
     for number, (candidate, face) in enumerate(chosen):
-        others = [*known.embeddings, *(other.embedding for index, (_, other) in enumerate(chosen) if index != number)]
+        others = [*known.embeddings, *(chosen[other][1].embedding for other in agreeing if other != number)]
         similarity = max(_similarities(face.embedding, others, finder), default=None)
         used = number in agreeing
         reason = None if used else _somebody_else(similarity) if agreeing or known.digests else UNDECIDED
@@ -256,24 +256,20 @@ def _check_new(path: Path, face: Face, known: Known, chosen: list[tuple[Candidat
 
 
 def _agreeing(embeddings: Sequence[Embedding], known: Known, finder: FaceFinder) -> set[int]:
-    """Which of the new faces show the person: those linked to a known reference, else the largest group linked.
+    """Which of the new faces show the person: those like at least half of the known references.
 
-    Two faces are linked when their similarity is at least SOMEBODY_ELSE. Of two groups equally large neither is taken.
+    Where none are known: those like the face that is like the most others and like at least half of each other,
+    provided that they are most of the faces; a mixed lot says nothing. Two faces are alike from SOMEBODY_ELSE on.
     """
-    everyone = [*known.embeddings, *embeddings]
-    groups: list[set[int]] = []
-    for number, embedding in enumerate(everyone):
-        linked = _similarities(embedding, everyone[:number], finder) >= SOMEBODY_ELSE
-        near = [group for group in groups if any(linked[index] for index in group)]
-        groups = [group for group in groups if group not in near] + [set.union({number}, *near)]
-    enrolled = len(known.embeddings)
-    if enrolled:
-        person = set().union(*(group for group in groups if min(group) < enrolled))
-    else:
-        sizes = sorted((len(group) for group in groups), reverse=True)
-        tied = len(sizes) > 1 and sizes[0] == sizes[1]
-        person = set() if not groups or tied else max(groups, key=len)
-    return {number - enrolled for number in person if number >= enrolled}
+    if not embeddings:
+        return set()
+    everyone = list(known.embeddings or embeddings)
+    alike = np.stack([_similarities(embedding, everyone, finder) >= SOMEBODY_ELSE for embedding in embeddings])
+    if known.embeddings:
+        return set(np.flatnonzero(alike.mean(axis=1) >= 0.5).tolist())
+    centre = alike[int(alike.sum(axis=1).argmax())]
+    group = np.flatnonzero(centre & (alike[:, centre].mean(axis=1) >= 0.5))
+    return set(group.tolist()) if 2 * len(group) > len(embeddings) else set()
 
 
 def _similarities(embedding: Embedding, others: Sequence[Embedding], finder: FaceFinder) -> npt.NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
@@ -120,6 +121,13 @@ def test_a_reader_that_leaves_early_is_no_bug() -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait(20) == errors.EXIT_CANNOT_GO_ON
+
+
+def test_a_full_disk_ends_with_8(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = raising(monkeypatch, OSError(errno.ENOSPC, "No space left on device", "/photos/out.png"))
+    assert answer.exit_code == errors.EXIT_CANNOT_GO_ON
+    assert "The disk is full" in answer.stderr
+    assert "/photos/out.png" in answer.stderr
 
 
 def test_the_page_of_the_command_line_is_current() -> None:

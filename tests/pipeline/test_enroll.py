@@ -177,8 +177,8 @@ def test_a_blurred_portrait_is_refused(library: Library, photos: Path) -> None:
 
 
 def test_a_tiny_face_is_refused(library: Library, photos: Path) -> None:
-    save(photos, "tiny.png", portrait(50, 1, side=99))
-    assert "99 pixels wide, a reference wants 100" in str(refusals(library, photos)["tiny.png"])
+    save(photos, "tiny.png", portrait(50, 1, side=79))
+    assert "79 pixels wide, a reference wants 80" in str(refusals(library, photos)["tiny.png"])
 
 
 def test_a_face_turned_away_is_refused(library: Library, photos: Path) -> None:
@@ -229,6 +229,22 @@ def test_two_strangers_are_not_told_apart_by_chance(library: Library, photos: Pa
     assert set(refusals(library, photos).values()) == {
         "the photos show different people, and nothing says which of them is meant"
     }
+
+
+def test_a_mixed_folder_is_nobody(library: Library, photos: Path) -> None:
+    for number, person in enumerate([50, 50, 70, 90]):
+        save(photos, f"{number}.png", portrait(person, number))
+    assert len(set(refusals(library, photos).values())) == 1
+
+
+def test_likeness_is_no_chain(library: Library, photos: Path) -> None:
+    """Each is a little like the next, but the first and the last are strangers; the middle ones hold together."""
+    for number, person in enumerate([50, 51, 51, 51, 52]):
+        save(photos, f"{number}.png", portrait(person, number))
+    assert all(outcome.used for outcome in run(library, photos).values())
+    added = save(photos, "added.png", portrait(53, 1))
+    with pytest.raises(TooFewReferencesError):
+        run(library, added)
 
 
 def test_in_a_group_the_face_like_the_portraits_is_taken(library: Library, photos: Path) -> None:
