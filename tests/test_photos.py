@@ -28,6 +28,7 @@ from dmdcli.photos import Photo, copy_photo, is_converted, read_photo, upright, 
 from tests.formats.pictures import encoded, exif_with_orientation, photograph, picture
 
 BOX = (7, 5, 33, 29)
+PALETTE_PNG = encoded(Image.fromarray(picture()).quantize(9), "PNG")
 MODES = ("L", "LA", "RGB", "RGBA")
 
 
@@ -259,6 +260,7 @@ def test_truncated_16_bit_png_is_refused(tmp_path: Path) -> None:
         (encoded(picture("L").astype(np.int32), "TIFF"), "32 bits per channel"),
         (encoded(picture(), "PNG", save_all=True, append_images=[Image.new("RGB", (61, 47))]), "is an animation"),
         (encoded(picture(), "WEBP", save_all=True, append_images=[Image.new("RGB", (61, 47))]), "is an animation"),
+        (png.SIGNATURE + b"".join(c.bytes for c in png.split(PALETTE_PNG) if c.name != b"PLTE"), "palette is missing"),
         (b"BM", "truncated"),
         (b"\xff\xd8\xff", "truncated"),
         (b"II*\0", "truncated"),

@@ -108,6 +108,8 @@ def samples_of(image: Image.Image) -> Samples:
         raise Unreadable(CMYK_REASON)
     if image.mode == "P" or "transparency" in image.info:
         image.load()
+        if image.mode == "P" and image.palette is None:
+            raise Unreadable("is damaged: its palette is missing")
         spread = np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
         grey = (spread[..., :1] == spread[..., 1:3]).all()
         if not grey:

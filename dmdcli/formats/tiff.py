@@ -12,16 +12,21 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-import zlib
 from collections import Counter
 
 import numpy as np
-from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from dmdcli.formats import tiff_directory as tags
 from dmdcli.formats.picture import BROKEN, CMYK_REASON, Metadata, Picture, Samples, Unreadable, check_size, samples_of
-from dmdcli.formats.tiff_directory import Directory, append_value, read_directory, replace_directory
+from dmdcli.formats.tiff_directory import (
+    Directory,
+    Entry,
+    append_directory,
+    append_value,
+    read_directory,
+    replace_directory,
+)
 from dmdcli.formats.tiff_strips import DEFLATE, NO_PREDICTOR, Layout, compress, decode, encode, read_layout
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, CMYK = 0, 1, 2, 5
@@ -57,7 +62,7 @@ def metadata(source: bytes) -> Metadata:
         scale = 2.54 if unit == PER_CENTIMETRE else 1.0
         density = (across * scale, down * scale)
     return Metadata(
-        _exif(source),
+        _exif(source, directory),
         directory.content(source, tags.XMP),
         directory.content(source, tags.ICC),
         directory.content(source, tags.PHOTOSHOP),
@@ -69,9 +74,11 @@ def rewrite(source: bytes, original: Samples, stored: Samples, _quality: int | N
     """The file with changed samples on its first page."""
     directory = read_directory(source)
     layout = read_layout(source, directory)
-    if layout is None:
-        return _write_strips(source, directory, stored)
-    return _replace_strips(source, directory, layout, original, stored)
+    if layout is not None:
+        changed = _replace_strips(source, directory, layout, original, stored)
+        if _holds(changed, stored):  # not so where strips of a damaged file overlap each other or a directory
+            return changed
+    return _write_strips(source, directory, stored)
 
 
 def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> bytes:
@@ -98,6 +105,14 @@ def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> b
             entries[tag] = append_value(content, directory, TYPE_RATIONAL, ratio)
         entries[tags.RESOLUTION_UNIT] = directory.numbers(content, TYPE_SHORT, [PER_INCH])
     return _write_strips(bytes(content), Directory(directory.order, directory.big, entries, 0), stored)
+
+
+def _holds(content: bytes, stored: Samples) -> bool:
+    """Whether a file reads as these samples."""
+    try:
+        return np.array_equal(read(content).samples, stored)
+    except Unreadable:
+        return False
 
 
 def _replace_strips(source: bytes, directory: Directory, layout: Layout, original: Samples, stored: Samples) -> bytes:
@@ -188,16 +203,30 @@ def _count_pages(source: bytes, directory: Directory) -> int:
     return pages
 
 
-def _exif(source: bytes) -> bytes | None:
-    """The directory without what describes the samples, as an EXIF block; None where it cannot be read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            exif = Image.Exif()
-            exif.load(source)
-            for tag in list(exif):
-                if tag in tags.OF_THE_FILE:
-                    del exif[tag]
-            return exif.tobytes().removeprefix(b"Exif\0\0") if len(exif) else None
-    except (*BROKEN, zlib.error):
-        return None
+def _exif(source: bytes, directory: Directory) -> bytes | None:
+    """The directory without what describes the samples, as an EXIF block; None where nothing is left."""
+    content = bytearray(struct.pack(directory.order + "2sHI", b"II" if directory.order == "<" else b"MM", 42, 0))
+    target = Directory(directory.order, False, {}, 0)
+    entries = _copy_entries(source, directory, content, target, (tags.EXIF, tags.GPS))
+    return replace_directory(content, target, entries) if entries else None
+
+
+def _copy_entries(
+    source: bytes, directory: Directory, content: bytearray, target: Directory, branches: tuple[int, ...]
+) -> dict[int, Entry]:
+    """Copy all values, and those of the directories that `branches` point to, to the end of `content`."""
+    entries: dict[int, Entry] = {}
+    for tag, entry in directory.entries.items():
+        value = directory.content(source, tag)
+        if not value or tag in tags.OF_THE_FILE:
+            continue
+        if tag not in (tags.EXIF, tags.GPS, tags.INTEROPERABILITY):
+            entries[tag] = append_value(content, target, entry.kind, value)
+        elif tag in branches:
+            try:
+                branch = read_directory(source, directory.value(source, tag, 0))
+            except Unreadable:
+                continue
+            below = _copy_entries(source, branch, content, target, (tags.INTEROPERABILITY,) if tag == tags.EXIF else ())
+            entries[tag] = target.numbers(content, TYPE_LONG, [append_directory(content, target, below)])
+    return entries

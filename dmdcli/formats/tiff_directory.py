@@ -14,6 +14,7 @@ STRIP_OFFSETS, ORIENTATION, SAMPLES_PER_PIXEL, ROWS_PER_STRIP, STRIP_LENGTHS = 2
 X_RESOLUTION, Y_RESOLUTION, PLANAR, RESOLUTION_UNIT, PREDICTOR = 282, 283, 284, 296, 317
 TILE_WIDTH, TILE_LENGTH, TILE_OFFSETS, TILE_LENGTHS = 322, 323, 324, 325
 SUB_DIRECTORIES, EXTRA_SAMPLES, SAMPLE_FORMAT, XMP, IPTC, PHOTOSHOP, ICC = 330, 338, 339, 700, 33723, 34377, 34675
+EXIF, GPS, INTEROPERABILITY = 34665, 34853, 40965
 
 OF_THE_SAMPLES = frozenset(
     {WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, STRIP_OFFSETS, SAMPLES_PER_PIXEL, ROWS_PER_STRIP}
@@ -134,14 +135,21 @@ def append_value(content: bytearray, directory: Directory, kind: int, packed: by
     return Entry(kind, count, field)
 
 
-def replace_directory(content: bytearray, directory: Directory, entries: dict[int, Entry]) -> bytes:
-    """The file with `entries` as its first directory, appended; what followed the old one follows the new one."""
+def append_directory(content: bytearray, directory: Directory, entries: dict[int, Entry], following: int = 0) -> int:
+    """Append `entries` as a directory, in the byte order and width of `directory`; its place in the file."""
     order, big = directory.order, directory.big
     content += b"\0" * (len(content) % 2)
-    struct.pack_into(order + directory.place, content, 8 if big else 4, len(content))
+    place = len(content)
     content += struct.pack(order + ("Q" if big else "H"), len(entries))
     for tag in sorted(entries):
         entry = entries[tag]
         content += struct.pack(order + ("HHQ" if big else "HHI"), tag, entry.kind, entry.count) + entry.field
-    content += struct.pack(order + directory.place, directory.following)
+    content += struct.pack(order + directory.place, following)
+    return place
+
+
+def replace_directory(content: bytearray, directory: Directory, entries: dict[int, Entry]) -> bytes:
+    """The file with `entries` as its first directory, appended; what followed the old one follows the new one."""
+    place = append_directory(content, directory, entries, directory.following)
+    struct.pack_into(directory.order + directory.place, content, 8 if directory.big else 4, place)
     return bytes(content)
