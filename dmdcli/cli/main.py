@@ -95,10 +95,10 @@ def dmd(
 
 app.command("enroll")(enroll)
 app.command("restore")(restore)
-app.command("train")(train)
-app.command("evaluate")(evaluate)
-app.command("degrade")(degrade)
 app.add_typer(people, name="people")
+app.command("degrade")(degrade)
+app.command("evaluate")(evaluate)
+app.command("train")(train)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ RECOMMENDED = 3
 """References from which a dictionary has seen more than one expression and light."""
 LEAST_SIDE = 80.0
 """Least side of a reference's face box, in photo pixels. A face of 80 is enlarged four times to fill the crop.
-Measured: portraits have 124 to 710, the faces in a photo of a group of thirty 78 to 112; the better of those will do."""
+Measured: portraits have 124 to 710, the faces in a photo of a group of thirty 78 to 112; the better ones do."""
 LEAST_SHARPNESS = 0.32
 """Least `faces.face.sharpness` of a reference. Measured: 69 portraits, many with a face of only 150 pixels, have 0.33
 to 1.04. Blurred by a Gaussian of 4 photo pixels all of them fall below, of 3 pixels 9 in 10, of 2 pixels 6 in 10.
