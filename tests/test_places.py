@@ -28,7 +28,9 @@ def places(inputs: list[Path]) -> list[str]:
 
 
 def test_one_folder_is_mirrored_in_natural_order(tmp_path: Path) -> None:
-    make(tmp_path, "img10.jpg", "img2.JPG", "sub dir/Ünïcode 名.TIFF", "sub dir/deep/a.webp", "b.jfif", "c.jpe", "d.bmp")
+    make(
+        tmp_path, "img10.jpg", "img2.JPG", "sub dir/Ünïcode 名.TIFF", "sub dir/deep/a.webp", "b.jfif", "c.jpe", "d.bmp"
+    )
     make(tmp_path, "notes.txt", ".hidden.jpg", ".thumbs/a.jpg", "no_ending")
     assert places([tmp_path]) == [
         "b.jfif", "c.jpe", "d.bmp", "img2.JPG", "img10.jpg", "sub dir/deep/a.webp", "sub dir/Ünïcode 名.TIFF",
@@ -106,7 +108,9 @@ def test_unreadable_folders_are_named(tmp_path: Path, blocked: str) -> None:
 
 
 def test_outputs_keep_endings_or_take_the_new_one(tmp_path: Path) -> None:
-    files = [PhotoFile(tmp_path / name, PurePath(name)) for name in ("d/a.tif", "d/a.jpg", "d/a.png", "b.jpg", "c.x.TIF")]
+    files = [
+        PhotoFile(tmp_path / name, PurePath(name)) for name in ("d/a.tif", "d/a.jpg", "d/a.png", "b.jpg", "c.x.TIF")
+    ]
     out = Path("out")
     assert plan_outputs(files, out) == [out / file.relative for file in files]
     names = [path.relative_to(out).as_posix() for path in plan_outputs(files, out, ".PNG")]

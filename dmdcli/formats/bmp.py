@@ -25,6 +25,8 @@ from dmdcli.formats.picture import (
     without_alpha,
 )
 
+HEADER_BYTES = 54
+"""The least before the samples; less only in damaged files."""
 UNCOMPRESSED, BIT_FIELDS = 0, 3
 WHOLE_BYTES = {0xFF: 0, 0xFF00: 1, 0xFF0000: 2, 0xFF000000: 3}
 """Colour mask -> which byte of the pixel it is."""
@@ -79,7 +81,7 @@ def metadata(source: bytes) -> Metadata:
 def rewrite(source: bytes, _original: Samples, stored: Samples, _quality: int | None = None) -> bytes:
     """The file with changed samples, in place if they stand there as whole bytes, else as a new BMP."""
     header = read_header(source)
-    order = _byte_order(header)
+    order = _byte_order(header) if header.offset >= HEADER_BYTES else None
     channels = 1 if stored.ndim == 2 else stored.shape[2]
     if order is None or len(order) != channels or (header.bits == 8 and not _is_grey_ramp(source, header)):
         return write(stored, metadata(source))
