@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,7 +33,9 @@ def train(
     start_from: Annotated[
         Path | None, typer.Option("--start-from", metavar="FILE", help="Weights to begin a new run with.")
     ] = None,
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network (worth it on long GPU runs).")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the network (worth it on long GPU runs).")
+    ] = False,
     threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads of the network.")] = None,
     every: Annotated[int, typer.Option("--print-every", min=1, help="Steps between two printed lines.")] = 50,
     device: DeviceOption = "auto",
@@ -59,7 +61,7 @@ def train(
         config = TrainConfig(**json.loads(recipe.read_text(encoding="utf-8"))) if recipe else TrainConfig()
     except (OSError, ValueError, TypeError) as error:
         raise UsageError(f"{recipe}: not a recipe ({error})") from error
-    given = {
+    given: dict[str, Any] = {
         "steps": steps,
         "batch_size": batch_size,
         "width": width,

@@ -20,9 +20,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from dmdcli.errors import WeightsCorruptError, WeightsMismatchError
+from dmdcli.errors import CannotGoOnError, WeightsCorruptError, WeightsMismatchError
 from dmdcli.faces.face import component_boxes
 from dmdcli.model import checkpoint
 from dmdcli.model.dictionary import PATCH_NAMES, Dictionary
@@ -31,8 +32,8 @@ from dmdcli.training.data import SHARP_UP_TO, Batch, FaceData, SampleOptions, Tr
 from dmdcli.training.degrade import Severity, apply, draw, generator_for
 from dmdcli.training.losses import pixel_weights, reconstruction_loss
 
-NOT_FOR_MEMORIES = ("london", "young")
-"""Sources whose people agreed to studies only: no dictionary entry starts from their eyes and mouths."""
+NOT_FOR_MEMORIES = ("london", "canada")
+"""How the sources begin whose people agreed to studies only: no dictionary entry starts from their eyes and mouths."""
 
 
 @dataclass(frozen=True)
@@ -81,22 +82,32 @@ class Progress:
 
 
 def train(
-    faces: FaceData, validation: FaceData | None, config: TrainConfig, run: Path, device: str = "cpu", *,
-    compiled: bool = False, start_from: Path | None = None,
+    faces: FaceData,
+    validation: FaceData | None,
+    config: TrainConfig,
+    run: Path,
+    device: str = "cpu",
+    *,
+    compiled: bool = False,
+    start_from: Path | None = None,
 ) -> Iterator[Progress]:
     """Train in the folder `run`, going on from its checkpoint if there is one; yield after every step.
 
     Writes checkpoint.pt (to resume), weights.safetensors (the averaged network, float16), config.json and
     progress.csv. A run that was stopped and resumed sees the same samples as one that was not. `start_from` takes the
     weights of another network of the same shape to begin with. Raises FaceDataError, WeightsMismatchError for a
-    checkpoint of another configuration, WeightsCorruptError for a damaged one.
+    checkpoint of another configuration, WeightsCorruptError for a damaged one, CannotGoOnError where nothing can be
+    written.
     """
     run.mkdir(parents=True, exist_ok=True)
     place = torch.device(device)
     torch.manual_seed(config.seed)
-    net = start(faces, config, start_from).to(place, memory_format=torch.channels_last)
+    net = start(faces, config, start_from)
+    net.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(net).requires_grad_(False)
-    optimizer = torch.optim.Adam(net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), fused=place.type == "cuda")
+    optimizer = torch.optim.Adam(
+        net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), fused=place.type == "cuda"
+    )
     first = resume(run / "checkpoint.pt", config, net, average, optimizer)
     if first == 0:
         (run / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
@@ -121,7 +132,7 @@ def train(
         generic_loss, specific_loss = losses(net, batch, config, place)
         loss = generic_loss + config.specific_weight * specific_loss
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(net.parameters(), config.clip)
         optimizer.step()
         blend(average, net, min(config.average, (1 + step) / (10 + step)))
@@ -131,8 +142,8 @@ def train(
             psnr = validate(average, validation, place)
         if last or step % config.save_every == 0:
             save(run, config, step, net, average, optimizer)
-        values = torch.stack([loss, generic_loss, specific_loss]).tolist()
-        progress = Progress(step, config.steps, *values, rate, time.monotonic() - began, psnr)
+        total, generic, specific = torch.stack([loss, generic_loss, specific_loss]).tolist()
+        progress = Progress(step, config.steps, total, generic, specific, rate, time.monotonic() - began, psnr)
         record(run / "progress.csv", progress)
         yield progress
 
@@ -172,7 +183,7 @@ def initialise_memories(net: DMDNet, faces: FaceData, config: TrainConfig) -> No
     eligible = [
         position
         for position, sample in enumerate(faces.samples)
-        if not sample.source.lower().startswith(NOT_FOR_MEMORIES) and not sample.identity.startswith(NOT_FOR_MEMORIES)
+        if not sample.source.lower().startswith(NOT_FOR_MEMORIES)
     ]
     sharp = [position for position in eligible if faces.samples[position].enlarged <= SHARP_UP_TO]
     pool = sharp if len(sharp) >= config.entries else eligible or list(range(len(faces.samples)))
@@ -181,7 +192,9 @@ def initialise_memories(net: DMDNet, faces: FaceData, config: TrainConfig) -> No
     probes = [apply(faces.pixels[position], draw(Severity.MODERATE, generator)) for position in chosen]
     boxes = torch.from_numpy(np.stack([component_boxes(faces.samples[position].points) for position in chosen]))
     with torch.no_grad():
-        parts = [net.memorize(images(faces.pixels[position][None]), boxes[i : i + 1]) for i, position in enumerate(chosen)]
+        parts = [
+            net.memorize(images(faces.pixels[position][None]), boxes[i : i + 1]) for i, position in enumerate(chosen)
+        ]
         dictionary = Dictionary.concatenate(parts)
         queries: dict[str, list[Tensor]] = {name: [] for name in PATCH_NAMES}
         for index, probe in enumerate(probes[:8]):
@@ -259,8 +272,8 @@ def validate(net: DMDNet, faces: FaceData, device: torch.device, seed: int = 0) 
             for score, answer in zip(scores, answers, strict=False):
                 error = ((answer.float().clamp(-1, 1) - target) / 2).square().mean().item()
                 score.append(-10 * math.log10(max(error, 1e-10)))
-    generic_only = cast(tuple[float, float, float], tuple(float(np.mean(s)) if s else math.nan for s in scores))
-    return generic_only
+    of_input, generic, specific = (float(np.mean(score)) if score else math.nan for score in scores)
+    return of_input, generic, specific
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
@@ -279,7 +292,8 @@ def learning_rate(step: int, config: TrainConfig) -> float:
 def blend(average: DMDNet, net: DMDNet, decay: float) -> None:
     """Move the running average towards the network's weights."""
     with torch.no_grad():
-        ours, theirs = list(average.parameters()), list(net.parameters())
+        ours: list[Tensor] = list(average.parameters())
+        theirs: list[Tensor] = list(net.parameters())
         torch._foreach_lerp_(ours, theirs, 1 - decay)
 
 
@@ -287,8 +301,9 @@ def save(
     run: Path, config: TrainConfig, step: int, net: DMDNet, average: DMDNet, optimizer: torch.optim.Optimizer
 ) -> None:
     """Write checkpoint.pt and weights.safetensors, each whole or not at all."""
+    recipe = json.dumps(asdict(config))
     state = {
-        "config": json.dumps(asdict(config)),
+        "config": recipe,
         "step": step,
         "net": net.state_dict(),
         "average": average.state_dict(),
@@ -298,14 +313,16 @@ def save(
     try:
         torch.save(state, unfinished)
         unfinished.replace(run / "checkpoint.pt")
+        checkpoint.save(average, run / "weights.safetensors", notes={"trained_steps": str(step), "recipe": recipe})
+    except (OSError, RuntimeError, SafetensorError) as error:
+        raise CannotGoOnError(
+            f"{run}: the checkpoint of step {step} cannot be written ({error}). The one before it is still there."
+        ) from error
     finally:
         unfinished.unlink(missing_ok=True)
-    checkpoint.save(average, run / "weights.safetensors", notes={"trained_steps": str(step), "recipe": state["config"]})
 
 
-def resume(
-    path: Path, config: TrainConfig, net: DMDNet, average: DMDNet, optimizer: torch.optim.Optimizer
-) -> int:
+def resume(path: Path, config: TrainConfig, net: DMDNet, average: DMDNet, optimizer: torch.optim.Optimizer) -> int:
     """Load a checkpoint into the three and return its step; 0 where there is none."""
     if not path.exists():
         return 0
@@ -332,7 +349,8 @@ def record(path: Path, progress: Progress) -> None:
     with path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         if new:
-            writer.writerow([*[field.name for field in fields(Progress)][:-1], "input_psnr", "generic_psnr", "specific_psnr"])
+            writer.writerow(
+                [*[field.name for field in fields(Progress)][:-1], "input_psnr", "generic_psnr", "specific_psnr"]
+            )
         row = [getattr(progress, field.name) for field in fields(Progress)][:-1]
         writer.writerow([*row, *(f"{value:.3f}" for value in progress.psnr or ())])
-

@@ -1,0 +1,178 @@
+"""The training loop: resumes exactly, begins as it says, and refuses what it cannot go on with."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from dmdcli.cli.main import app
+from dmdcli.errors import CannotGoOnError, WeightsCorruptError, WeightsMismatchError
+from dmdcli.faces.face import component_boxes
+from dmdcli.model import checkpoint
+from dmdcli.model.dmdnet import DMDConfig, DMDNet
+from dmdcli.training import train as training
+from dmdcli.training.data import FaceData, read_faces
+from dmdcli.training.losses import pixel_weights, reconstruction_loss
+from dmdcli.training.train import TrainConfig, images, split_dictionary, start, train
+
+CONFIG = TrainConfig(
+    width=4, entries=2, steps=4, batch_size=2, warmup=1, workers=0, save_every=2, validate_every=4, max_references=2
+)
+
+
+@pytest.fixture(scope="module")
+def faces(faces_folder: Path) -> FaceData:
+    return read_faces(faces_folder, "train")
+
+
+def run(faces: FaceData, folder: Path, config: TrainConfig = CONFIG, steps: int | None = None) -> list[float]:
+    """The losses of a run, stopped after `steps`."""
+    losses = []
+    for progress in train(faces, None, config, folder):
+        losses.append(progress.loss)
+        if len(losses) == steps:
+            break
+    return losses
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_been(faces: FaceData, tmp_path: Path) -> None:
+    whole = run(faces, tmp_path / "whole")
+    first = run(faces, tmp_path / "parts", steps=3)  # saved after step 2, so step 3 is done again
+    second = run(faces, tmp_path / "parts")
+    assert len(whole) == 4
+    assert len(second) == 2
+    np.testing.assert_allclose(first[:2] + second, whole, rtol=1e-5)
+    one, other = (checkpoint.load(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
+    for name, parameter in one.named_parameters():
+        torch.testing.assert_close(other.get_parameter(name), parameter, atol=1e-3, rtol=1e-2)
+    assert run(faces, tmp_path / "whole") == [], "a finished run has nothing left to do"
+
+
+@pytest.mark.slow
+def test_training_makes_a_face_better(faces: FaceData, faces_folder: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, steps=30, learning_rate=2e-3, batch_size=2, save_every=100)
+    losses = run(faces, tmp_path, config)
+    assert np.mean(losses[-8:]) < 0.97 * np.mean(losses[:8])
+
+
+def test_a_run_leaves_weights_a_recipe_and_a_curve(faces: FaceData, faces_folder: Path, tmp_path: Path) -> None:
+    events = list(train(faces, read_faces(faces_folder, "validation"), CONFIG, tmp_path))
+    assert [event.step for event in events] == [1, 2, 3, 4]
+    assert events[-1].psnr is not None
+    assert all(np.isfinite(events[-1].psnr))
+    assert checkpoint.load(tmp_path / "weights.safetensors").config == DMDConfig(4, 2, residual=True)
+    assert checkpoint.header(tmp_path / "weights.safetensors")["trained_steps"] == "4"
+    lines = (tmp_path / "progress.csv").read_text().splitlines()
+    assert len(lines) == 5
+    assert lines[0].startswith("step,steps,loss")
+    again = CliRunner().invoke(
+        app,
+        [
+            "train",
+            str(faces_folder),
+            "--out",
+            str(tmp_path),
+            "--recipe",
+            str(tmp_path / "config.json"),
+            "--device",
+            "cpu",
+        ],
+    )
+    assert again.exit_code == 0, again.output
+
+
+def test_a_fresh_network_begins_near_the_identity(faces: FaceData) -> None:
+    net = start(faces, replace(CONFIG, width=8))
+    picture, boxes = images(faces.pixels[:1]), torch.from_numpy(component_boxes(faces.samples[0].points))[None]
+    with torch.no_grad():
+        assert (net(picture, boxes) - picture).abs().mean() < 0.2
+    assert min(memory.std() for memory in net.memory_value.values()) > 0, "the generic entries are encoded faces"
+
+
+def test_no_entry_starts_from_people_who_agreed_to_studies_only(
+    faces: FaceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserved = tuple(
+        replace(one, source=f"{('london', 'canada')[i % 2]}/{i}.jpg" if i < 5 else one.source)
+        for i, one in enumerate(faces.samples)
+    )
+    seen: list[torch.Tensor] = []
+    memorize = DMDNet.memorize
+
+    def watched(net: DMDNet, pictures: torch.Tensor, boxes: torch.Tensor) -> object:
+        seen.extend(pictures)
+        return memorize(net, pictures, boxes)
+
+    monkeypatch.setattr(DMDNet, "memorize", watched)
+    start(replace(faces, samples=reserved), replace(CONFIG, entries=3))
+    assert len(seen) == 3
+    for picture in images(faces.pixels[:5]):
+        assert not any(torch.equal(picture, one) for one in seen)
+
+
+def test_another_configuration_is_refused(faces: FaceData, tmp_path: Path) -> None:
+    run(faces, tmp_path, steps=1)
+    with pytest.raises(WeightsMismatchError, match="width 4, not 8"):
+        run(faces, tmp_path, replace(CONFIG, width=8))
+
+
+def test_a_damaged_checkpoint_is_refused(faces: FaceData, tmp_path: Path) -> None:
+    run(faces, tmp_path, steps=1)
+    whole = (tmp_path / "checkpoint.pt").read_bytes()
+    (tmp_path / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(WeightsCorruptError, match=r"checkpoint\.pt: damaged"):
+        run(faces, tmp_path)
+
+
+def test_a_full_disk_while_saving_leaves_the_checkpoint_before(
+    faces: FaceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(faces, tmp_path, steps=2)
+    before = (tmp_path / "checkpoint.pt").read_bytes()
+
+    def full(state: object, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(training.torch, "save", full)
+    with pytest.raises(CannotGoOnError, match="No space left"):
+        run(faces, tmp_path)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == before
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_weights_of_another_network_are_no_beginning(faces: FaceData, tmp_path: Path) -> None:
+    checkpoint.save(DMDNet(DMDConfig(8, 2, residual=True)), tmp_path / "other.safetensors")
+    with pytest.raises(WeightsMismatchError, match="this run wants"):
+        next(train(faces, None, CONFIG, tmp_path / "run", start_from=tmp_path / "other.safetensors"))
+
+
+def test_a_dictionary_is_split_by_face(faces: FaceData) -> None:
+    net = start(faces, CONFIG).eval()
+    boxes = torch.from_numpy(np.stack([component_boxes(sample.points) for sample in faces.samples[:3]]))
+    with torch.no_grad():
+        whole = net.memorize(images(faces.pixels[:3]), boxes)
+        first, second = split_dictionary(whole, [1, 2])
+    assert (first.entries, second.entries) == (1, 2)
+    assert torch.equal(second.memories["mouth_64"].value, whole.memories["mouth_64"].value[1:])
+
+
+def test_the_loss_counts_components_more_and_is_zero_for_the_truth() -> None:
+    boxes = torch.tensor([[[0, 0, 100, 100], [200, 0, 300, 100], [0, 300, 200, 500]]])
+    weights = pixel_weights(boxes, torch.tensor([0.5]), 3.0)
+    assert weights.shape == (1, 1, 512, 512)
+    assert (weights[0, 0, 50, 50], weights[0, 0, 50, 150], weights[0, 0, 400, 199]) == (1.5, 0.5, 1.5)
+    truth = torch.rand(1, 3, 512, 512, generator=torch.Generator().manual_seed(0))
+    assert reconstruction_loss(truth, truth, weights, 1.0) == 0
+    at_eye, at_cheek = truth.clone(), truth.clone()
+    at_eye[..., 10:90, 10:90] += 0.1
+    at_cheek[..., 110:190, 310:390] += 0.1
+    plain = [reconstruction_loss(one, truth, weights, 0.0) for one in (at_eye, at_cheek)]
+    assert plain[0] == pytest.approx(3 * plain[1].item(), rel=1e-4)
+    assert reconstruction_loss(at_cheek, truth, weights, 1.0) > plain[1]
