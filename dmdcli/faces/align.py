@@ -205,6 +205,19 @@ def _source_box(
     return int(x0), int(y0), int(x1), int(y1)
 
 
+def _reaches_far_out(
+    matrix: npt.NDArray[np.float64], width: int, height: int, part_width: int, part_height: int
+) -> bool:
+    """Whether the target reaches farther beyond a part of the source than that part is large.
+
+    There mirroring would go back and forth, in OpenCV one step at a time for every pixel: minutes for a small part.
+    """
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], dtype=np.float32)
+    inside = transform(corners, invert(matrix.astype(np.float32)))
+    size = np.array([part_width, part_height])
+    return bool((inside < -size).any() or (inside > 2 * size).any())
+
+
 def _warp(
     source: Array, matrix: Matrix, width: int, height: int, interpolation: int, border: int = cv2.BORDER_REFLECT_101
 ) -> Array:
@@ -237,6 +250,8 @@ def _warp(
     centre = (block - 1) / 2
     to_source = np.array([[block, 0, x0 + centre], [0, block, y0 + centre]], dtype=np.float32)
     whole = compose(to_source, matrix).astype(np.float64)
+    if border == cv2.BORDER_REFLECT_101 and _reaches_far_out(whole, width, height, part.shape[1], part.shape[0]):
+        border = cv2.BORDER_REPLICATE
     warped: Array = cv2.warpAffine(part, whole, (width, height), flags=interpolation, borderMode=border)
     if source.dtype == np.float32:
         return warped

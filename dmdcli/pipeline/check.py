@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -135,7 +136,8 @@ def _write_png(pixels: Pixels, path: Path) -> None:
         temporary.write_bytes(content.getvalue())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise CannotGoOnError(
             f"{path}: cannot be written ({error.strerror or error}). Name another folder with --out."
         ) from error

@@ -1,0 +1,58 @@
+"""Pictures of what was found show it, on any ground."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dmdcli.errors import ShapeError
+from dmdcli.faces.draw import COMPONENT_COLOURS, STRIP, VERDICT_COLOURS, contact_sheet, draw_face
+from dmdcli.faces.face import component_boxes
+from tests.faces.conftest import drawn_points
+
+
+@pytest.mark.parametrize("grey", [0, 128, 255])
+def test_points_and_boxes_show_on_any_ground(grey: int) -> None:
+    crop = np.full((512, 512, 3), grey, dtype=np.uint8)
+    points = drawn_points()
+    boxes = component_boxes(points)
+    drawn = draw_face(crop, points, boxes)
+    assert drawn.shape == crop.shape
+    assert (crop == grey).all(), "the crop itself is left alone"
+    for x, y in points.round().astype(int):
+        near = drawn[y - 4 : y + 5, x - 4 : x + 5].astype(int)
+        assert near.max() - near.min() > 150
+    for (x1, y1, _, y2), colour in zip(boxes, COMPONENT_COLOURS, strict=True):
+        middle = (y1 + y2) // 2
+        assert any((drawn[middle, column] == colour).all() for column in range(x1 - 2, x1 + 3))
+    changed = (drawn != grey).any(axis=2)
+    assert changed.mean() < 0.12, "thin lines"
+
+
+def test_the_verdict_stands_above() -> None:
+    crop = np.zeros((512, 512, 3), dtype=np.uint8)
+    boxes = component_boxes(drawn_points())
+    drawn = draw_face(crop, drawn_points(), boxes, "doubtful", ["a reason " * 40])
+    assert drawn.shape == (512 + STRIP, 512, 3)
+    strip = drawn[:STRIP]
+    assert (strip == VERDICT_COLOURS["doubtful"]).all(axis=2).mean() > 0.5
+    assert (strip < 60).all(axis=2).any(), "dark letters"
+    assert (strip[:, -5:] == VERDICT_COLOURS["doubtful"]).all(), "a long reason is cut, not drawn over the edge"
+    np.testing.assert_array_equal(drawn[STRIP:], draw_face(crop, drawn_points(), boxes))
+
+
+@pytest.mark.parametrize("count", [1, 6, 7, 13])
+def test_a_sheet_holds_every_picture(count: int) -> None:
+    shades = np.linspace(20, 140, count).astype(np.uint8)
+    pictures = [np.full((120 + 10 * k, 100, 3), shade, dtype=np.uint8) for k, shade in enumerate(shades)]
+    sheet = contact_sheet(pictures, [f"photo {k}" for k in range(count)], ["good"] * count)
+    assert sheet.shape[1] == 1600
+    for shade in shades:
+        assert (sheet == shade).all(axis=2).sum() > 5000
+
+
+def test_a_sheet_wants_a_label_for_each_picture() -> None:
+    with pytest.raises(ShapeError):
+        contact_sheet([], [], [])
+    with pytest.raises(ShapeError):
+        contact_sheet([np.zeros((5, 5, 3), dtype=np.uint8)], [], ["good"])

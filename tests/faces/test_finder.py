@@ -1,0 +1,181 @@
+"""Finding faces: merging, rejecting, turning; first with a kit that is told what to say, then with the real one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dmdcli.faces.align import scale_of, transform
+from dmdcli.faces.embedded import EmbeddedKit, rough_matrix
+from dmdcli.faces.face import verdict
+from dmdcli.faces.finder import FaceFinder, turn_matrix
+from dmdcli.faces.kit import Detection
+from dmdcli.shapes import Box, Pixels
+from tests.faces.conftest import FakeKit, drawn_points
+
+PHOTO = np.full((400, 600, 3), 90, dtype=np.uint8)
+
+
+def detection(box: Box, score: float = 1.0) -> Detection:
+    return Detection(box, score, rough_matrix(box))
+
+
+def read(path: Path) -> Pixels:
+    return np.ascontiguousarray(cv2.imread(str(path))[:, :, ::-1])
+
+
+def test_overlapping_detections_are_one_face_with_the_best_score() -> None:
+    kit = FakeKit(
+        [detection((100, 100, 200, 200), 0.4), detection((110, 95, 205, 205), 1.7), detection((400, 90, 500, 190))]
+    )
+    faces = FaceFinder(kit).find(PHOTO)
+    assert sorted(face.score for face in faces) == [1.0, 1.7]
+    assert all(face.rejected is None for face in faces)
+
+
+def test_a_face_inside_a_face_is_reported_and_not_used() -> None:
+    kit = FakeKit([detection((100, 50, 400, 350)), detection((130, 250, 190, 310), 2.0)])
+    large, small = FaceFinder(kit).find(PHOTO)
+    assert large.rejected is None
+    assert small.rejected == "it lies inside another face"
+    assert verdict(small)[0] == "unusable"
+
+
+def test_a_face_too_small_is_reported_and_not_used() -> None:
+    faces = FaceFinder(FakeKit([detection((100, 100, 140, 140)), detection((300, 100, 350, 150))]), min_face=45).find(
+        PHOTO
+    )
+    assert [face.rejected is None for face in faces] == [True, False]
+    assert "40 pixels wide" in str(faces[1].rejected)
+
+
+def test_landmarks_that_are_no_face_are_reported_and_not_used() -> None:
+    upside_down = drawn_points()
+    upside_down[:, 1] = 512 - upside_down[:, 1]
+    for kit in (
+        FakeKit([detection((100, 100, 200, 200))], upside_down),
+        FakeKit([detection((100, 100, 200, 200))], score=0.05),
+    ):
+        (face,) = FaceFinder(kit).find(PHOTO)
+        assert face.rejected is not None
+
+
+def test_boxes_stay_inside_the_photo() -> None:
+    (face,) = FaceFinder(FakeKit([detection((-20, 330, 80, 430))])).find(PHOTO)
+    assert face.box == (0, 330, 80, 400)
+
+
+def test_an_empty_picture_is_searched_in_all_four_turns() -> None:
+    kit = FakeKit([])
+    assert FaceFinder(kit).find(PHOTO) == []
+    assert [shape[:2] for shape in kit.shapes_seen] == [(400, 600), (600, 400), (600, 400), (400, 600)]
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_turn_matrix_says_where_rot90_puts_each_pixel(turns: int) -> None:
+    picture = np.arange(5 * 7).reshape(5, 7)
+    turned = np.rot90(picture, turns)
+    y, x = np.mgrid[:5, :7]
+    places = transform(np.stack([x, y], axis=-1).reshape(-1, 2).astype(np.float32), turn_matrix(turns, (7, 5))).astype(
+        int
+    )
+    np.testing.assert_array_equal(turned[places[:, 1], places[:, 0]], picture.ravel())
+
+
+def test_a_real_face_is_found_and_aligned(embedded_kit: EmbeddedKit, astronaut: Pixels) -> None:
+    (face,) = FaceFinder(embedded_kit).find(astronaut)
+    assert verdict(face) == ("good", ())
+    np.testing.assert_allclose(face.landmarks.points[36:42].mean(axis=0), [193, 240], atol=8)
+    np.testing.assert_allclose(face.landmarks.points[42:48].mean(axis=0), [319, 240], atol=8)
+    assert face.embedding.shape == (128,)
+    assert face.embedding.dtype == np.float32
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_picture_on_its_side_gives_the_same_face(embedded_kit: EmbeddedKit, astronaut: Pixels, turns: int) -> None:
+    finder = FaceFinder(embedded_kit)
+    (upright,) = finder.find(astronaut[:300, 80:380])
+    photo = np.ascontiguousarray(np.rot90(astronaut[:300, 80:380], turns))
+    (face,) = finder.find(photo)
+    assert np.abs(face.pixels.astype(int) - upright.pixels.astype(int)).mean() < 6
+    assert float(np.linalg.norm(face.embedding - upright.embedding)) < 0.2
+    assert scale_of(face.matrix) == pytest.approx(scale_of(upright.matrix), rel=0.05)
+    centre = transform(
+        np.array([[256, 300]], dtype=np.float32), np.linalg.inv(np.vstack([face.matrix, [0, 0, 1]]))[:2]
+    )[0]
+    assert face.box[0] < centre[0] < face.box[2]
+    assert face.box[1] < centre[1] < face.box[3]
+
+
+def test_landmarks_do_not_move_with_the_photos_size(embedded_kit: EmbeddedKit, astronaut: Pixels) -> None:
+    (face,) = FaceFinder(embedded_kit).find(astronaut)
+    large = cv2.resize(astronaut, None, fx=2.3, fy=2.3, interpolation=cv2.INTER_CUBIC)
+    (larger,) = [found for found in FaceFinder(embedded_kit).find(large) if found.rejected is None]
+    assert np.linalg.norm(face.landmarks.points - larger.landmarks.points, axis=1).mean() < 4
+
+
+def test_describe_agrees_with_find(embedded_kit: EmbeddedKit, astronaut: Pixels) -> None:
+    finder = FaceFinder(embedded_kit)
+    (face,) = finder.find(astronaut)
+    landmarks, embedding = finder.describe(face.pixels)
+    np.testing.assert_array_equal(landmarks.points, face.landmarks.points)
+    np.testing.assert_array_equal(embedding, face.embedding)
+    np.testing.assert_array_equal(finder.embed(face.pixels, landmarks), face.embedding)
+
+
+def test_nothing_is_found_where_there_is_no_face(embedded_kit: EmbeddedKit) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    assert FaceFinder(embedded_kit).find(noise) == []
+    assert FaceFinder(embedded_kit).find(np.zeros((1, 1, 3), dtype=np.uint8)) == []
+
+
+def test_the_kit_works_where_torch_and_torchvision_do_not() -> None:
+    script = (
+        "import sys; sys.modules['torch'] = None; sys.modules['torchvision'] = None\n"
+        "import numpy, skimage.data\n"
+        "from dmdcli.faces.embedded import EmbeddedKit\n"
+        "from dmdcli.faces.finder import FaceFinder\n"
+        "print(len(FaceFinder(EmbeddedKit()).find(numpy.ascontiguousarray(skimage.data.astronaut()))))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.strip() == "1", done.stderr
+
+
+def test_landmarks_agree_with_those_of_the_same_predictor(embedded_kit: EmbeddedKit, test_data: Path) -> None:
+    import json
+
+    known = json.loads((test_data / "faces" / "landmarks.json").read_text())
+    errors = []
+    for name in sorted(known)[::100]:
+        points = embedded_kit.landmarks(read(test_data / "faces" / "aligned_crops" / f"{name}.jpg")).points
+        errors.append(np.linalg.norm(points - np.array(known[name]), axis=1).mean())
+    assert np.mean(errors) < 2.0
+    assert max(errors) < 4.0
+
+
+@pytest.mark.parametrize(("name", "faces"), [("people/lisa/lisa2.jpg", 1), ("old/theodore_roosevelt.jpg", 1)])
+def test_portraits_have_one_good_face(embedded_kit: EmbeddedKit, test_data: Path, name: str, faces: int) -> None:
+    found = FaceFinder(embedded_kit).find(read(test_data / "faces" / "photos" / name))
+    assert [verdict(face)[0] for face in found] == ["good"] * faces
+
+
+def test_all_six_of_a_group(embedded_kit: EmbeddedKit, test_data: Path) -> None:
+    found = FaceFinder(embedded_kit).find(read(test_data / "faces" / "photos" / "groups" / "einstein_and_others.jpg"))
+    assert [verdict(face)[0] for face in found] == ["good"] * 6
+
+
+@pytest.mark.slow
+def test_all_twenty_nine_of_a_large_group(embedded_kit: EmbeddedKit, test_data: Path) -> None:
+    found = FaceFinder(embedded_kit).find(read(test_data / "faces" / "photos" / "groups" / "solvay_1927.jpg"))
+    assert [verdict(face)[0] for face in found] == ["good"] * 29
+
+
+@pytest.mark.slow
+def test_most_of_a_group_seen_from_the_side(embedded_kit: EmbeddedKit, test_data: Path) -> None:
+    found = FaceFinder(embedded_kit).find(read(test_data / "faces" / "photos" / "groups" / "situation_room.jpg"))
+    assert 9 <= sum(face.rejected is None for face in found) <= 13

@@ -1,0 +1,89 @@
+"""Checking photos: one answer per photo, pictures where they belong, bad files reported, photos untouched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dmdcli.errors import CannotGoOnError
+from dmdcli.faces.embedded import rough_matrix
+from dmdcli.faces.finder import FaceFinder
+from dmdcli.faces.kit import Detection
+from dmdcli.pipeline import check as pipeline
+from dmdcli.places import find_photos
+from tests.faces.conftest import FakeKit, drawn_points
+
+BOX = (60.0, 50.0, 200.0, 190.0)
+
+
+@pytest.fixture
+def finder() -> FaceFinder:
+    return FaceFinder(FakeKit([Detection(BOX, 1.0, rough_matrix(BOX))]))
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    folder = tmp_path / "album"
+    (folder / "1920").mkdir(parents=True)
+    for name in ("b.png", "1920/a.png"):
+        Image.new("RGB", (300, 260), (120, 110, 100)).save(folder / name)
+    (folder / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+def test_each_photo_gets_an_answer(album: Path, finder: FaceFinder) -> None:
+    before = {path: path.read_bytes() for path in album.rglob("*.png")}
+    answers = {answer.photo.name: answer for answer in pipeline.check(find_photos([album]), finder)}
+    assert set(answers) == {"a.png", "b.png", "broken.png"}
+    assert answers["broken.png"].error
+    assert not answers["broken.png"].is_sure
+    (face,) = answers["a.png"].faces
+    assert answers["a.png"].is_sure
+    assert face.verdict == "good"
+    assert face.box == BOX
+    assert face.components.shape == (3, 4)
+    assert face.overlay is None
+    assert {path: path.read_bytes() for path in album.rglob("*") if path.is_file()} == before
+
+
+def test_landmarks_are_in_photo_pixels(album: Path, finder: FaceFinder) -> None:
+    answer = next(one for one in pipeline.check(find_photos([album]), finder) if one.faces)
+    points = answer.faces[0].landmarks
+    assert points.shape == (68, 2)
+    assert (points >= 0).all()
+    assert (points < 300).all()
+    # The fake's points lie on the template, so the eyes of photo and template are one similarity apart.
+    drawn = drawn_points()
+    ratio = np.linalg.norm(points[45] - points[36]) / np.linalg.norm(drawn[45] - drawn[36])
+    assert np.linalg.norm(points[8] - points[27]) / np.linalg.norm(drawn[8] - drawn[27]) == pytest.approx(
+        ratio, rel=1e-3
+    )
+
+
+def test_pictures_mirror_the_tree(album: Path, finder: FaceFinder, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    answers = list(pipeline.check(find_photos([album]), finder, out))
+    written = sorted(path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file())
+    assert written == ["1920/a.png.face1.png", "b.png.face1.png", "contact-sheet-1.png"]
+    assert {answer.faces[0].overlay for answer in answers if answer.faces} == {out / name for name in written[:2]}
+    with Image.open(out / "b.png.face1.png") as picture:
+        assert picture.size[0] == 512
+
+
+def test_faces_over_one_sheet_go_to_the_next(
+    album: Path, finder: FaceFinder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "SHEET_FACES", 1)
+    list(pipeline.check(find_photos([album]), finder, tmp_path / "out"))
+    assert (tmp_path / "out" / "contact-sheet-2.png").is_file()
+    assert not (tmp_path / "out" / "contact-sheet-3.png").exists()
+
+
+def test_an_output_place_that_cannot_be_written_ends_the_run(album: Path, finder: FaceFinder, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    with pytest.raises(CannotGoOnError, match="cannot be written"):
+        list(pipeline.check(find_photos([album]), finder, blocked))
