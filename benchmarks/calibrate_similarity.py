@@ -4,8 +4,8 @@ embedded.py.
     python benchmarks/calibrate_similarity.py FACES [--crops N]
 
 FACES is a folder with aligned_crops/ and index.csv (columns crop, identity, split). Pairs of crops of one person and
-pairs
-of two people, from the train split alone, weigh the same in total: a priori a face is as likely the person as not.
+pairs of two people, from the train split alone, weigh the same in total: a priori a face is as
+likely the person as not.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from dmdcli import __version__
+from dmdcli.cli.check import check
 from dmdcli.cli.console import print_failure
 from dmdcli.cli.degrade import degrade
 from dmdcli.cli.enroll import enroll
@@ -95,6 +96,8 @@ def dmd(
 
 app.command("enroll")(enroll)
 app.command("restore")(restore)
+app.command("check")(check)
+app.command("check-landmarks", hidden=True)(check)
 app.add_typer(people, name="people")
 app.command("degrade")(degrade)
 app.command("evaluate")(evaluate)
