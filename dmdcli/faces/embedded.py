@@ -66,13 +66,14 @@ CHIP_PADDING = 0.25
 CHIP_SCALES = (0.94, 1.06)
 """Sizes of the chip the embeddings are averaged over, with its mirror image: on the test photographs the nearest wrong
 person is then 1.3 times as far as the farthest right one, with one plain chip 1.17 times."""
-MIDDLE_DISTANCE = 0.45
+MIDDLE_DISTANCE = 0.42
 """Distance at which two photographs are as likely one person as two: between old portraits of enrolled people (0.29 to
-0.38) and the nearest strangers among old portraits (from 0.50). benchmarks/calibrate_similarity.py gives 0.55 for modern
-portraits; in old ones (grey, bearded, engraved) strangers come nearer, and a wrong name does more harm than none."""
-DISTANCE_SLOPE = 30.0
+0.38) and the nearest strangers among old photographs (0.45, in a group; portraits from 0.49).
+benchmarks/calibrate_similarity.py gives 0.55 for modern portraits; in old photographs (grey, bearded, engraved)
+strangers come nearer, and a wrong name does more harm than none."""
+DISTANCE_SLOPE = 18.0
 """Steepness of the logistic curve from distance to similarity, per unit of distance: flatter than the 47 fitted to
-modern portraits, for the same reason."""
+modern portraits, because pairs of one person reach 0.5 where decades lie between."""
 
 
 class EmbeddedKit:

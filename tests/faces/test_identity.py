@@ -83,7 +83,7 @@ def test_embeddings_of_two_kits_are_refused() -> None:
 
 
 def test_similarity_falls_with_distance_and_separates_at_a_half(embedded_kit: EmbeddedKit) -> None:
-    distances = np.array([0.0, 0.3, 0.42, 0.5, 0.7, 2.0])
+    distances = np.array([0.0, 0.3, 0.38, 0.45, 0.7, 2.0])
     similarities = embedded_kit.similarity(distances)
     assert (np.diff(similarities) < 0).all()
     assert similarities[0] > 0.99
