@@ -66,7 +66,7 @@ class Dictionary:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Dictionary]) -> Dictionary:
-        """Return one dictionary with the entries of all parts, in their order. Raises ShapeError when there are none."""
+        """Return one dictionary with the entries of all parts, in their order; ShapeError when there are none."""
         if not parts:
             raise ShapeError("a dictionary needs at least one reference")
         return cls(
@@ -79,10 +79,13 @@ class Dictionary:
             }
         )
 
-    def to_arrays(self) -> dict[str, npt.NDArray[np.float16]]:
-        """Return 18 float16 arrays named `left_eye_256.key`, `left_eye_256.value` and so on, for keeping in a file."""
+    def to_arrays(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return 18 float32 arrays named `left_eye_256.key`, `left_eye_256.value` and so on, for keeping in a file.
+
+        Not float16: nothing bounds what a network memorises, since AdaIN takes the scale out again.
+        """
         return {
-            f"{name}.{part}": getattr(memory, part).detach().to("cpu", torch.float16).contiguous().numpy()
+            f"{name}.{part}": getattr(memory, part).detach().to("cpu", torch.float32).contiguous().numpy()
             for name, memory in self.memories.items()
             for part in ("key", "value")
         }

@@ -330,7 +330,7 @@ def paste_patches(maps: dict[int, Tensor], patches: dict[str, Tensor], boxes: Te
 
 
 def placement(start: Tensor, end: Tensor, side: int, size: int, dtype: torch.dtype) -> Tensor:
-    """Rows that resize `side` cells into cells [start, end) of a line of `size` cells, zero elsewhere: (B, size, side)."""
+    """Rows that resize `side` cells into cells [start, end) of a line of `size`, zero elsewhere: (B, size, side)."""
     line = torch.arange(size, device=start.device)
     length = (end - start)[:, None]
     position = ((line - start[:, None] + 0.5) * (side / length) - 0.5).clamp(0, side - 1)

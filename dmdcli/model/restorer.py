@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dmdcli.errors import DeviceError, ShapeError
+from dmdcli.errors import DeviceError, ShapeError, WeightsError
 from dmdcli.model import checkpoint
 from dmdcli.model.dictionary import Dictionary
 from dmdcli.model.dmdnet import DMDNet
@@ -62,13 +62,16 @@ class Restorer:
 
     @classmethod
     def from_file(cls, path: Path, device: str = "auto", batch_size: int | None = None) -> Restorer:
-        """Load weights onto a device: float32 on the CPU, float16 on CUDA.
+        """Load weights onto a device: float32, on CUDA bfloat16 where it is supported.
+
+        Not float16: what a network memorises can exceed its range.
 
         Raises the WeightsErrors of `checkpoint.load`, and DeviceError when there is no such device.
         """
         chosen = choose_device(device)
         net = checkpoint.load(path)
-        dtype = torch.float16 if chosen.type == "cuda" else torch.float32
+        half = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
+        dtype = torch.bfloat16 if half else torch.float32
         batch = batch_size or (16 if chosen.type == "cuda" else 2)
         return cls(net, chosen, dtype, batch, weights_id=checkpoint.digest(path)[:16])
 
@@ -167,7 +170,9 @@ def boxes_tensor(boxes: npt.NDArray[np.int64]) -> Tensor:
 
 
 def pixels(images: Tensor) -> FloatPixels:
-    """(B, 3, H, W) in [-1, 1] to (B, H, W, 3) float32 in [0, 1], clipped."""
+    """(B, 3, H, W) in [-1, 1] to (B, H, W, 3) float32 in [0, 1], clipped; WeightsError where it is not a number."""
+    if not torch.isfinite(images).all():
+        raise WeightsError(f"The network's answer is not a number in {images.dtype}: its weights cannot be used so.")
     scaled = (images.float() * 0.5 + 0.5).clamp(0, 1).permute(0, 2, 3, 1)
     return np.ascontiguousarray(scaled.cpu().numpy())
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dmdcli.errors import DeviceError, ShapeError
+from dmdcli.errors import DeviceError, ShapeError, WeightsError
 from dmdcli.model.dmdnet import DMDConfig, DMDNet
 from dmdcli.model.restorer import Restorer, choose_device
 from tests.model.conftest import BOXES, random_net
@@ -97,3 +97,10 @@ def test_a_device_that_is_not_there_is_refused_by_name() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(DeviceError, match=r"'cuda' here; there is cpu"):
             choose_device("cuda")
+
+
+def test_an_answer_that_is_not_a_number_is_no_answer(crops: np.ndarray, boxes: np.ndarray) -> None:
+    net = random_net(DMDConfig(8, 4))
+    net.head[4].bias[0] = float("nan")
+    with pytest.raises(WeightsError, match="not a number"):
+        Restorer(net).restore(crops[:1], boxes[:1], [None])
