@@ -12,7 +12,7 @@ BOXES = np.array([[148, 184, 234, 269], [275, 184, 361, 270], [195, 318, 315, 43
 
 
 def random_net(config: DMDConfig, seed: int = 0) -> DMDNet:
-    """A network whose parts all matter: signals neither die out nor saturate, and reads are neither flat nor one-hot."""
+    """A network whose parts all matter: signals neither die nor saturate, reads are neither flat nor one-hot."""
     torch.manual_seed(seed)
     net = DMDNet(config).eval().requires_grad_(False)
     for module in net.modules():

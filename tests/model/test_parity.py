@@ -13,7 +13,7 @@ import torch
 
 from dmdcli.model import checkpoint
 from dmdcli.model.checkpoint import PUBLISHED_COMPONENTS
-from dmdcli.model.dictionary import PATCHES, Dictionary, patch_name
+from dmdcli.model.dictionary import PATCH_NAMES, PATCHES, Dictionary, patch_name
 from dmdcli.model.dmdnet import DMDNet, Features, match_statistics, paste_patches
 
 pytestmark = pytest.mark.slow
@@ -62,7 +62,7 @@ class Answers:
 @pytest.fixture(scope="module")
 def answers(parity: Path, weights: Path) -> Answers:
     scope: dict[str, object] = {}
-    exec((parity / "inputs.py").read_text(), scope)  # noqa: S102 (the parity folder's own script)
+    exec((parity / "inputs.py").read_text(), scope)  # the parity folder's own script
     return Answers(checkpoint.load(weights), scope["sample"](1))  # type: ignore[operator]
 
 
@@ -96,10 +96,10 @@ def test_read_and_decoder_statistics_agree(answers: Answers, golden: dict[str, n
     styled: dict[str, torch.Tensor] = {}
     stages: dict[str, torch.Tensor] = {}
     hooks = [
-        net.gate[patch_name(*patch)].register_forward_pre_hook(
-            lambda _, inputs, name=patch_name(*patch): styled.__setitem__(name, inputs[0] + features.patches[name])
+        net.gate[name].register_forward_pre_hook(
+            lambda _, inputs, name=name: styled.__setitem__(name, inputs[0] + features.patches[name])
         )
-        for patch in PATCHES
+        for name in PATCH_NAMES
     ]
     for number, scale in ((1, 64), (2, 128), (3, 256)):
         up = getattr(net, f"up{number}")

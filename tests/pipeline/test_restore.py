@@ -105,12 +105,12 @@ def run(
     photo: Path,
     finder: object,
     people: People[float],
-    options: RestoreOptions = RestoreOptions(),
+    options: RestoreOptions | None = None,
     restorer: object = None,
 ) -> tuple[RestoredPhoto, Path]:
     output = photo.parent.parent / "out" / photo.name
     files = [PhotoFile(photo, PurePath(photo.name))]
-    (result,) = restore(files, [output], finder, restorer or Brightener(), people, options)
+    (result,) = restore(files, [output], finder, restorer or Brightener(), people, options or RestoreOptions())
     return result, output
 
 
