@@ -75,7 +75,9 @@ def show(name: NameArgument, json: JsonOption = False) -> None:
 
 
 @people.command("rename")
-def rename(name: NameArgument, new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="What to call them.")]) -> None:
+def rename(
+    name: NameArgument, new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="What to call them.")]
+) -> None:
     """Give a person another name."""
     library = build_library()
     before = library.person(name).name

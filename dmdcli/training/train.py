@@ -42,8 +42,7 @@ class TrainConfig:
 
     specific_weight: weight of the specific answer's loss beside the generic one's; self_reference_weight: what is left
     of it where the references are variations of the target. component_weight: eyes and mouth against the rest.
-    average: decay of the running average of the weights, which is what gets saved. dictionaries_only: keep encoder and
-    decoder of the network begun with, begin the dictionaries anew (see `renew_dictionaries`), and train those.
+    average: decay of the running average of the weights, which is what gets saved.
     """
 
     width: int = 32
@@ -66,7 +65,6 @@ class TrainConfig:
     max_references: int = 3
     specific_fraction: float = 0.6
     wrong_person: float = 0.1
-    dictionaries_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,13 +103,11 @@ def train(
     place = torch.device(device)
     torch.manual_seed(config.seed)
     net = start(faces, config, start_from)
-    if config.dictionaries_only:
-        for part in (net.encoder, net.multi_dilation, net.up1, net.up2, net.up3, net.head):
-            part.requires_grad_(False)
     net.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(net).requires_grad_(False)
-    trained = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=config.learning_rate, betas=(0.9, 0.99), fused=place.type == "cuda")
+    optimizer = torch.optim.Adam(
+        net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), fused=place.type == "cuda"
+    )
     first = resume(run / "checkpoint.pt", config, net, average, optimizer)
     if first == 0:
         (run / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
@@ -137,7 +133,7 @@ def train(
         loss = generic_loss + config.specific_weight * specific_loss
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(trained, config.clip)
+        nn.utils.clip_grad_norm_(net.parameters(), config.clip)
         optimizer.step()
         blend(average, net, min(config.average, (1 + step) / (10 + step)))
         last = step == config.steps
@@ -164,8 +160,6 @@ def start(faces: FaceData, config: TrainConfig, start_from: Path | None = None) 
         loaded = checkpoint.load(start_from)
         if loaded.config != wanted:
             raise WeightsMismatchError(f"{start_from}: {loaded.config}; this run wants {wanted}")
-        if config.dictionaries_only:
-            renew_dictionaries(loaded, faces, config)
         return loaded.requires_grad_(True).train()
     net = DMDNet(wanted)
     for name, module in net.named_modules():
@@ -220,29 +214,6 @@ def memory_faces(faces: FaceData, count: int) -> list[int]:
     sharp = [position for position in eligible if faces.samples[position].enlarged <= SHARP_UP_TO]
     pool = sharp if len(sharp) >= count else eligible or list(range(len(faces.samples)))
     return [pool[index * len(pool) // count] for index in range(count)]
-
-
-def renew_dictionaries(net: DMDNet, faces: FaceData, config: TrainConfig) -> None:
-    """Begin both dictionaries anew in a trained network, the specific one so that it changes nothing at first.
-
-    References are seen as degraded faces are (the reference encoder and the keys become copies of the encoder and the
-    queries), masks begin near zero, and the generic entries are encoded anew from crops of public officials.
-    """
-    net.reference_encoder.load_state_dict(net.encoder.state_dict())
-    with torch.no_grad():
-        for name in PATCH_NAMES:
-            net.key[name].load_state_dict(net.query[name].state_dict())
-            for module in (*net.value[name].modules(), *net.mask[name].modules()):
-                if isinstance(module, nn.Conv2d):
-                    nn.init.kaiming_normal_(module.weight, a=0.2)
-                    nn.init.zeros_(cast(Tensor, module.bias))
-            cast(nn.Conv2d, net.mask[name].get_submodule("merge.2")).weight *= 0.01
-        chosen = memory_faces(faces, config.entries)
-        boxes = torch.from_numpy(np.stack([component_boxes(faces.samples[position].points) for position in chosen]))
-        parts = [net.memorize(images(faces.pixels[p][None]), boxes[i : i + 1]) for i, p in enumerate(chosen)]
-        for name, memory in Dictionary.concatenate(parts).memories.items():
-            net.memory_key[name].copy_(memory.key.flatten(2))
-            net.memory_value[name].copy_(memory.value.flatten(2))
 
 
 def losses(net: DMDNet, batch: Batch, config: TrainConfig, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,119 @@
+"""What the README claims, on real photographs, through the real command and the weights that come with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.slow
+
+
+def dmd(*arguments: object, home: Path) -> list[dict[str, Any]]:
+    """Run the real command with --json and return its objects."""
+    done = subprocess.run(
+        [sys.executable, "-m", "dmdcli.cli.main", *map(str, arguments), "--json"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "DMD_HOME": str(home)},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def photos(test_data: Path) -> Path:
+    return test_data / "faces" / "photos"
+
+
+@pytest.fixture(scope="module")
+def everybody(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of the six people, enrolled from all their photographs."""
+    home = tmp_path_factory.mktemp("everybody") / "library"
+    for folder in sorted((photos / "people").iterdir()):
+        assert all(one["used"] for one in dmd("enroll", folder.name, folder, home=home)), folder.name
+    return home
+
+
+def test_exactly_the_enrolled_people_are_recognised_in_old_portraits(
+    photos: Path, everybody: Path, tmp_path: Path
+) -> None:
+    results = dmd("restore", photos / "old", "--out", tmp_path / "out", home=everybody)
+    assert len(results) == 52
+    assert len(list((tmp_path / "out").iterdir())) == 52
+    assert {one["status"] for one in results} <= {"restored", "untouched"}
+    recognised = {Path(one["photo"]).stem: face["person"] for one in results for face in one["faces"] if face["person"]}
+    assert recognised == {
+        "theodore_roosevelt": "theodore-roosevelt",
+        "dwight_eisenhower": "dwight-eisenhower",
+        "woodrow_wilson": "woodrow-wilson",
+        "william_taft": "william-taft",
+    }
+    specific = [face for one in results for face in one["faces"] if face["used"] == "specific"]
+    assert len(specific) == 4
+
+
+def test_all_faces_of_groups_are_found_and_nobody_is_mistaken(photos: Path, everybody: Path, tmp_path: Path) -> None:
+    results = dmd("restore", photos / "groups", "--out", tmp_path / "out", "--dry-run", home=everybody)
+    found = {Path(one["photo"]).stem: [face for face in one["faces"] if face["used"] != "none"] for one in results}
+    assert len(found["solvay_1927"]) == 29
+    assert len(found["einstein_and_others"]) == 6
+    assert 9 <= len(found["situation_room"]) <= 13
+    assert not any(face["person"] for faces in found.values() for face in faces)
+
+
+def test_the_dictionary_decides_how_a_face_comes_out(photos: Path, tmp_path: Path) -> None:
+    """Lisa's photo restored by nobody's, her own and somebody else's dictionary: three faces, one photo around them."""
+    lisa = sorted((photos / "people" / "lisa").iterdir())
+    home, nobody = tmp_path / "library", tmp_path / "nobody"
+    truth = next(path for path in lisa if path.stem == "lisa1")
+    dmd("degrade", truth, "--out", tmp_path / "damaged", home=nobody)
+    damaged = tmp_path / "damaged" / "lisa1.png"
+    (generic,) = dmd("restore", damaged, "--out", tmp_path / "generic", home=nobody)
+    dmd("enroll", "lisa", *(path for path in lisa if path != truth), home=home)
+    dmd("enroll", "taft", photos / "people" / "william-taft", home=home)
+    (specific,) = dmd("restore", damaged, "--out", tmp_path / "specific", home=home)
+    (forced,) = dmd("restore", damaged, "--out", tmp_path / "forced", "--person", "taft", home=home)
+    used = [(one["faces"][0]["used"], one["faces"][0]["person"]) for one in (generic, specific, forced)]
+    assert used == [("generic", None), ("specific", "lisa"), ("specific", "taft")]
+    results = [
+        np.asarray(Image.open(tmp_path / name / "lisa1.png")).astype(int) for name in ("generic", "specific", "forced")
+    ]
+    before = np.asarray(Image.open(damaged)).astype(int)
+    x0, y0, x1, y1 = (round(edge) for edge in generic["faces"][0]["box"])
+    width = x1 - x0
+    outside = np.ones(before.shape[:2], bool)
+    outside[max(0, y0 - width) : y1 + width, max(0, x0 - width) : x1 + width] = False
+    for number, one in enumerate(results):
+        assert not (one - before)[outside].any()
+        for other in results[:number]:
+            assert np.abs(one - other)[y0:y1, x0:x1].max() >= 3, "two dictionaries give one face"
+
+
+def test_base_comes_nearer_to_the_truth(test_data: Path, tmp_path: Path) -> None:
+    """At least 1 dB in PSNR and a higher identity similarity than the input, generic and specific."""
+    *_, last = dmd("evaluate", test_data / "faces", "--severity", "moderate", "--seed", 0, home=tmp_path)
+    summary = last["summary"]
+    means = summary["means"]
+    for answer in ("generic", "specific"):
+        assert summary["gains"][answer]["psnr"]["mean"] >= 1.0
+        assert summary["gains"][answer]["similarity"]["mean"] > 0
+    assert 25 < means["input"]["psnr"] < 28
+
+
+def test_faces_in_whole_photos_gain(photos: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "benchmarks" / "whole_photo.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(photos / "people" / "lisa"), str(tmp_path)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    gain = float(done.stdout.splitlines()[-1].split()[-2])
+    assert gain >= 0.5, done.stdout
