@@ -44,7 +44,8 @@ def measure(photos: Path, work: Path, severity: str, seed: int) -> dict[str, tup
         place = work / "damaged" / file.relative.parent
         side = max(1, round(CROP / scale_of(face.matrix)))
         options = ["--severity", severity, "--seed", str(seed), "--crop-side", str(side), "--quiet"]
-        subprocess.run([*DMD, "degrade", str(file.path), "--out", str(place), *options], check=True)
+        damage = ["degrade", str(file.path), "--out", str(place), *options]
+        subprocess.run([*DMD, *damage], check=True, stdout=subprocess.DEVNULL)
         faces[file.relative.with_suffix(".png")] = face
     home = {**os.environ, "DMD_HOME": str(work / "nobody")}
     arguments = ["restore", str(work / "damaged"), "--out", str(work / "restored"), "--quiet", "--overwrite"]
