@@ -75,12 +75,16 @@ def train(
     faces, validation = read_faces(folder, "train"), read_faces(folder, "validation")
     terminal.say(f"{len(faces.samples)} faces of {len(faces.people)} people; training on {chosen} into {run}")
     progress = steps_of(faces, validation, config, run, chosen, compiled=compiled, start_from=start_from)
+    done = 0
     with terminal.progress("steps", config.steps) as advance:
         for event in progress:
-            advance()
+            advance(event.step - done)  # the first step of a run that goes on is not 1
+            done = event.step
             if event.step % every == 0 or event.psnr is not None:
                 line = f"step {event.step}: loss {event.loss:.4f}, {event.seconds:.0f} s"
                 if event.psnr is not None:
                     degraded, generic, specific = event.psnr
                     line += f"; PSNR input {degraded:.2f}, generic {generic:.2f}, specific {specific:.2f} dB"
                 terminal.result(line)
+    if not done:
+        terminal.say(f"{run} has its {config.steps} steps; there is nothing left to do.")

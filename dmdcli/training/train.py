@@ -99,7 +99,10 @@ def train(
     checkpoint of another configuration, WeightsCorruptError for a damaged one, CannotGoOnError where nothing can be
     written.
     """
-    run.mkdir(parents=True, exist_ok=True)
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotGoOnError(f"{run}: no folder can be made there ({error.strerror}). Name another.") from error
     place = torch.device(device)
     torch.manual_seed(config.seed)
     net = start(faces, config, start_from)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from dmdcli.cli.console import Terminal
 from dmdcli.cli.main import app
 from dmdcli.errors import CannotGoOnError, WeightsCorruptError, WeightsMismatchError
 from dmdcli.faces.face import component_boxes
@@ -85,6 +88,31 @@ def test_a_run_leaves_weights_a_recipe_and_a_curve(faces: FaceData, faces_folder
         ],
     )
     assert again.exit_code == 0, again.output
+    assert "nothing left to do" in again.stderr
+
+
+def test_the_bar_of_a_run_that_goes_on_starts_where_it_was(
+    faces: FaceData, faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(faces, tmp_path, steps=3)  # saved after step 2
+    moves: list[int] = []
+
+    @contextmanager
+    def progress(terminal: Terminal, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        assert total == CONFIG.steps
+        yield moves.append
+
+    monkeypatch.setattr(Terminal, "progress", progress)
+    recipe = ["--recipe", str(tmp_path / "config.json"), "--device", "cpu"]
+    answer = CliRunner().invoke(app, ["train", str(faces_folder), "--out", str(tmp_path), *recipe])
+    assert answer.exit_code == 0, answer.output
+    assert moves == [3, 1]
+
+
+def test_a_run_that_has_no_place_ends_with_a_sentence(faces: FaceData, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(CannotGoOnError, match="no folder can be made"):
+        run(faces, tmp_path / "file")
 
 
 def test_a_fresh_network_begins_near_the_identity(faces: FaceData) -> None:
