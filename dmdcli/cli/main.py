@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -46,24 +47,37 @@ class ErrorBoundary(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         """Run the verb; leave with the exit codes of `dmdcli.errors`."""
-        try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-        except DMDError as error:
-            print_failure(str(error))
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt as stop:
-            print_failure("Stopped. What was finished is kept; the same command goes on from there.")
-            raise typer.Exit(EXIT_INTERRUPTED) from stop
-        except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):
-                raise
-            if error.errno != errno.EPIPE:  # whoever read our output has left, as `head` does: nothing to say
-                print_failure(f"The disk is full: {error}. Make room; the same command goes on from there.")
-            with contextlib.suppress(io.UnsupportedOperation):  # nor may the interpreter's last flush fail
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(EXIT_CANNOT_GO_ON) from error
+        with ending_without_room():
+            try:
+                result = super().invoke(ctx)
+                sys.stdout.flush()
+            except DMDError as error:
+                print_failure(str(error))
+                raise typer.Exit(error.exit_code) from error
+            except KeyboardInterrupt as stop:
+                print_failure("Stopped. What was finished is kept; the same command goes on from there.")
+                raise typer.Exit(EXIT_INTERRUPTED) from stop
         return result
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        """Read the options before the verb; some print at once, as --help does."""
+        with ending_without_room():
+            return super().make_context(*arguments, **settings)
+
+
+@contextlib.contextmanager
+def ending_without_room() -> Iterator[None]:
+    """End with exit code 8 where output has no place: a full disk, or a reader that has left, as `head` does."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):
+            raise
+        if error.errno != errno.EPIPE:  # to a reader that has left there is nothing to say
+            print_failure(f"The disk is full: {error}. Make room; the same command goes on from there.")
+        with contextlib.suppress(io.UnsupportedOperation):  # nor may the interpreter's last flush fail
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(EXIT_CANNOT_GO_ON) from error
 
 
 app = typer.Typer(

@@ -130,6 +130,18 @@ def test_a_full_disk_ends_with_8(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "/photos/out.png" in answer.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full to write to")
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["restore", "--help"]], ids=" ".join)
+def test_help_that_finds_no_room_ends_with_8(words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        answer = subprocess.run(
+            [sys.executable, "-m", "dmdcli.cli.main", *words], stdout=full, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        )
+    assert answer.returncode == errors.EXIT_CANNOT_GO_ON
+    assert answer.stderr.count("\n") == 1
+    assert "The disk is full" in answer.stderr
+
+
 def test_the_page_of_the_command_line_is_current() -> None:
     spec = importlib.util.spec_from_file_location("generate_cli", ROOT / "docs" / "generate_cli.py")
     assert spec is not None
