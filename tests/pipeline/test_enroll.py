@@ -247,6 +247,14 @@ def test_likeness_is_no_chain(library: Library, photos: Path) -> None:
         run(library, added)
 
 
+def test_a_reference_that_recognition_would_not_know_is_kept_with_a_warning(library: Library, photos: Path) -> None:
+    run(library, save(photos, "1.png", portrait(50, 1)))
+    outcomes = run(library, [save(photos, "2.png", portrait(50, 2)), save(photos, "older.png", portrait(51, 3))])
+    assert all(outcome.used for outcome in outcomes.values())
+    assert outcomes["2.png"].doubts == ()
+    assert "by 0.30 only" in outcomes["older.png"].doubts[0]
+
+
 def test_in_a_group_the_face_like_the_portraits_is_taken(library: Library, photos: Path) -> None:
     save(photos, "group.png", portrait(90, 1), portrait(50, 1), portrait(70, 1))
     save(photos, "portrait.png", portrait(50, 2))
