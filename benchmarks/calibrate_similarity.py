@@ -1,5 +1,5 @@
-"""Fit the logistic curve from the embedded kit's distances to similarities: DISTANCE_SLOPE and MIDDLE_DISTANCE of
-embedded.py.
+"""Fit a logistic curve from the embedded kit's distances to similarities on modern portraits: what DISTANCE_SLOPE and
+MIDDLE_DISTANCE of embedded.py are compared with, which are stricter for the sake of old photographs.
 
     python benchmarks/calibrate_similarity.py FACES [--crops N]
 
@@ -18,7 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dmdcli.faces.embedded import EmbeddedKit
+from dmdcli.faces.embedded import DISTANCE_SLOPE, MIDDLE_DISTANCE, EmbeddedKit
 
 
 def read_embeddings(faces: Path, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +54,7 @@ def fit(distances: np.ndarray, same: np.ndarray) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Print the fitted constants and where both kinds of pairs lie."""
+    """Print the fitted curve and where both kinds of pairs lie."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("faces", type=Path)
     parser.add_argument("--crops", type=int, default=1000)
@@ -71,7 +71,7 @@ def main() -> None:
     print(
         f"{(~same).sum()} pairs of two: at 0, 0.1, 1, 50 %", np.percentile(distances[~same], [0, 0.1, 1, 50]).round(3)
     )
-    print(f"DISTANCE_SLOPE = {slope:.1f}\nMIDDLE_DISTANCE = {middle:.3f}")
+    print(f"fitted slope {slope:.1f}, middle {middle:.3f}; in use {DISTANCE_SLOPE:.1f}, {MIDDLE_DISTANCE:.3f}")
 
 
 if __name__ == "__main__":

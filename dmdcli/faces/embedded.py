@@ -67,13 +67,14 @@ CHIP_SCALES = (0.94, 1.06)
 """Sizes of the chip the embeddings are averaged over, with its mirror image: on the test photographs the nearest wrong
 person is then 1.3 times as far as the farthest right one, with one plain chip 1.17 times."""
 MIDDLE_DISTANCE = 0.42
-"""Distance at which two photographs are as likely one person as two: between old portraits of enrolled people (0.29 to
-0.38) and the nearest strangers among old photographs (0.45, in a group; portraits from 0.49).
-benchmarks/calibrate_similarity.py gives 0.55 for modern portraits; in old photographs (grey, bearded, engraved)
-strangers come nearer, and a wrong name does more harm than none."""
+"""Distance of similarity 0.5, set by hand so that strangers in old photographs are nobody: between old portraits of
+enrolled people (0.29 to 0.38 to the nearest reference) and the nearest strangers to them (0.45, in a group; portraits
+from 0.49). Of 1,326 pairs of two people in old portraits one is nearer (0.39), of 46,813 in modern photos none (from
+0.46). A fit to modern portraits (benchmarks/calibrate_similarity.py) gives 0.53; in old photographs (grey, bearded,
+engraved) strangers come nearer, and a wrong name does more harm than none."""
 DISTANCE_SLOPE = 18.0
 """Steepness of the logistic curve from distance to similarity, per unit of distance: flatter than the 47 fitted to
-modern portraits, because pairs of one person reach 0.5 where decades lie between."""
+modern portraits, because pairs of one person reach 0.51 where decades lie between."""
 
 
 class EmbeddedKit:
@@ -136,7 +137,10 @@ class EmbeddedKit:
         return embedding
 
     def similarity(self, distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Euclidean distances -> the probability in [0, 1] that they show one person."""
+        """Euclidean distances -> how surely they show one person, in [0, 1]: a logistic curve, 0.5 at MIDDLE_DISTANCE.
+
+        Not a probability: the curve is set so that strangers in old photographs stay below 0.5.
+        """
         return 1 / (1 + np.exp(DISTANCE_SLOPE * (np.asarray(distance, dtype=np.float64) - MIDDLE_DISTANCE)))
 
     def _scaled(self, place: Any, scale: float) -> Any:

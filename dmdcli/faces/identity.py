@@ -14,7 +14,7 @@ from dmdcli.faces.face import Face
 from dmdcli.shapes import Embedding
 
 THRESHOLD = 0.5
-"""Similarity from which a face is taken for the person: as likely the same as not, by the kit's calibration."""
+"""Similarity from which a face is taken for the person: each kit sets its curve so that strangers stay below."""
 MARGIN = 0.05
 """Similarity by which the best person must beat the second best; closer ones (brothers, or one person enrolled twice)
 are nobody."""
@@ -27,8 +27,8 @@ Similarity: TypeAlias = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float
 class Match:
     """The person a face was recognised as.
 
-    similarity: in [0, 1], the kit's probability that it is the person. distance: Euclidean, of the kit's embeddings, to
-    the nearest reference. runner_up, runner_up_similarity: the second best person, or None where only one was compared.
+    similarity: in [0, 1], how surely it is the person, by the kit's curve. distance: Euclidean, of the kit's
+    embeddings, to the nearest reference. runner_up, runner_up_similarity: the second best person, or None where only one was compared.
     """
 
     person: str
@@ -100,7 +100,7 @@ def match_faces(
     margin: float = MARGIN,
     only: Collection[str] | None = None,
 ) -> list[Match | None]:
-    """Who each face of one photo is; None for strangers, for rejected faces and where two people are equally likely.
+    """Who each face of one photo is; None for strangers, for rejected faces and where two people are as similar.
 
     A person appears once in a photo at most: the surest face gets them, and the others stay strangers. `only`: the
     people to consider.

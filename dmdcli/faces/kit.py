@@ -42,4 +42,8 @@ class FaceKit(Protocol):
         """What tells the person in a (512, 512, 3) uint8 RGB crop from others."""
 
     def similarity(self, distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Euclidean distances of two embeddings -> the calibrated probability in [0, 1] that they show one person."""
+        """Euclidean distances of two embeddings -> how surely they show one person, in [0, 1].
+
+        Falls with the distance and means the same for all kits: from 0.5 on, two photographs are taken for one person,
+        and strangers, in old photographs too, are to stay below.
+        """
