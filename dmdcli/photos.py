@@ -50,6 +50,7 @@ __all__ = [
     "plan_outputs",
     "read_photo",
     "upright",
+    "write_file",
     "write_photo",
 ]
 
@@ -214,7 +215,7 @@ def write_photo(photo: Photo, stored: Samples, path: Path, *, quality: int | Non
         raise PhotoWriteError(path, str(error)) from error
     except (OSError, ValueError, struct.error) as error:
         raise PhotoWriteError(path, f"cannot be written: {error}") from error
-    _place(content, path, photo.modified)
+    write_file(content, path, photo.modified)
 
 
 def copy_photo(path: Path, target: Path) -> None:
@@ -224,7 +225,7 @@ def copy_photo(path: Path, target: Path) -> None:
         modified = path.stat().st_mtime_ns
     except OSError as error:
         raise PhotoReadError(path, f"cannot be read: {error.strerror or error}") from error
-    _place(content, target, modified)
+    write_file(content, target, modified)
 
 
 def _recognize(source: bytes) -> str | None:
@@ -266,8 +267,12 @@ def _region(stored: Samples, orientation: int, box: tuple[int, int, int, int]) -
     return np.ascontiguousarray(scaled[..., :3])
 
 
-def _place(content: bytes, path: Path, modified: int) -> None:
-    """Write a file through a temporary one beside it, and give it a time."""
+def write_file(content: bytes, path: Path, modified: int | None = None) -> None:
+    """Write a file whole or not at all, through a temporary one beside it; missing folders are made.
+
+    modified: its time, in nanoseconds; None for now. PhotoWriteError if it cannot be written, CannotGoOnError if none
+    can: disk full, folder not writable.
+    """
     with _file_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f".dmd-{secrets.token_hex(6)}.part"
@@ -276,8 +281,9 @@ def _place(content: bytes, path: Path, modified: int) -> None:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            with suppress(OSError):  # some file systems keep no times
-                os.utime(temporary, ns=(modified, modified))
+            if modified is not None:
+                with suppress(OSError):  # some file systems keep no times
+                    os.utime(temporary, ns=(modified, modified))
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

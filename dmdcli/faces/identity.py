@@ -28,7 +28,8 @@ class Match:
     """The person a face was recognised as.
 
     similarity: in [0, 1], how surely it is the person, by the kit's curve. distance: Euclidean, of the kit's
-    embeddings, to the nearest reference. runner_up, runner_up_similarity: the second best person, or None where only one was compared.
+    embeddings, to the nearest reference. runner_up, runner_up_similarity: the second best person, or None where only
+    one was compared.
     """
 
     person: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dmdcli.errors import CannotGoOnError, PhotoError
+from dmdcli.errors import PhotoError
 from dmdcli.faces.align import invert, transform
 from dmdcli.faces.draw import contact_sheet, draw_face
 from dmdcli.faces.face import Face, VerdictName, component_boxes, verdict
 from dmdcli.faces.finder import FaceFinder
-from dmdcli.photos import PhotoFile, read_photo
+from dmdcli.photos import PhotoFile, read_photo, write_file
+from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.places import output_path
 from dmdcli.shapes import CROP, Box, ComponentBoxes, Pixels, Points
 
@@ -61,29 +61,21 @@ def check(files: Sequence[PhotoFile], finder: FaceFinder, out: Path | None = Non
 
     Each face's picture goes where the photo would (tree mirrored), as NAME.face1.png, the largest face first; when all
     photos are seen, contact sheets contact-sheet-1.png ... show them together. Pictures of an earlier check are written
-    anew. A photo that cannot be read is reported in `error` and the rest goes on. Raises CannotGoOnError if `out`
-    cannot be written.
+    anew. A photo that cannot be read, or whose pictures cannot be written, is reported in `error` and the rest goes on.
+    Raises CannotGoOnError if nothing can be written, PhotoWriteError if a contact sheet cannot.
     """
     sheet = _Sheet(out) if out is not None else None
     for file in files:
         try:
-            faces = finder.find(read_photo(file.path).pixels)
+            with only_this_photo(file.path):
+                faces = finder.find(read_photo(file.path).pixels)
+                checked = tuple(
+                    _check_face(face, number, file, out, sheet) for number, face in enumerate(faces, start=1)
+                )
         except PhotoError as error:
             yield CheckedPhoto(file.path, error=error.reason)
             continue
-        checked = []
-        for number, face in enumerate(faces, start=1):
-            overlay = None
-            if out is not None and sheet is not None:
-                picture = draw_face(
-                    face.pixels, face.landmarks.points, component_boxes(face.landmarks.points), *verdict(face)
-                )
-                place = output_path(file, out)
-                overlay = place.with_name(f"{place.name}.face{number}.png")
-                _write_png(picture, overlay)
-                sheet.add(picture[-CROP:], f"{file.relative.name} {number}", verdict(face)[0])
-            checked.append(_checked(face, overlay))
-        yield CheckedPhoto(file.path, tuple(checked))
+        yield CheckedPhoto(file.path, checked)
     if sheet is not None:
         sheet.finish()
 
@@ -115,12 +107,19 @@ class _Sheet:
             self._pictures, self._labels, self._verdicts = [], [], []
 
 
-def _checked(face: Face, overlay: Path | None) -> CheckedFace:
+def _check_face(face: Face, number: int, file: PhotoFile, out: Path | None, sheet: _Sheet | None) -> CheckedFace:
+    """What is known of the face, its picture written into `out` and added to `sheet` where they are given."""
     name, reasons = verdict(face)
     points = face.landmarks.points
-    return CheckedFace(
-        face.box, transform(points, invert(face.matrix)), component_boxes(points), name, reasons, overlay
-    )
+    boxes = component_boxes(points)
+    overlay = None
+    if out is not None and sheet is not None:
+        picture = draw_face(face.pixels, points, boxes, name, reasons)
+        place = output_path(file, out)
+        overlay = place.with_name(f"{place.name}.face{number}.png")
+        _write_png(picture, overlay)
+        sheet.add(picture[-CROP:], f"{file.relative.name} {number}", name)
+    return CheckedFace(face.box, transform(points, invert(face.matrix)), boxes, name, reasons, overlay)
 
 
 def _pixels(picture: Image.Image) -> Pixels:
@@ -129,15 +128,5 @@ def _pixels(picture: Image.Image) -> Pixels:
 
 def _write_png(pixels: Pixels, path: Path) -> None:
     content = io.BytesIO()
-    Image.fromarray(pixels).save(content, "PNG", optimize=False)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content.getvalue())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise CannotGoOnError(
-            f"{path}: cannot be written ({error.strerror or error}). Name another folder with --out."
-        ) from error
+    Image.fromarray(pixels).save(content, "PNG")
+    write_file(content.getvalue(), path)

@@ -11,6 +11,7 @@ import numpy as np
 
 from dmdcli.errors import PhotoError
 from dmdcli.photos import PhotoFile, read_photo, write_photo
+from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.shapes import CROP
 from dmdcli.training.degrade import Degradation, apply, draw, generator_for
 from dmdcli.training.severity import Ranges, Severity
@@ -49,12 +50,13 @@ def degrade_photos(
             yield DegradedPhoto(file.path, output, "skipped")
             continue
         try:
-            photo = read_photo(file.path)
-            degradation = draw(severity, generator_for(seed, file.path.name)).at_scale(crop_side / CROP)
-            degradation = replace(degradation, grey_noise=photo.mode in ("L", "LA"))
-            canvas = photo.canvas()
-            canvas.put(0, 0, apply(photo.pixels, degradation) / np.float32(255))
-            write_photo(photo, canvas.stored, output, ext=ext)
+            with only_this_photo(file.path):
+                photo = read_photo(file.path)
+                degradation = draw(severity, generator_for(seed, file.path.name)).at_scale(crop_side / CROP)
+                degradation = replace(degradation, grey_noise=photo.mode in ("L", "LA"))
+                canvas = photo.canvas()
+                canvas.put(0, 0, apply(photo.pixels, degradation) / np.float32(255))
+                write_photo(photo, canvas.stored, output, ext=ext)
         except PhotoError as error:
             yield DegradedPhoto(file.path, None, "failed", error=error.reason)
             continue

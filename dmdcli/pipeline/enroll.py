@@ -16,6 +16,7 @@ from dmdcli.faces.face import Face, Landmarks, sharpness, turn_of_head
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.library import Library, Memorize, NewReference, Person, check_name, same_name
 from dmdcli.photos import PhotoFile, read_photo
+from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.shapes import Embedding, Pixels
 
 RECOMMENDED = 3
@@ -132,7 +133,8 @@ def enroll(
     digests = set(known.digests)
     for count, file in enumerate(files, start=1):
         try:
-            candidates.append(_look_at(file.path, finder, digests, face_number))
+            with only_this_photo(file.path):
+                candidates.append(_look_at(file.path, finder, digests, face_number))
             digests.add(candidates[-1].digest)
         except PhotoError as error:
             outcomes[file.path] = _refused(error, name)

@@ -19,6 +19,7 @@ from dmdcli.faces.identity import THRESHOLD, Gallery, Match, match_faces
 from dmdcli.library import Library, Memorize
 from dmdcli.library_files import Arrays
 from dmdcli.photos import Canvas, Photo, copy_photo, is_converted, read_photo, write_photo
+from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.places import PhotoFile
 from dmdcli.shapes import Box, ComponentBoxes, FloatPixels, Matrix, Pixels
 
@@ -154,7 +155,8 @@ def restore(
             yield RestoredPhoto(file.path, output, "skipped", 0.0)
             continue
         try:
-            result = _restore_photo(file.path, output, finder, restorer, people, options)
+            with only_this_photo(file.path):
+                result = _restore_photo(file.path, output, finder, restorer, people, options)
         except PhotoError as error:
             result = RestoredPhoto(file.path, None, "failed", 0.0, error=error.reason)
         yield replace(result, seconds=time.monotonic() - began)

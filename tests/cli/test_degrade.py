@@ -72,6 +72,14 @@ def test_a_bad_file_is_reported_and_the_others_are_done(photos: Path, tmp_path: 
     assert not (tmp_path / "out" / "c.png").exists()
 
 
+def test_a_picture_too_wide_for_jpeg_is_reported_and_the_others_are_done(photos: Path, tmp_path: Path) -> None:
+    Image.new("L", (200_000, 2)).save(photos / "a ribbon.png")
+    result = RUNNER.invoke(app, ["degrade", str(photos), "-o", str(tmp_path / "out"), "--severity", "mild"])
+    assert result.exit_code == 3, result.output
+    assert "a ribbon.png: cannot be worked on; a library says: " in result.stderr
+    assert (tmp_path / "out" / "below" / "b.png").is_file()
+
+
 def test_never_writes_into_the_photos(photos: Path) -> None:
     result = RUNNER.invoke(app, ["degrade", str(photos), "-o", str(photos / "out")])
     assert result.exit_code == 2

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from dmdcli.errors import CannotGoOnError
 from dmdcli.faces.embedded import rough_matrix
+from dmdcli.faces.face import Face
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.kit import Detection
 from dmdcli.pipeline import check as pipeline
 from dmdcli.places import find_photos
+from dmdcli.shapes import Pixels
 from tests.faces.conftest import FakeKit, drawn_points
 
 BOX = (60.0, 50.0, 200.0, 190.0)
@@ -82,8 +86,44 @@ def test_faces_over_one_sheet_go_to_the_next(
     assert not (tmp_path / "out" / "contact-sheet-3.png").exists()
 
 
-def test_an_output_place_that_cannot_be_written_ends_the_run(album: Path, finder: FaceFinder, tmp_path: Path) -> None:
-    blocked = tmp_path / "file"
-    blocked.write_text("not a folder")
-    with pytest.raises(CannotGoOnError, match="cannot be written"):
-        list(pipeline.check(find_photos([album]), finder, blocked))
+def test_a_full_disk_ends_the_run(
+    album: Path, finder: FaceFinder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("dmdcli.photos.os.fsync", full)
+    with pytest.raises(CannotGoOnError, match="the disk is full"):
+        list(pipeline.check(find_photos([album]), finder, tmp_path / "out"))
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+
+
+def test_a_photo_whose_pictures_have_no_place_is_reported_alone(
+    album: Path, finder: FaceFinder, tmp_path: Path
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "1920").write_text("not a folder")
+    answers = {answer.photo.name: answer for answer in pipeline.check(find_photos([album]), finder, tmp_path / "out")}
+    assert "cannot be written" in str(answers["a.png"].error)
+    assert answers["b.png"].is_sure
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), cv2.error("odd"), RuntimeError("odd")], ids=lambda error: type(error).__name__
+)
+def test_what_a_library_says_of_one_photo_does_not_stop_the_rest(
+    album: Path, finder: FaceFinder, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    Image.new("RGB", (90, 90)).save(album / "odd.png")
+    find = finder.find
+
+    def fail_on_odd(pixels: Pixels) -> list[Face]:
+        if pixels.shape[0] == 90:
+            raise error
+        return find(pixels)
+
+    monkeypatch.setattr(finder, "find", fail_on_odd)
+    answers = {answer.photo.name: answer for answer in pipeline.check(find_photos([album]), finder)}
+    assert answers["odd.png"].error
+    assert answers["odd.png"].error.startswith(("does not fit into memory", "cannot be worked on; a library says: odd"))
+    assert answers["b.png"].is_sure

@@ -278,3 +278,15 @@ def test_the_matrix_reported_leads_from_photo_to_crop(photo: Path) -> None:
     matrix: Matrix = result.faces[0].matrix
     corner = transform(np.array([[0, 0]], np.float32), invert(matrix))[0]
     np.testing.assert_allclose(corner, (100, 50), atol=0.5)
+
+
+def test_what_a_library_says_of_one_photo_does_not_stop_the_rest(photo: Path) -> None:
+    class Fussy(Brightener):
+        def restore(self, crops: Pixels, boxes: np.ndarray, dictionaries: Sequence[float | None], *, both: bool = True):
+            raise RuntimeError("cannot allocate\n2 GB")
+
+    finder = MadeUpFinder((20, 40, 200, STRANGER, None))
+    result, output = run(photo, finder, people_of(), restorer=Fussy())
+    assert result.status == "failed"
+    assert result.error == "cannot be worked on; a library says: cannot allocate 2 GB"
+    assert not output.exists()
