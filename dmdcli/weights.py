@@ -61,7 +61,7 @@ DETECTOR_CNN = NetworkFile(
     licence="CC0-1.0",
 )
 FILES = (LANDMARKS_68, RECOGNITION, DETECTOR_CNN)
-"""All of them, in the order in which `dmd models list` shows them."""
+"""All of them."""
 
 
 def locate(file: NetworkFile) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dmdcli.cli.console import Kit
+from dmdcli.cli.console import LEAST_FACE, Kit
 from dmdcli.errors import WeightsMissingError
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ def build_library() -> Library:
     return Library(Path(home).expanduser() if home else None)
 
 
-def build_finder(kit: Kit = Kit.AUTO, thorough: bool = False, min_face: float | None = None) -> FaceFinder:
-    """Load the networks that find and recognise faces. min_face: in photo pixels, None for the finder's own.
+def build_finder(kit: Kit = Kit.AUTO, thorough: bool = False, min_face: float = LEAST_FACE) -> FaceFinder:
+    """Load the networks that find and recognise faces. min_face: in photo pixels.
 
     Raises WeightsMissingError or WeightsCorruptError.
     """
@@ -39,8 +39,7 @@ def build_finder(kit: Kit = Kit.AUTO, thorough: bool = False, min_face: float | 
 
     if kit is Kit.FULL:
         raise WeightsMissingError("The full kit is not on this machine; take --kit embedded.")
-    networks = EmbeddedKit(thorough)
-    return FaceFinder(networks) if min_face is None else FaceFinder(networks, min_face)
+    return FaceFinder(EmbeddedKit(thorough), min_face)
 
 
 def build_restorer(model: str = "base", device: str = "auto", batch_size: int | None = None) -> Restorer:

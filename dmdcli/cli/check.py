@@ -9,6 +9,7 @@ import typer
 
 from dmdcli.cli.build import build_finder
 from dmdcli.cli.console import (
+    LEAST_FACE,
     JsonOption,
     Kit,
     KitOption,
@@ -33,7 +34,7 @@ SCHEMA = 1
 def check(
     photos: PhotosArgument,
     out: OptionalOutOption = None,
-    min_face: MinFaceOption = 32,
+    min_face: MinFaceOption = LEAST_FACE,
     kit: KitOption = Kit.AUTO,
     thorough: ThoroughOption = False,
     strict: StrictOption = False,
@@ -63,6 +64,7 @@ def check(
             seen.append(photo)
             if photo.error is not None:
                 terminal.fail(f"{photo.photo}: {photo.error}")
+            terminal.detail(f"{photo.photo}: {len(photo.faces)} faces")
             terminal.record(record_of(photo))
             advance()
     short = {file.path: file.relative for file in files}

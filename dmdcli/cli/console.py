@@ -12,6 +12,10 @@ from typing import Annotated, Protocol
 
 import typer
 
+LEAST_FACE = 32
+"""Default of --min-face; `faces.finder` has it too, but importing that takes seconds."""
+THRESHOLD = 0.5
+"""Default of --threshold; `faces.identity` has it too."""
 UNWRAPPED = 100_000
 """Columns of a table that nobody's window cuts off."""
 
@@ -24,6 +28,9 @@ class Kit(str, Enum):
     FULL = "full"
 
 
+FolderArgument = Annotated[
+    Path, typer.Argument(metavar="DATA", help="Folder with aligned_crops/, index.csv and landmarks.json.")
+]
 PhotosArgument = Annotated[
     list[Path], typer.Argument(metavar="PHOTOS", help="Photos and folders; folders are walked recursively.")
 ]
@@ -49,7 +56,10 @@ DeviceOption = Annotated[
     str, typer.Option("--device", metavar="auto|cpu|cuda|mps", envvar="DMD_DEVICE", help="Where the network runs.")
 ]
 BatchSizeOption = Annotated[
-    int, typer.Option("--batch-size", metavar="N", min=1, help="Faces that go through the network at once.")
+    int | None,
+    typer.Option(
+        "--batch-size", metavar="N", min=1, help="Faces that go through the network at once; without it 2, on CUDA 16."
+    ),
 ]
 KitOption = Annotated[
     Kit, typer.Option("--kit", help="Networks that find and recognise faces; auto takes the full kit where it is.")

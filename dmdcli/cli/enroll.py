@@ -85,6 +85,7 @@ def enroll(
             ):
                 if isinstance(event, pipeline.LookedAt):
                     advance()
+                    terminal.detail(f"{event.photo}: looked at")
                 else:
                     outcomes.append(event)
         except TooFewReferencesError as error:

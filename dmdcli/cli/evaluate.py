@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from dmdcli.cli.console import (
     BatchSizeOption,
     DeviceOption,
+    FolderArgument,
     Kit,
     KitOption,
     ModelOption,
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from dmdcli.evaluation import Evaluated, Gain, Summary
 
-FolderArgument = Annotated[
-    Path, typer.Argument(metavar="DATA", help="Folder with aligned_crops/, index.csv and landmarks.json.")
-]
 LABELS = {
     "psnr": "PSNR (dB)",
     "component_psnr": "PSNR of eyes and mouth (dB)",
@@ -50,7 +47,7 @@ def evaluate(
     model: ModelOption = "base",
     kit: KitOption = Kit.AUTO,
     device: DeviceOption = "auto",
-    batch_size: BatchSizeOption = 4,
+    batch_size: BatchSizeOption = None,
     json_lines: Annotated[
         bool,
         typer.Option("--json", help="Print JSON Lines, one object a crop and last the summary, instead of a table."),

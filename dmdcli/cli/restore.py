@@ -11,11 +11,15 @@ import typer
 
 from dmdcli.cli.build import build_finder, build_library, build_memorize, build_restorer
 from dmdcli.cli.console import (
+    LEAST_FACE,
+    THRESHOLD,
+    BatchSizeOption,
     DeviceOption,
     DryRunOption,
     JsonOption,
     Kit,
     KitOption,
+    MinFaceOption,
     ModelOption,
     OfflineOption,
     OutOption,
@@ -27,6 +31,7 @@ from dmdcli.cli.console import (
     StrictOption,
     Terminal,
     ThoroughOption,
+    ThresholdOption,
     VerboseOption,
 )
 from dmdcli.errors import EXIT_SOME_FAILED
@@ -45,20 +50,12 @@ def restore(
     out: OutOption,
     person: PersonOption = None,
     strength: StrengthOption = 1.0,
-    threshold: Annotated[
-        float | None,
-        typer.Option("--threshold", min=0.0, max=1.0, help="Similarity from which a face is the enrolled person's."),
-    ] = None,
-    min_face: Annotated[
-        int | None,
-        typer.Option("--min-face", metavar="PX", min=1, help="Leave faces whose box has a smaller side alone."),
-    ] = None,
+    threshold: ThresholdOption = THRESHOLD,
+    min_face: MinFaceOption = LEAST_FACE,
     kit: KitOption = Kit.AUTO,
     model: ModelOption = "base",
     device: DeviceOption = "auto",
-    batch_size: Annotated[
-        int | None, typer.Option("--batch-size", metavar="N", min=1, help="Faces that go through the network at once.")
-    ] = None,
+    batch_size: BatchSizeOption = None,
     thorough: ThoroughOption = False,
     only_restored: Annotated[
         bool, typer.Option("--only-restored", help="Do not copy photos in which no face was restored.")
@@ -99,7 +96,6 @@ def restore(
     for name in person or ():
         library.person(name)
 
-    from dmdcli.faces.identity import THRESHOLD
     from dmdcli.pipeline import restore as pipeline
 
     finder = build_finder(kit, thorough, min_face)
@@ -113,7 +109,7 @@ def restore(
     )
     options = pipeline.RestoreOptions(
         strength=strength,
-        threshold=THRESHOLD if threshold is None else threshold,
+        threshold=threshold,
         only=names,
         ext=ext,
         quality=quality,

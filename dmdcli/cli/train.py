@@ -7,11 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dmdcli.cli.console import DeviceOption, QuietOption, Terminal
+from dmdcli.cli.console import DeviceOption, FolderArgument, QuietOption, Terminal
 
-FolderArgument = Annotated[
-    Path, typer.Argument(metavar="DATA", help="Folder with aligned_crops/, index.csv and landmarks.json.")
-]
 RunOption = Annotated[
     Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; one that is there is gone on with.")
 ]

@@ -14,8 +14,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dmdcli import errors
+from dmdcli.cli import console
 from dmdcli.cli import main as command
 from dmdcli.cli.console import Terminal, one_line
+from dmdcli.faces import finder, identity
 
 ROOT = Path(__file__).parents[2]
 
@@ -192,6 +194,10 @@ def test_a_piped_table_is_not_cut_or_wrapped(capsys: pytest.CaptureFixture[str])
     assert lines[1] == f"{long}      3"
     assert lines[2].split() == [r"b\n", "12"]
     assert len(lines) == 3
+
+
+def test_defaults_said_twice_are_the_same() -> None:
+    assert (console.LEAST_FACE, console.THRESHOLD) == (finder.LEAST_FACE, identity.THRESHOLD)
 
 
 def test_one_line() -> None:
