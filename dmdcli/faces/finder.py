@@ -50,15 +50,19 @@ class FaceFinder:
         """All faces of a photo (H, W, 3) uint8 RGB, the largest first; those that must not be used say why in
         `rejected`.
 
-        Where nothing is found, the photo's other three turns are looked at; boxes and matrices are those of the photo
-        as given all the same.
+        Where no usable face is found, the photo's other three turns are looked at; boxes and matrices are those of the
+        photo as given all the same. Rejected faces are reported of the turn that is returned: the first with a usable
+        face, else the photo as given.
         """
         check_shape("pixels", pixels, (None, None, 3), np.uint8)
+        as_given: list[Face] = []
         for quarter_turns in TURNS:
             faces = self._find_turned(pixels, quarter_turns)
-            if any(face.rejected is None for face in faces) or (faces and quarter_turns == 0):
+            if any(face.rejected is None for face in faces):
                 return faces
-        return []
+            if quarter_turns == 0:
+                as_given = faces
+        return as_given
 
     def align(self, pixels: Pixels, rough: Matrix) -> tuple[Matrix, Pixels, Landmarks]:
         """Matrix photo -> crop, crop and its landmarks, starting from a rough matrix photo -> crop.

@@ -76,6 +76,20 @@ def test_an_empty_picture_is_searched_in_all_four_turns() -> None:
     assert [shape[:2] for shape in kit.shapes_seen] == [(400, 600), (600, 400), (600, 400), (400, 600)]
 
 
+def test_a_badge_in_a_picture_on_its_side_does_not_hide_the_face() -> None:
+    class Sideways(FakeKit):
+        def detect(self, pixels: Pixels) -> list[Detection]:
+            super().detect(pixels)
+            return [detection((30, 30, 50, 50)) if pixels.shape == PHOTO.shape else detection((60, 50, 260, 250))]
+
+    kit = Sideways([])
+    (face,) = FaceFinder(kit).find(PHOTO)
+    assert face.rejected is None
+    assert len(kit.shapes_seen) == 2
+    (badge,) = FaceFinder(kit, min_face=300).find(PHOTO)
+    assert badge.box == (30, 30, 50, 50), "where no turn shows a face, the picture as given is reported"
+
+
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
 def test_turn_matrix_says_where_rot90_puts_each_pixel(turns: int) -> None:
     picture = np.arange(5 * 7).reshape(5, 7)
