@@ -118,12 +118,13 @@ def restore(
         dry_run=dry_run,
     )
     results: list[RestoredPhoto] = []
-    faces = 0
+    faces = skipped = 0
     with terminal.progress("faces", None) as advance:
         for result in pipeline.restore(files, outputs, finder, restorer, people, options):
             results.append(result)
             faces += len(result.faces)
-            advance(len(result.faces), total=round(faces / len(results) * len(files)) or None)
+            skipped += result.status == "skipped"
+            advance(len(result.faces), total=faces_in_all(faces, len(results) - skipped, len(files) - skipped))
             if result.error is not None:
                 terminal.fail(f"{result.photo}: {result.error}")
             for note in result.notes:
@@ -135,6 +136,11 @@ def restore(
     unsure = strict and any(face.problems for result in results for face in result.faces)
     if files.unreadable or unsure or any(result.status == "failed" for result in results):
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def faces_in_all(seen: int, looked_at: int, photos: int) -> int | None:
+    """How many faces `photos` photos will have, judged by those `seen` in the ones looked at; None while none is."""
+    return round(seen / looked_at * photos) if seen else None
 
 
 def as_record(result: RestoredPhoto, model: str, kit: str) -> dict[str, object]:

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 
 import dmdcli.photos
 from dmdcli.cli.main import app
+from dmdcli.cli.restore import faces_in_all
 from dmdcli.library import Library
 from dmdcli.model import checkpoint
 from dmdcli.model.dmdnet import DMDConfig, DMDNet
@@ -288,6 +289,11 @@ def test_stopping_keeps_what_was_finished(
 
 
 @pytest.mark.slow
+def test_the_bar_expects_as_many_faces_a_photo_as_were_seen() -> None:
+    assert faces_in_all(0, 0, 20) is None
+    assert faces_in_all(6, 2, 10) == 30
+
+
 def test_restoring_needs_no_torchvision(weights: Path, photos: Path, tmp_path: Path) -> None:
     """Where importing torchvision fails, as beside a CPU build of torch, the embedded kit works all the same."""
     blocked = "import sys; sys.modules['torchvision'] = None; from dmdcli.cli.main import main; main()"
