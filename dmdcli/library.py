@@ -39,6 +39,7 @@ from dmdcli.library_files import (
     POINTS,
     Arrays,
     cache_header,
+    is_there,
     make_private,
     read,
     read_cache,
@@ -282,8 +283,6 @@ class Library:
             shutil.rmtree(leaving)
             return files
 
-    # Files
-
     def folder(self, person: Person) -> Path:
         """Return where everything about a person lies."""
         return self._people / person.id
@@ -297,7 +296,7 @@ class Library:
 
     def _check_format(self) -> None:
         path = self.home / "library.json"
-        if not path.exists():
+        if not is_there(path):
             if self._people.exists():
                 raise LibraryFormatError(f"{path} is missing; the library is damaged. Restore it from a backup.")
             return

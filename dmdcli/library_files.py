@@ -26,6 +26,20 @@ POINTS = 68
 Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
 
 
+def is_there(path: Path) -> bool:
+    """Whether a file of the library exists; CannotGoOnError where its folder cannot be looked into."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise CannotGoOnError(
+            f"The library in {path.parent} cannot be read ({error.strerror}). Mend its permissions, or set DMD_HOME to "
+            "another folder."
+        ) from error
+    return True
+
+
 def read_crop(path: Path) -> Pixels:
     """Return a crop, (512, 512, 3) uint8 RGB. Raises LibraryFormatError for anything else."""
     try:

@@ -118,15 +118,17 @@ def check_output_places(inputs: Sequence[Path], files: Sequence[PhotoFile], out:
     the same file as a photo in `files`. Files and folders are compared by identity, not by name, so links and letter
     case make no difference.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file. Name a folder to write to.")
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise UsageError(f"{place} is a file. Name a folder to write to.")
     above = [folder for folder in (out.resolve(), *out.resolve().parents) if folder.exists()]
     for folder in inputs:
         if folder.is_dir() and any(folder.samefile(place) for place in above):
             raise UsageError(
                 f"The output folder {out} is, or lies inside, the input folder {folder}. Choose a folder outside of it."
             )
-    photos = {_identity(file.path): file.path for file in files}
+    # A dangling link, or a photo removed since it was found, can be nobody's output.
+    photos = {_identity(file.path): file.path for file in files if file.path.exists()}
     for output in outputs:
         if output.exists() and (photo := photos.get(_identity(output))) is not None:
             raise UsageError(f"The output {output} is the same file as the photo {photo}. Choose another folder.")

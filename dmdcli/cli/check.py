@@ -21,6 +21,7 @@ from dmdcli.cli.console import (
     Terminal,
     ThoroughOption,
     VerboseOption,
+    counted,
 )
 from dmdcli.errors import EXIT_SOME_FAILED
 
@@ -64,25 +65,31 @@ def check(
             seen.append(photo)
             if photo.error is not None:
                 terminal.fail(f"{photo.photo}: {photo.error}")
-            terminal.detail(f"{photo.photo}: {len(photo.faces)} faces")
+            terminal.detail(f"{photo.photo}: {counted(len(photo.faces), 'face')}")
             terminal.record(record_of(photo))
             advance()
     short = {file.path: file.relative for file in files}
     terminal.table(
         ["photo", "face", "verdict", "why"],
-        [
-            (short[photo.photo], number, face.verdict, "; ".join(face.reasons))
-            for photo in seen
-            for number, face in enumerate(photo.faces, start=1)
-        ],
+        [row for photo in seen for row in rows_of(photo, str(short[photo.photo]))],
     )
     verdicts = Counter(face.verdict for photo in seen for face in photo.faces)
-    counted = ", ".join(f"{verdicts[name]} {name}" for name in ("good", "doubtful", "unusable"))
+    parts = ", ".join(f"{verdicts[name]} {name}" for name in ("good", "doubtful", "unusable"))
     without = sum(photo.error is None and not photo.faces for photo in seen)
-    terminal.result(f"{verdicts.total()} faces in {len(seen)} photos: {counted}. Photos without a face: {without}.")
+    faces, photos_seen = counted(verdicts.total(), "face"), counted(len(seen), "photo")
+    terminal.result(f"{faces} in {photos_seen}: {parts}. Photos without a face: {without}.")
     failed = bool(files.unreadable) or any(photo.error is not None for photo in seen)
     if failed or (strict and not all(photo.is_sure for photo in seen)):
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def rows_of(photo: CheckedPhoto, name: str) -> list[tuple[str, str, str, str]]:
+    """Return a line a face, or the one line of a photo without any."""
+    if not photo.faces:
+        return [(name, "-", "-", photo.error or "no face found")]
+    return [
+        (name, str(number), face.verdict, "; ".join(face.reasons)) for number, face in enumerate(photo.faces, start=1)
+    ]
 
 
 def record_of(photo: CheckedPhoto) -> dict[str, object]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, TextIO
 
 import typer
 
@@ -32,7 +32,8 @@ FolderArgument = Annotated[
     Path, typer.Argument(metavar="DATA", help="Folder with aligned_crops/, index.csv and landmarks.json.")
 ]
 PhotosArgument = Annotated[
-    list[Path], typer.Argument(metavar="PHOTOS", help="Photos and folders; folders are walked recursively.")
+    list[Path],
+    typer.Argument(metavar="PHOTOS", readable=False, help="Photos and folders; folders are walked recursively."),
 ]
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The person's name.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Folder to write to; made if missing.")]
@@ -154,7 +155,7 @@ class Terminal:
             table.add_column(Text(column, style="bold"), justify="right" if numeric else "left", overflow="fold")
         for row in rows:
             table.add_row(*(Text(one_line(str(cell))) for cell in row))
-        if sys.stdout.isatty():
+        if is_terminal(sys.stdout):
             Console(markup=False, highlight=False).print(table)
             return
         for line in plain_lines(table):
@@ -167,7 +168,7 @@ class Terminal:
         Shown only on a terminal, not if quiet, and not while JSON goes to the same window. Yields a function that
         moves the bar.
         """
-        shown = self._errors.is_terminal and not self.quiet and not (self.json_lines and sys.stdout.isatty())
+        shown = self._errors.is_terminal and not self.quiet and not (self.json_lines and is_terminal(sys.stdout))
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (MofNCompleteColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
@@ -180,6 +181,16 @@ class Terminal:
                 progress.update(task, advance=count, total=total)
 
             yield advance
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether somebody watches a stream; a closed one is None."""
+    return stream is not None and stream.isatty()
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun: 1 face, 2 faces."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def plain_lines(table: object) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,7 +39,7 @@ def list_people(json: JsonOption = False) -> None:
     terminal.table(
         ["name", "references", "added", "ready"],
         [
-            (person.name, len(person.references), person.added, ", ".join(caches_of(library, person)) or "on next use")
+            (person.name, len(person.references), person.added, "yes" if caches_of(library, person) else "on next use")
             for person in enrolled
         ],
     )
@@ -92,14 +93,25 @@ def forget(name: NameArgument, yes: YesOption = False) -> None:
     person = library.person(name)
     count = len(person.references)
     question = f"Remove {one_line(person.name)} and {count} {'reference' if count == 1 else 'references'}?"
-    if not yes and not typer.confirm(question, err=True):
-        typer.echo("Nothing was removed.", err=True)
+    if not yes and not is_confirmed(question):
+        typer.echo("Nothing was removed; --yes removes without being asked.", err=True)
         raise typer.Exit(EXIT_USAGE)
     terminal = Terminal()
     removed = library.forget(person.name)
     for path in removed:
         terminal.result(str(path))
     terminal.say(f"{person.name} is forgotten: {len(removed)} files removed. The photos themselves were not touched.")
+
+
+def is_confirmed(question: str) -> bool:
+    """Ask on stderr; nobody there to answer means no."""
+    if sys.stdin is None:
+        return False
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        typer.echo(err=True)
+        return False
 
 
 def caches_of(library: Library, person: Person) -> list[str]:

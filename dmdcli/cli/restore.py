@@ -33,6 +33,7 @@ from dmdcli.cli.console import (
     ThoroughOption,
     ThresholdOption,
     VerboseOption,
+    counted,
 )
 from dmdcli.errors import EXIT_SOME_FAILED
 
@@ -184,9 +185,15 @@ def print_table(terminal: Terminal, results: Sequence[RestoredPhoto], names: dic
             if one.status == "skipped"
             else one.status
         )
-        people = ", ".join(f"{face.person} ({face.similarity:.2f})" for face in one.faces if face.person)
+        people = [
+            f"{face.person}{', as asked' if face.forced else ''} ({face.similarity:.2f})"
+            for face in one.faces
+            if face.person
+        ]
+        left_alone = [f"left alone: {face.problems[0]}" for face in one.faces if face.used == "none" and face.problems]
         restored = sum(face.used != "none" for face in one.faces)
-        rows.append((names[one.photo], what, f"{restored} of {len(one.faces)}" if one.faces else "-", people))
+        remarks = "; ".join(dict.fromkeys(people + left_alone))
+        rows.append((names[one.photo], what, f"{restored} of {len(one.faces)}" if one.faces else "-", remarks))
     terminal.table(["photo", "result", "faces", "recognised (similarity)"], rows)
 
 
@@ -194,17 +201,24 @@ def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path
     """Print what the run came to, in one or two sentences."""
     statuses = Counter(result.status for result in results)
     used = Counter(face.used for result in results for face in result.faces)
-    people = Counter(face.person for result in results for face in result.faces if face.person)
+    people = Counter(face.person for result in results for face in result.faces if face.person and not face.forced)
     seconds = sum(result.seconds for result in results)
+    would = "would be " if dry_run else ""
     parts = [
-        f"{count} {status}" for status in ("restored", "untouched", "skipped", "failed") if (count := statuses[status])
+        f"{count} {would if status in ('restored', 'untouched') else ''}{status}"
+        for status in ("restored", "untouched", "skipped", "failed")
+        if (count := statuses[status])
     ]
     terminal.result(
-        f"{len(results)} {'photo' if len(results) == 1 else 'photos'}: {', '.join(parts)}; "
-        f"{used['specific'] + used['generic']} faces, {used['specific']} from their own dictionary, {seconds:.0f} s."
+        f"{counted(len(results), 'photo')}: {', '.join(parts)}; "
+        f"{counted(used['specific'] + used['generic'], 'face')}, {used['specific']} from their own dictionary, "
+        f"{seconds:.0f} s."
     )
     if people:
         terminal.result(
             "Recognised: " + ", ".join(f"{name} in {count}" for name, count in sorted(people.items())) + "."
         )
-    terminal.result("Nothing was written (--dry-run)." if dry_run else f"The results are in {out}.")
+    if dry_run:
+        terminal.result("Nothing was written (--dry-run).")
+    elif any(result.output is not None for result in results):
+        terminal.result(f"The results are in {out}.")

@@ -71,8 +71,8 @@ def draw_face(
         cv2.circle(drawn, (x, y), 2 * SHARP, POINT_COLOUR, cv2.FILLED, cv2.LINE_AA, bits)
     if verdict is None:
         return drawn
-    text = verdict if not reasons else f"{verdict}: {'; '.join(reasons)}"
-    labelled: Pixels = np.concatenate([_strip(text, CROP, VERDICT_COLOURS[verdict]), drawn])
+    lines = [f"{verdict}: {reasons[0]}", *reasons[1:]] if reasons else [verdict]
+    labelled: Pixels = np.concatenate([*(_strip(line, CROP, VERDICT_COLOURS[verdict]) for line in lines), drawn])
     return labelled
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -49,6 +50,8 @@ def load(path: Path, device: torch.device | str = "cpu") -> DMDNet:
             raise WeightsMismatchError(f"{path}: the tensor {name} is missing")
         if tuple(tensors[name].shape) != shape:
             raise WeightsMismatchError(f"{path}: {name} is {tuple(tensors[name].shape)}, this network wants {shape}")
+        if not torch.isfinite(tensors[name]).all():
+            raise WeightsCorruptError(f"{path}: {name} holds values that are not numbers; the file is damaged.")
     left_over = sorted(set(tensors) - set(wanted))
     if left_over:
         raise WeightsMismatchError(f"{path}: the tensor {left_over[0]} is not part of this network")
@@ -103,9 +106,11 @@ def read_own(path: Path) -> tuple[dict[str, Tensor], bool]:
 def read_published(path: Path) -> dict[str, Tensor]:
     """Return the published checkpoint's tensors under our names, spectral norm folded."""
     try:
-        stored = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of pickle protocols: what cannot be used is refused below
+            stored = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError, AssertionError) as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
+        if "GLOBAL" in str(error) or "Unsupported class" in str(error):  # in the words of torch
             reason = "holds more than tensors; it may run code, so it was not loaded"
         else:
             reason = "damaged, cut short, or not a weights file"

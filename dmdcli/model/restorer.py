@@ -70,7 +70,7 @@ class Restorer:
         """
         chosen = choose_device(device)
         net = checkpoint.load(path)
-        half = chosen.type == "cuda" and torch.cuda.is_bf16_supported()
+        half = chosen.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         dtype = torch.bfloat16 if half else torch.float32
         batch = batch_size or (16 if chosen.type == "cuda" else 2)
         return cls(net, chosen, dtype, batch, weights_id=checkpoint.digest(path)[:16])

@@ -79,6 +79,7 @@ class RestoredFace:
 
     box: in photo pixels. matrix: (2, 3) photo -> crop. person: who it was recognised as, with the similarity in [0, 1].
     used: the dictionary it was restored from, or "none". problems: what made it unsure, or why it was left alone.
+    forced: the person was named by the user, not recognised.
     """
 
     box: Box
@@ -87,6 +88,7 @@ class RestoredFace:
     similarity: float | None
     used: Used
     problems: tuple[str, ...] = ()
+    forced: bool = False
 
 
 @dataclass(frozen=True)
@@ -212,6 +214,7 @@ def _report(face: Face, match: Match | None, used: bool, forced: bool) -> Restor
         similarity=None if match is None else match.similarity,
         used="none" if not used else "generic" if match is None else "specific",
         problems=problems,
+        forced=forced and match is not None,
     )
 
 

@@ -53,7 +53,7 @@ def test_json_is_one_object_a_photo(photo: Path, name: str) -> None:
 def test_pictures_go_to_the_folder_named(photo: Path, tmp_path: Path) -> None:
     result = RUNNER.invoke(app, ["check", str(photo), "--out", str(tmp_path / "out")])
     assert result.exit_code == 0, result.output
-    assert "1 faces in 1 photos: 1 good" in result.stdout
+    assert "1 face in 1 photo: 1 good" in result.stdout
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "a photo é.png.face1.png",
         "contact-sheet-1.png",

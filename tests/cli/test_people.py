@@ -196,3 +196,18 @@ def test_enroll_takes_a_numbered_face(library: Library, fakes: list[str], tmp_pa
     assert run("enroll", "Alice", str(tmp_path), "--face", "2").exit_code == 0
     crops, _ = library.references(library.person("Alice"))
     assert crops[0, 0, 0, 0] == 90
+
+
+def test_forget_with_nobody_to_answer_removes_nothing(alice: Library) -> None:
+    result = run("people", "forget", "alice", answer="")
+    assert result.exit_code == 2
+    assert "--yes removes without being asked" in result.stderr
+    assert alice.people()
+
+
+def test_a_library_that_cannot_be_read_is_said(library: Library) -> None:
+    library.home.parent.mkdir(parents=True, exist_ok=True)
+    library.home.write_text("a file where the folder should be")
+    result = run("people", "list")
+    assert result.exit_code == 8
+    assert "cannot be read (Not a directory)" in result.stderr

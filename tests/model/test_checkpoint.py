@@ -100,7 +100,7 @@ def test_our_own_file_with_a_tensor_too_many_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
-@pytest.mark.parametrize("content", ["cut", "empty", "text"])
+@pytest.mark.parametrize("content", ["cut", "empty", "text", "noise"])
 def test_a_damaged_file_is_called_damaged(tmp_path: Path, name: str, content: str) -> None:
     path = tmp_path / name
     if path.suffix == ".pth":
@@ -108,7 +108,9 @@ def test_a_damaged_file_is_called_damaged(tmp_path: Path, name: str, content: st
     else:
         checkpoint.save(random_net(CONFIG), path)
     whole = path.read_bytes()
-    path.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "text": b"<html>not found</html>"}[content])
+    noise = bytes((7 * i * i + 201) % 256 for i in range(999))
+    contents = {"cut": whole[: len(whole) // 2], "empty": b"", "text": b"<html>not found</html>", "noise": noise}
+    path.write_bytes(contents[content])
     with pytest.raises(WeightsCorruptError, match=r"damaged"):
         checkpoint.load(path)
 
@@ -143,3 +145,11 @@ def test_another_networks_weights_are_refused(tmp_path: Path) -> None:
     torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "a.pth")
     with pytest.raises(WeightsMismatchError):
         checkpoint.load(tmp_path / "a.pth")
+
+
+def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
+    net = random_net(CONFIG)
+    net.up1.conv[0].weight[0, 0, 0, 0] = float("nan")
+    checkpoint.save(net, tmp_path / "a.safetensors")
+    with pytest.raises(WeightsCorruptError, match=r"up1\.conv\.0\.weight holds values that are not numbers"):
+        checkpoint.load(tmp_path / "a.safetensors")
