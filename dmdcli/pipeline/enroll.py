@@ -14,6 +14,7 @@ import numpy.typing as npt
 from dmdcli.errors import AmbiguousFaceError, NoFaceError, NothingToDoError, PhotoError, TooFewReferencesError
 from dmdcli.faces.face import Face, Landmarks, sharpness, turn_of_head
 from dmdcli.faces.finder import FaceFinder
+from dmdcli.faces.identity import Gallery
 from dmdcli.library import Library, Memorize, NewReference, Person, check_name, same_name
 from dmdcli.photos import PhotoFile, read_photo
 from dmdcli.pipeline.one_photo import only_this_photo
@@ -28,6 +29,8 @@ LEAST_SHARPNESS = 0.32
 """Least `faces.face.sharpness` of a reference. Measured: 69 portraits, many with a face of only 150 pixels, have 0.33
 to 1.04. Blurred by a Gaussian of 4 photo pixels all of them fall below, of 3 pixels 9 in 10, of 2 pixels 6 in 10.
 Noise hides blur: with noise of a deviation of 10 (of 255) on top, blurred portraits pass."""
+SOFT = 0.4
+"""Sharpness under which a reference is taken with a warning."""
 FARTHEST_TURN = 0.65
 """Greatest `faces.face.turn_of_head` of a reference. Portraits in three-quarter view have 0.35 to 0.63; beyond,
 one eye is hidden."""
@@ -127,6 +130,9 @@ def enroll(
     person = next((one for one in library.people() if same_name(one.name, name)), None)
     name = person.name if person else name
     known = _recall(person, library, finder) if person else Known()
+    strangers = [one for one in library.people() if not same_name(one.name, name)]
+    embeddings = {one.name: library.embeddings(one, finder.kit_name, finder.embed) for one in strangers}
+    others_enrolled = Gallery(embeddings, finder.kit.similarity)
 
     outcomes: dict[Path, EnrolledPhoto] = {}
     candidates: list[Candidate] = []
@@ -158,7 +164,7 @@ def enroll(
         similarity = max(_similarities(face.embedding, others, finder), default=None)
         used = number in agreeing
         reason = None if used else _somebody_else(similarity) if agreeing or known.digests else UNDECIDED
-        doubts = face.doubts if similarity is None else (*_unlike(similarity), *face.doubts)
+        doubts = (*_unlike(similarity), *_like_another(face, others_enrolled), *_soft(face), *face.doubts)
         outcomes[candidate.photo] = EnrolledPhoto(candidate.photo, name, used, reason, similarity, doubts)
         if used:
             accepted.append((candidate, face))
@@ -313,11 +319,27 @@ def _ambiguous(candidate: Candidate) -> str:
     return f"it has {len(candidate.faces)} faces and nothing says which; choose with --face N, counted from the left"
 
 
-def _unlike(similarity: float) -> tuple[str, ...]:
-    """A warning for a face that recognition would not take for the person of the other references."""
-    if similarity >= SAME_PERSON:
+def _unlike(similarity: float | None) -> tuple[str, ...]:
+    """A warning for a face that recognition would not take for the person of the other references, if there are any."""
+    if similarity is None or similarity >= SAME_PERSON:
         return ()
     return (f"resembles the other references by {similarity:.2f} only; make sure that it is the same person",)
+
+
+def _like_another(face: Face, others: Gallery) -> tuple[str, ...]:
+    """A warning for a face that recognition would take for somebody enrolled under another name."""
+    ranked = others.rank(face.embedding)
+    if not ranked or ranked[0].similarity < SAME_PERSON:
+        return ()
+    return (f"looks like {ranked[0].person}, who is enrolled too (similarity {ranked[0].similarity:.2f})",)
+
+
+def _soft(face: Face) -> tuple[str, ...]:
+    """A warning for a face that is barely sharp enough: noise hides blur from the measure."""
+    measured = sharpness(face.pixels)
+    if measured >= SOFT:
+        return ()
+    return (f"somewhat soft (sharpness {measured:.2f}); a sharper photo of the person would help more",)
 
 
 def _somebody_else(similarity: float | None) -> str:

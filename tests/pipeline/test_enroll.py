@@ -15,9 +15,9 @@ import pytest
 from PIL import Image
 
 from dmdcli.errors import NothingToDoError, TooFewReferencesError, UsageError
-from dmdcli.faces.face import Face, Landmarks
+from dmdcli.faces.face import Face, Landmarks, sharpness
 from dmdcli.library import Library
-from dmdcli.pipeline.enroll import EnrolledPhoto, LookedAt, enroll
+from dmdcli.pipeline.enroll import LEAST_SHARPNESS, SOFT, EnrolledPhoto, LookedAt, enroll
 from dmdcli.places import find_photos
 
 FRONTAL = np.stack(np.meshgrid(np.linspace(120, 392, 17), np.linspace(150, 420, 4)), axis=-1).reshape(68, 2)
@@ -325,3 +325,30 @@ def test_real_portraits_are_enrolled_and_others_refused(library: Library, test_d
     stranger = test_data / "faces" / "photos" / "people" / "woodrow-wilson"
     with pytest.raises(TooFewReferencesError):
         run(library, stranger, name="william-taft", finder=finder)
+
+
+def test_the_same_face_under_a_second_name_is_warned_of(library: Library, photos: Path) -> None:
+    save(photos, "one.png", portrait(50, 1))
+    run(library, photos)
+    other = photos.parent / "other"
+    other.mkdir()
+    save(other, "two.png", portrait(50, 2))
+    save(other, "three.png", portrait(50, 3))
+    outcomes = run(library, other, name="Bob")
+    assert all("looks like Alice, who is enrolled too" in outcome.doubts[0] for outcome in outcomes.values())
+    (again,) = run(library, save(photos, "four.png", portrait(50, 4))).values()
+    assert any("looks like Bob" in doubt for doubt in again.doubts)
+    assert not any("looks like Alice" in doubt for doubt in again.doubts)
+
+
+def test_a_barely_sharp_reference_is_warned_of(library: Library, photos: Path) -> None:
+    soft = next(
+        blurred
+        for sigma in np.arange(0.2, 4, 0.05)
+        if LEAST_SHARPNESS <= sharpness(blurred := cv2.GaussianBlur(portrait(50, 1), (0, 0), float(sigma))) < SOFT
+    )
+    soft[:, 0] = 50
+    save(photos, "soft.png", soft)
+    (outcome,) = run(library, photos).values()
+    assert outcome.used
+    assert any("somewhat soft" in doubt for doubt in outcome.doubts)
