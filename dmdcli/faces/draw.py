@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import unicodedata
 from collections.abc import Sequence
 
 import cv2
@@ -42,6 +44,8 @@ STRIP = 26
 """Height in pixels of the strip a label is written on."""
 TEXT_SIZE = 15
 """Height in pixels of written letters."""
+FONTS = ("NotoSans-Regular.ttf", "DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf")
+"""Fonts looked for to write labels in, those that know most letters first."""
 SHARP = 16
 """Parts of a pixel to which points are drawn."""
 
@@ -118,11 +122,22 @@ def _strip(text: str, width: int, colour: Colour) -> Pixels:
     """`text` in dark letters on a strip (STRIP, width, 3), cut with an ellipsis where it does not fit."""
     strip = Image.new("RGB", (width, STRIP), colour)
     pen = ImageDraw.Draw(strip)
-    font = ImageFont.load_default(TEXT_SIZE)
-    text = " ".join(text.split())
+    font = _font()
+    text = " ".join(unicodedata.normalize("NFC", text).split())
     if pen.textlength(text, font) > width - 12:
         while text and pen.textlength(f"{text}…", font) > width - 12:
             text = text[:-1]
         text = f"{text}…"
     pen.text((6, STRIP / 2), text, fill=DARK, font=font, anchor="lm")
     return np.asarray(strip, dtype=np.uint8)
+
+
+@functools.cache
+def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """The first of FONTS that is on this machine; without any, Pillow's own, which knows little beyond English."""
+    for name in FONTS:
+        try:
+            return ImageFont.truetype(name, TEXT_SIZE)
+        except OSError:
+            continue
+    return ImageFont.load_default(TEXT_SIZE)

@@ -118,7 +118,7 @@ def _check_face(face: Face, number: int, file: PhotoFile, out: Path | None, shee
         place = output_path(file, out)
         overlay = place.with_name(f"{place.name}.face{number}.png")
         _write_png(picture, overlay)
-        sheet.add(picture[-CROP:], f"{file.relative.name} {number}", name)
+        sheet.add(picture[-CROP:], f"{file.relative.as_posix()} {number}", name)
     return CheckedFace(face.box, transform(points, invert(face.matrix)), boxes, name, reasons, overlay)
 
 
