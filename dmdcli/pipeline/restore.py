@@ -18,10 +18,13 @@ from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import THRESHOLD, Gallery, Match, match_faces
 from dmdcli.library import Library, Memorize
 from dmdcli.library_files import Arrays
-from dmdcli.photos import Canvas, Photo, copy_photo, is_converted, read_photo, write_photo
+from dmdcli.photos import LUMINANCE, Canvas, Photo, copy_photo, is_converted, read_photo, write_photo
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.places import PhotoFile
 from dmdcli.shapes import Box, ComponentBoxes, FloatPixels, Matrix, Pixels
+
+GREY_SPREAD = 2 / 255
+"""Mean spread of a crop's three channels up to which it is a grey picture; a faint sepia has ten times as much."""
 
 Status: TypeAlias = Literal["restored", "untouched", "skipped", "failed"]
 Used: TypeAlias = Literal["specific", "generic", "none"]
@@ -247,9 +250,20 @@ def _restore_faces(
         x0, y0, x1, y1 = region_of_interest(face.matrix, size)
         given = face.pixels.astype(np.float32) / np.float32(255)
         region = canvas.region(x0, y0, x1, y1)
-        canvas.put(x0, y0, paste_face(region, (x0, y0), result.best, face.matrix, mask, strength, given))
+        best = in_tone(result.best, given)
+        canvas.put(x0, y0, paste_face(region, (x0, y0), best, face.matrix, mask, strength, given))
         pasted.append((face.matrix, mask))
     return canvas
+
+
+def in_tone(restored: FloatPixels, given: FloatPixels) -> FloatPixels:
+    """Return the restored crop, only its luminance changed where the given one is a grey picture stored in colour.
+
+    Both (512, 512, 3) float32 RGB in [0, 1]: a network trained on colours sees a little colour in everything.
+    """
+    if float(np.ptp(given, axis=2).mean()) > GREY_SPREAD:
+        return restored
+    return np.clip(given + ((restored - given) @ LUMINANCE)[..., None], 0, 1)
 
 
 def _keep(photo: Photo, output: Path, options: RestoreOptions) -> None:

@@ -290,3 +290,23 @@ def test_what_a_library_says_of_one_photo_does_not_stop_the_rest(photo: Path) ->
     assert result.status == "failed"
     assert result.error == "cannot be worked on; a library says: cannot allocate 2 GB"
     assert not output.exists()
+
+
+@pytest.mark.parametrize("tint", [0, 40])
+def test_a_grey_picture_stored_in_colour_stays_grey(tmp_path: Path, tint: int) -> None:
+    class Reddener(Brightener):
+        def restore(self, crops: Pixels, boxes: np.ndarray, dictionaries: Sequence[object], *, both: bool = True):
+            return [Answer(np.clip(crop.astype(np.float32) / 255 + np.float32([0.2, 0, 0]), 0, 1)) for crop in crops]
+
+    path = tmp_path / "in" / "grey.png"
+    path.parent.mkdir()
+    grey = np.random.default_rng(2).integers(90, 120, (300, 300, 1), dtype=np.uint8)
+    Image.fromarray(np.repeat(grey, 3, axis=2) + np.array([tint, 0, 0], np.uint8)).save(path)
+    _, output = run(path, MadeUpFinder((40, 40, 200, STRANGER, None)), people_of(), restorer=Reddener())
+    change = (pixels(output) - pixels(path))[120:160, 120:160]
+    if tint:
+        assert np.median(change[..., 0]) == pytest.approx(51, abs=1)
+        assert not change[..., 1:].any()
+    else:
+        assert np.median(change) == pytest.approx(51 * 0.299, abs=1)
+        assert not np.ptp(pixels(output), axis=2).any()
