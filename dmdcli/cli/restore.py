@@ -94,14 +94,12 @@ def restore(
         terminal.fail(str(unreadable))
     library = build_library()
     library.people()  # a damaged or newer library, and an unknown person, are said at once
-    for name in person or ():
-        library.person(name)
+    names = tuple(library.person(name).name for name in person) if person else None
 
     from dmdcli.pipeline import restore as pipeline
 
     finder = build_finder(kit, thorough, min_face)
     restorer = build_restorer(model, device, batch_size)
-    names = tuple(library.person(name).name for name in person) if person else None
     people = pipeline.recall_people(library, finder, restorer, build_memorize(restorer), names)
     known = len(people.gallery.people)
     terminal.say(

@@ -134,20 +134,16 @@ class Restorer:
                 moved[id(person)] = person.to(self.device, self.dtype)
         people = [None if person is None else moved[id(person)] for person in dictionaries]
         known = any(person is not None for person in people)
-        strangers = any(person is None for person in people)
         with torch.inference_mode():
             features = self._net.encode(self._images(crops), boxes_tensor(boxes))
-            generic = pixels(self._net.decode(features)) if both or not known else None
-            specific = pixels(self._net.decode(features, people)) if known else None
-        results = []
-        for index, person in enumerate(people):
-            if person is not None and specific is not None:
-                results.append(RestoredCrop(None if generic is None else generic[index], specific[index]))
-            else:
-                answer = generic if generic is not None else specific
-                results.append(RestoredCrop(None if answer is None else answer[index], None))
-        assert not strangers or all(r.generic is not None for r, p in zip(results, people, strict=True) if p is None)
-        return results
+            answers = pixels(self._net.decode(features, people))  # specific for known people, generic for strangers
+            generic = pixels(self._net.decode(features)) if both and known else None
+        return [
+            RestoredCrop(answer, None)
+            if person is None
+            else RestoredCrop(None if generic is None else generic[index], answer)
+            for index, (person, answer) in enumerate(zip(people, answers, strict=True))
+        ]
 
     def _images(self, crops: npt.NDArray[np.uint8] | npt.NDArray[np.float32]) -> Tensor:
         check_shape("crops", crops, (None, CROP, CROP, 3), np.uint8 if crops.dtype == np.uint8 else np.float32)
