@@ -33,7 +33,7 @@ def read_embeddings(faces: Path, most: int) -> tuple[np.ndarray, np.ndarray]:
         name = row["crop"].removesuffix(".jpg")
         picture = cv2.imread(str(faces / "aligned_crops" / f"{name}.jpg"))
         crop = np.ascontiguousarray(picture[:, :, ::-1])
-        embeddings.append(kit.embed(crop, kit.landmarks(crop)))
+        embeddings.append(kit.embed(crop[None], kit.landmarks(crop[None]))[0])
     people = {name: number for number, name in enumerate(crops_of)}
     return np.stack(embeddings), np.array([people[row["identity"]] for row in rows])
 

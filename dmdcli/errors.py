@@ -10,6 +10,7 @@ DMDError
 ├── WeightsError
 │   └── WeightsMissingError WeightsCorruptError WeightsMismatchError
 ├── DeviceError            no such device; out of memory even with a batch of one
+├── PackageError           an installed package is missing, broken or of another build
 ├── UsageError             a refused name, place or combination of flags
 ├── FaceDataError          a folder of training crops is not as it should be
 ├── NothingToDoError       no photo found
@@ -138,6 +139,12 @@ class DeviceError(DMDError):
     """No such device, or out of memory with a batch of one."""
 
     exit_code = EXIT_USAGE
+
+
+class PackageError(DMDError):
+    """An installed package is missing, broken or of another build; the cure is in the message."""
+
+    exit_code = EXIT_CANNOT_GO_ON
 
 
 class UsageError(DMDError):

@@ -114,7 +114,7 @@ def evaluate(
         )
         found = boxes[positions.start : positions.stop]
         if detect and kit is not None:
-            found = np.stack([component_boxes(kit.landmarks(crop).points) for crop in degraded])
+            found = np.stack([component_boxes(seen.points) for seen in kit.landmarks(degraded)])
         people = []
         for position in positions:
             others = list(faces.others(position))
@@ -246,4 +246,4 @@ def _gradient_energy(pixels: Pixels, inside: npt.NDArray[np.bool_]) -> float:
 
 
 def _embed(crop: Pixels, kit: FaceKit | None) -> Embedding | None:
-    return None if kit is None else kit.embed(crop, kit.landmarks(crop))
+    return None if kit is None else kit.embed(crop[None], kit.landmarks(crop[None]))[0]

@@ -51,15 +51,15 @@ from dmdcli.library_files import (
     write_json,
     write_points,
 )
-from dmdcli.shapes import CROP, ComponentBoxes, Embedding, Pixels, Points, check_shape
+from dmdcli.shapes import CROP, ComponentBoxes, Pixels, Points, check_shape
 
 LOCK_SECONDS = 5.0
 """How long a writer waits for another one."""
 LONGEST_NAME = 100
 """Characters a person's name may have."""
 
-Embed: TypeAlias = Callable[[Pixels, Landmarks], Embedding]
-"""One crop (512, 512, 3) uint8 and its landmarks -> its embedding (D,) float32, as `FaceKit.embed`."""
+Embed: TypeAlias = Callable[[Pixels, Sequence[Landmarks]], npt.NDArray[np.float32]]
+"""Crops (N, 512, 512, 3) uint8 and their landmarks -> their embeddings (N, D) float32, as `FaceKit.embed`."""
 Memorize: TypeAlias = Callable[[Pixels, ComponentBoxes], Arrays]
 """crops (N, 512, 512, 3) uint8, boxes (N, 3, 4) int64 in crop pixels -> a dictionary's 18 named arrays."""
 
@@ -193,11 +193,12 @@ class Library:
         """
 
         def make() -> Arrays:
-            rows = [
-                embed(crop, Landmarks(points, source=reference.landmark_source))
-                for reference, crop, points in zip(person.references, *self.references(person), strict=True)
+            crops, points = self.references(person)
+            landmarks = [
+                Landmarks(shape, source=reference.landmark_source)
+                for reference, shape in zip(person.references, points, strict=True)
             ]
-            return {"embeddings": np.stack(rows).astype(np.float32)}
+            return {"embeddings": embed(crops, landmarks).astype(np.float32)}
 
         found = self._cached(person, "embeddings", kit, make)["embeddings"].astype(np.float32, copy=False)
         check_shape("embeddings", found, (len(person.references), None), np.float32)

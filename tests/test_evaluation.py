@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,14 +84,17 @@ class FakeKit:
     def __init__(self, points: np.ndarray) -> None:
         self.points = points
 
-    def detect(self, pixels: np.ndarray) -> list[Any]:
-        return []
+    def detect(self, photos: Sequence[np.ndarray]) -> list[list[Any]]:
+        return [[] for _ in photos]
 
-    def landmarks(self, crop: np.ndarray) -> Landmarks:
-        return Landmarks(self.points)
+    def landmarks(self, crops: np.ndarray) -> list[Landmarks]:
+        return [Landmarks(self.points) for _ in crops]
 
-    def embed(self, crop: np.ndarray, landmarks: Landmarks) -> np.ndarray:
-        return crop.reshape(-1, 3).mean(axis=0).astype(np.float32)
+    def embed(self, crops: np.ndarray, landmarks: Sequence[Landmarks]) -> np.ndarray:
+        return crops.reshape(len(crops), -1, 3).mean(axis=1).astype(np.float32)
+
+    def outlines(self, crops: np.ndarray) -> None:
+        return None
 
     def similarity(self, distance: np.ndarray) -> np.ndarray:
         return np.exp(-distance)

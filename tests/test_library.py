@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import filelock
@@ -45,8 +46,8 @@ def library(tmp_path: Path) -> Library:
     return Library(tmp_path / "home", lock_seconds=0.05)
 
 
-def mean_colour(crop: np.ndarray, landmarks: Landmarks) -> np.ndarray:
-    return crop.mean(axis=(0, 1)).astype(np.float32)
+def mean_colour(crops: np.ndarray, landmarks: Sequence[Landmarks]) -> np.ndarray:
+    return crops.mean(axis=(1, 2)).astype(np.float32)
 
 
 def files_of(library: Library) -> list[Path]:
@@ -158,9 +159,9 @@ def test_forget_leaves_no_trace(library: Library) -> None:
 def test_a_cache_is_made_once_and_again_when_the_references_change(library: Library) -> None:
     calls: list[float] = []
 
-    def embed(crop: np.ndarray, landmarks: Landmarks) -> np.ndarray:
-        calls.append(float(landmarks.points[0, 0]))
-        return mean_colour(crop, landmarks)
+    def embed(crops: np.ndarray, landmarks: Sequence[Landmarks]) -> np.ndarray:
+        calls.extend(float(one.points[0, 0]) for one in landmarks)
+        return mean_colour(crops, landmarks)
 
     person = library.add_references("Alice", [reference(1)])
     first = library.embeddings(person, "kit", embed)

@@ -6,6 +6,7 @@ dlib is imported when a kit is made, never when this module is; torch and torchv
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from dmdcli import weights
 from dmdcli.faces.face import Landmarks
+from dmdcli.faces.identity import Curve
 from dmdcli.faces.kit import Detection
 from dmdcli.shapes import CROP, Box, Embedding, Matrix, Pixels, check_shape
 
@@ -75,30 +77,57 @@ engraved) strangers come nearer, and a wrong name does more harm than none."""
 DISTANCE_SLOPE = 18.0
 """Steepness of the logistic curve from distance to similarity, per unit of distance: flatter than the 47 fitted to
 modern portraits, because pairs of one person reach 0.51 where decades lie between."""
+SIMILARITY = Curve(MIDDLE_DISTANCE, DISTANCE_SLOPE, source="set by hand on old photographs", measured=True)
+"""Not a probability: the curve is set so that strangers in old photographs stay below 0.5."""
+NUMBERS = 128
+"""Numbers in an embedding."""
+NAME = "embedded-dlib-resnet-2"
+"""Names the kit and its weights in caches."""
 
 
 class EmbeddedKit:
     """dlib's HOG detector, 68-point predictor and recognition network, as a `FaceKit`.
 
     thorough: also use the CNN detector, which sees turned and half-hidden faces, at many seconds per photo.
+    similarity: a curve fitted to other photographs, instead of the kit's own.
     Raises WeightsMissingError or WeightsCorruptError.
     """
 
-    name = "embedded-dlib-resnet-2"
+    name = NAME
 
-    def __init__(self, thorough: bool = False) -> None:
+    def __init__(self, thorough: bool = False, similarity: Curve = SIMILARITY) -> None:
         import dlib
 
+        self.similarity = similarity
         self._dlib: Any = dlib
         self._hog: Any = dlib.get_frontal_face_detector()
         self._predictor: Any = dlib.shape_predictor(_path(weights.LANDMARKS_68))
         self._recognition: Any = dlib.face_recognition_model_v1(_path(weights.RECOGNITION))
         self._cnn: Any = dlib.cnn_face_detection_model_v1(_path(weights.DETECTOR_CNN)) if thorough else None
 
-    def detect(self, pixels: Pixels) -> list[Detection]:
-        """The upright faces in (H, W, 3) uint8 RGB, searched for in copies of several sizes; one face may come several
-        times.
+    def detect(self, photos: Sequence[Pixels]) -> list[list[Detection]]:
+        """The upright faces of each photo (H, W, 3) uint8 RGB, searched for in copies of several sizes; one face may
+        come several times.
         """
+        return [self._detect(pixels) for pixels in photos]
+
+    def landmarks(self, crops: Pixels) -> list[Landmarks]:
+        """The 68 points of the face in each crop (N, 512, 512, 3) uint8 RGB, with a score per point that says how
+        firmly it stands.
+        """
+        check_shape("crops", crops, (None, CROP, CROP, 3), np.uint8)
+        return [self._landmarks(crop) for crop in crops]
+
+    def embed(self, crops: Pixels, landmarks: Sequence[Landmarks]) -> npt.NDArray[np.float32]:
+        """(N, 128) float32, rows not of unit length; Euclidean distances between them say how alike two faces are."""
+        check_shape("crops", crops, (None, CROP, CROP, 3), np.uint8)
+        rows = [self._embed(crop, points) for crop, points in zip(crops, landmarks, strict=True)]
+        return np.stack(rows) if rows else np.zeros((0, NUMBERS), dtype=np.float32)
+
+    def outlines(self, crops: Pixels) -> None:
+        """None: this kit has no network that sees hair, hats or hands."""
+
+    def _detect(self, pixels: Pixels) -> list[Detection]:
         check_shape("pixels", pixels, (None, None, 3), np.uint8)
         longer = max(pixels.shape[:2])
         largest = longer * HOG_FACE / SMALLEST_FACE
@@ -111,20 +140,14 @@ class EmbeddedKit:
             found += self._search_thoroughly(pixels, min(1.0, CNN_SIDE / longer))
         return found
 
-    def landmarks(self, crop: Pixels) -> Landmarks:
-        """The 68 points of the face in a (512, 512, 3) uint8 RGB crop, with a score per point that says how firmly it
-        stands.
-        """
-        check_shape("crop", crop, (CROP, CROP, 3), np.uint8)
+    def _landmarks(self, crop: Pixels) -> Landmarks:
         smooth = cv2.GaussianBlur(crop, (0, 0), SMOOTHING).astype(np.uint8, copy=False)
         guesses = np.stack([self._predict(smooth, nudge) for nudge in NUDGES])
         points = guesses.mean(axis=0)
         scatter = np.linalg.norm(guesses - points, axis=2).mean(axis=0)
         return Landmarks(points.astype(np.float32), np.exp(-scatter / SCATTER_SCALE).astype(np.float32))
 
-    def embed(self, crop: Pixels, landmarks: Landmarks) -> Embedding:
-        """128 numbers, float32, not of unit length; Euclidean distances between them say how alike two faces are."""
-        check_shape("crop", crop, (CROP, CROP, 3), np.uint8)
+    def _embed(self, crop: Pixels, landmarks: Landmarks) -> Embedding:
         parts = [self._dlib.point(round(float(x)), round(float(y))) for x, y in landmarks.points]
         shape = self._dlib.full_object_detection(self._dlib.rectangle(0, 0, CROP - 1, CROP - 1), parts)
         place = self._dlib.get_face_chip_details(shape, CHIP, CHIP_PADDING)
@@ -135,13 +158,6 @@ class EmbeddedKit:
         numbered = self._recognition.compute_face_descriptor(chips)
         embedding: Embedding = np.mean([np.array(numbers) for numbers in numbered], axis=0).astype(np.float32)
         return embedding
-
-    def similarity(self, distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Euclidean distances -> how surely they show one person, in [0, 1]: a logistic curve, 0.5 at MIDDLE_DISTANCE.
-
-        Not a probability: the curve is set so that strangers in old photographs stay below 0.5.
-        """
-        return 1 / (1 + np.exp(DISTANCE_SLOPE * (np.asarray(distance, dtype=np.float64) - MIDDLE_DISTANCE)))
 
     def _scaled(self, place: Any, scale: float) -> Any:
         """The same place in a crop, larger or smaller around its centre."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from dmdcli.faces.align import compose, crop_face, crop_matrix, five_points, invert, scale_of, transform
 from dmdcli.faces.face import Face, Landmarks, implausible, problems
@@ -24,6 +26,11 @@ TURNS = (0, 1, 3, 2)
 TURNED_SCORE = 0.5
 """Least detection score in a turned picture: looking three times more often would otherwise find three times more false
 faces."""
+
+
+LEAST_SPREAD = 20.0
+"""Extent in rough crop pixels of the five points below which they coincide and align nothing (faces: 110 and more)."""
+NO_ALIGNMENT = "the landmarks coincide; no face can be aligned by them"
 
 
 class FaceFinder:
@@ -54,63 +61,93 @@ class FaceFinder:
         photo as given all the same. Rejected faces are reported of the turn that is returned: the first with a usable
         face, else the photo as given.
         """
-        check_shape("pixels", pixels, (None, None, 3), np.uint8)
-        as_given: list[Face] = []
+        return self.find_all([pixels])[0]
+
+    def find_all(self, photos: Sequence[Pixels]) -> list[list[Face]]:
+        """The faces of several photos, each as `find` gives them, detected in batches."""
+        for pixels in photos:
+            check_shape("pixels", pixels, (None, None, 3), np.uint8)
+        found: dict[int, list[Face]] = {}
+        as_given: list[list[Face]] = []
         for quarter_turns in TURNS:
-            faces = self._find_turned(pixels, quarter_turns)
-            if any(face.rejected is None for face in faces):
-                return faces
+            left = [index for index in range(len(photos)) if index not in found]
+            faces = self._find_turned([photos[index] for index in left], quarter_turns)
             if quarter_turns == 0:
                 as_given = faces
-        return as_given
-
-    def align(self, pixels: Pixels, rough: Matrix) -> tuple[Matrix, Pixels, Landmarks]:
-        """Matrix photo -> crop, crop and its landmarks, starting from a rough matrix photo -> crop.
-
-        Points found in the rough crop give the matrix; points found again in the exact crop are the landmarks.
-        """
-        points = self._kit.landmarks(crop_face(pixels, rough)).points
-        matrix = crop_matrix(transform(five_points(points), invert(rough)))
-        crop = crop_face(pixels, matrix)
-        return matrix, crop, self._kit.landmarks(crop)
+            found.update(
+                (index, seen)
+                for index, seen in zip(left, faces, strict=True)
+                if any(face.rejected is None for face in seen)
+            )
+        return [found.get(index, as_given[index]) for index in range(len(photos))]
 
     def describe(self, crop: Pixels) -> tuple[Landmarks, Embedding]:
         """Landmarks and embedding of the face in an aligned crop (512, 512, 3) uint8 RGB."""
-        landmarks = self._kit.landmarks(crop)
-        return landmarks, self._kit.embed(crop, landmarks)
+        (landmarks,) = self._kit.landmarks(crop[None])
+        return landmarks, self._kit.embed(crop[None], [landmarks])[0]
 
-    def embed(self, crop: Pixels, landmarks: Landmarks) -> Embedding:
-        """The embedding of the face in an aligned crop (512, 512, 3) uint8 RGB whose landmarks are known."""
-        return self._kit.embed(crop, landmarks)
+    def embed(self, crops: Pixels, landmarks: Sequence[Landmarks]) -> npt.NDArray[np.float32]:
+        """The embeddings (N, D) of aligned crops (N, 512, 512, 3) uint8 RGB whose landmarks are known."""
+        return self._kit.embed(crops, landmarks)
 
-    def _find_turned(self, pixels: Pixels, quarter_turns: int) -> list[Face]:
-        turned = np.ascontiguousarray(np.rot90(pixels, quarter_turns)) if quarter_turns else pixels
+    def _find_turned(self, photos: Sequence[Pixels], quarter_turns: int) -> list[list[Face]]:
+        turned = [np.ascontiguousarray(np.rot90(pixels, quarter_turns)) for pixels in photos]
         least_score = TURNED_SCORE if quarter_turns else -np.inf
-        detections = [detection for detection in self._kit.detect(turned) if detection.score >= least_score]
-        to_turned = turn_matrix(quarter_turns, (pixels.shape[1], pixels.shape[0]))
-        upright = [_turn_back(detection, to_turned) for detection in detections]
-        faces = [self._describe(pixels, detection) for detection in merge_detections(upright)]
-        return sorted(reject_repeated(faces), key=lambda face: -_area(face.box))
+        faces = []
+        for pixels, detections in zip(photos, self._kit.detect(turned), strict=True):
+            to_turned = turn_matrix(quarter_turns, (pixels.shape[1], pixels.shape[0]))
+            upright = [_turn_back(one, to_turned) for one in detections if one.score >= least_score]
+            described = self._describe(pixels, merge_detections(upright))
+            faces.append(sorted(reject_repeated(described), key=lambda face: -_area(face.box)))
+        return faces
 
-    def _describe(self, pixels: Pixels, detection: Detection) -> Face:
-        matrix, crop, landmarks = self.align(pixels, detection.matrix)
-        rejected = self._too_small(detection.box) or implausible(landmarks)
-        return Face(
-            box=_inside(detection.box, pixels),
-            score=detection.score,
-            matrix=matrix,
-            pixels=crop,
-            landmarks=landmarks,
-            embedding=self._kit.embed(crop, landmarks),
-            rejected=rejected,
-            doubts=problems(landmarks, scale_of(matrix)),
-        )
+    def _describe(self, pixels: Pixels, detections: Sequence[Detection]) -> list[Face]:
+        """The faces at `detections` of one photo, aligned and measured, all in one batch.
+
+        Points found in the rough crop give the matrix; points found again in the exact crop are the landmarks.
+        """
+        if not detections:
+            return []
+        rough = np.stack([crop_face(pixels, detection.matrix) for detection in detections])
+        aligned = [
+            _exact_matrix(landmarks.points, detection.matrix)
+            for landmarks, detection in zip(self._kit.landmarks(rough), detections, strict=True)
+        ]
+        matrices = [
+            detection.matrix if matrix is None else matrix
+            for matrix, detection in zip(aligned, detections, strict=True)
+        ]
+        crops = np.stack([crop_face(pixels, matrix) for matrix in matrices])
+        landmarks = self._kit.landmarks(crops)
+        embeddings = self._kit.embed(crops, landmarks)
+        return [
+            Face(
+                box=_inside(detection.box, pixels),
+                score=detection.score,
+                matrix=matrices[index],
+                pixels=crops[index],
+                landmarks=landmarks[index],
+                embedding=embeddings[index],
+                rejected=self._too_small(detection.box)
+                or (NO_ALIGNMENT if aligned[index] is None else implausible(landmarks[index])),
+                doubts=problems(landmarks[index], scale_of(matrices[index])),
+            )
+            for index, detection in enumerate(detections)
+        ]
 
     def _too_small(self, box: Box) -> str | None:
         side = max(box[2] - box[0], box[3] - box[1])
         if side < self._min_face:
             return f"the face is {side:.0f} pixels wide; faces under {self._min_face:.0f} are not used"
         return None
+
+
+def _exact_matrix(points: Points, rough: Matrix) -> Matrix | None:
+    """The matrix photo -> crop by the points (68, 2) seen in the rough crop; None where they give none."""
+    five = transform(five_points(points), invert(rough))
+    if float(np.ptp(transform(five, rough), axis=0).max()) < LEAST_SPREAD:
+        return None
+    return crop_matrix(five)
 
 
 def merge_detections(detections: list[Detection]) -> list[Detection]:

@@ -20,7 +20,26 @@ MARGIN = 0.05
 are nobody."""
 
 Similarity: TypeAlias = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
-"""Distances -> similarities in [0, 1], as `FaceKit.similarity`."""
+"""Distances -> similarities in [0, 1], as a `Curve`."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """From the distance of two embeddings to their similarity, 1 / (1 + exp(slope * (distance - middle))).
+
+    middle: the distance of similarity 0.5. slope: per unit of distance, above 0. source: where both come from, in a few
+    words. measured: they were fitted to, or set by, distances of these very networks on photographs.
+    """
+
+    middle: float
+    slope: float
+    source: str
+    measured: bool
+
+    def __call__(self, distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Euclidean distances of any shape -> similarities in [0, 1], falling with the distance."""
+        exponent = self.slope * (np.asarray(distance, dtype=np.float64) - self.middle)
+        return 1 / (1 + np.exp(np.clip(exponent, -500, 500)))
 
 
 @dataclass(frozen=True)

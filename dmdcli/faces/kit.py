@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dmdcli.faces.face import Landmarks
-from dmdcli.shapes import Box, Embedding, Matrix, Pixels
+from dmdcli.faces.identity import Curve
+from dmdcli.shapes import Box, Matrix, Pixels
 
 
 @dataclass(frozen=True)
@@ -26,24 +28,37 @@ class Detection:
 
 
 class FaceKit(Protocol):
-    """Finds faces, their points, and numbers for who they are; those of different `name` must never be compared."""
+    """Finds faces, their points, and numbers for who they are; those of different `name` must never be compared.
+
+    Everything goes in batches, so that a device is kept busy; a batch may be empty, and its size changes nothing.
+    """
 
     @property
     def name(self) -> str:
         """Names the kit and the weights its embeddings come from; stored beside embeddings."""
 
-    def detect(self, pixels: Pixels) -> list[Detection]:
-        """The upright faces in (H, W, 3) uint8 RGB; several detections of one face may be among them."""
+    @property
+    def similarity(self) -> Curve:
+        """Turns Euclidean distances of two embeddings into how surely they show one person, and says where it is from.
 
-    def landmarks(self, crop: Pixels) -> Landmarks:
-        """The 68 points of the face in a (512, 512, 3) uint8 RGB crop, which may be aligned roughly or exactly."""
+        It means the same for all kits: from 0.5 on, two photographs are taken for one person, and strangers, in old
+        photographs too, are to stay below.
+        """
 
-    def embed(self, crop: Pixels, landmarks: Landmarks) -> Embedding:
-        """What tells the person in a (512, 512, 3) uint8 RGB crop from others."""
+    def detect(self, photos: Sequence[Pixels]) -> list[list[Detection]]:
+        """The upright faces of each photo (H, W, 3) uint8 RGB; several detections of one face may be among them.
 
-    def similarity(self, distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Euclidean distances of two embeddings -> how surely they show one person, in [0, 1].
+        Photos may differ in size.
+        """
 
-        Falls with the distance and means the same for all kits: from 0.5 on, two photographs are taken for one person,
-        and strangers, in old photographs too, are to stay below.
+    def landmarks(self, crops: Pixels) -> list[Landmarks]:
+        """The 68 points of the face in each crop (N, 512, 512, 3) uint8 RGB, aligned roughly or exactly."""
+
+    def embed(self, crops: Pixels, landmarks: Sequence[Landmarks]) -> npt.NDArray[np.float32]:
+        """What tells the person in each crop (N, 512, 512, 3) uint8 RGB from others, (N, D) float32."""
+
+    def outlines(self, crops: Pixels) -> npt.NDArray[np.float32] | None:
+        """How much of each pixel of the crops (N, 512, 512, 3) uint8 RGB is face, (N, 512, 512) float32 in [0, 1].
+
+        Hair, hats, neck, clothes and what stands in front are not. None where the kit has no network for it.
         """

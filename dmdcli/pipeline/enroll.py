@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dmdcli.errors import AmbiguousFaceError, NoFaceError, NothingToDoError, PhotoError, TooFewReferencesError
-from dmdcli.faces.face import Face, Landmarks, sharpness, turn_of_head
+from dmdcli.faces.face import Face, sharpness, turn_of_head
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Gallery
 from dmdcli.library import Library, Memorize, NewReference, Person, check_name, same_name
@@ -185,12 +185,9 @@ def _refused(error: PhotoError, name: str) -> EnrolledPhoto:
 
 
 def _recall(person: Person, library: Library, finder: FaceFinder) -> Known:
-    crops, points = library.references(person)
-    embeddings = [
-        finder.embed(crop, Landmarks(one, source=reference.landmark_source))
-        for reference, crop, one in zip(person.references, crops, points, strict=True)
-    ]
-    return Known(list(crops), embeddings, frozenset(reference.digest for reference in person.references))
+    crops, _ = library.references(person)
+    embeddings = library.embeddings(person, finder.kit_name, finder.embed)
+    return Known(list(crops), list(embeddings), frozenset(reference.digest for reference in person.references))
 
 
 def _look_at(path: Path, finder: FaceFinder, digests: set[str], face_number: int | None) -> Candidate:

@@ -32,11 +32,11 @@ class StillRestorer:
 class OnePersonKit:
     name = "fake"
 
-    def landmarks(self, crop: np.ndarray) -> Landmarks:
-        return Landmarks(face_points(np.random.default_rng(0)).astype(np.float32))
+    def landmarks(self, crops: np.ndarray) -> list[Landmarks]:
+        return [Landmarks(face_points(np.random.default_rng(0)).astype(np.float32)) for _ in crops]
 
-    def embed(self, crop: np.ndarray, landmarks: Landmarks) -> np.ndarray:
-        return np.zeros(3, dtype=np.float32)
+    def embed(self, crops: np.ndarray, landmarks: list[Landmarks]) -> np.ndarray:
+        return np.zeros((len(crops), 3), dtype=np.float32)
 
     def similarity(self, distance: np.ndarray) -> np.ndarray:
         return 1 - distance

@@ -72,7 +72,7 @@ def test_list(alice: Library) -> None:
 
 
 def test_list_json(alice: Library) -> None:
-    alice.embeddings(alice.person("alice [b]"), "kit", lambda crop, landmarks: np.ones(3, np.float32))
+    alice.embeddings(alice.person("alice [b]"), "kit", lambda crops, landmarks: np.ones((len(crops), 3), np.float32))
     found = json.loads(run("people", "list", "--json").stdout)
     assert found["schema"] == 1
     assert (found["name"], found["references"], found["ready"]) == ("Alice [b]", 1, ["embeddings kit"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from dmdcli.faces.embedded import EmbeddedKit
 from dmdcli.faces.face import Landmarks
+from dmdcli.faces.identity import Curve
 from dmdcli.faces.kit import Detection
 from dmdcli.shapes import Pixels, Points
 
@@ -31,6 +34,7 @@ class FakeKit:
     """Answers what it is told: detections of the picture as given, one set of points, one embedding."""
 
     name = "fake-1"
+    similarity = Curve(middle=1.0, slope=2.0, source="made up", measured=False)
 
     def __init__(self, detections: list[Detection], points: Points | None = None, score: float = 1.0) -> None:
         self.detections = detections
@@ -38,19 +42,20 @@ class FakeKit:
         self.score = score
         self.shapes_seen: list[tuple[int, ...]] = []
 
-    def detect(self, pixels: Pixels) -> list[Detection]:
-        self.shapes_seen.append(pixels.shape)
-        return self.detections
+    def detect(self, photos: Sequence[Pixels]) -> list[list[Detection]]:
+        self.shapes_seen += [pixels.shape for pixels in photos]
+        return [self.detections for _ in photos]
 
-    def landmarks(self, crop: Pixels) -> Landmarks:
-        assert crop.shape == (512, 512, 3)
-        return Landmarks(self.points, np.full(68, self.score, dtype=np.float32))
+    def landmarks(self, crops: Pixels) -> list[Landmarks]:
+        assert crops.shape[1:] == (512, 512, 3)
+        return [Landmarks(self.points, np.full(68, self.score, dtype=np.float32)) for _ in crops]
 
-    def embed(self, crop: Pixels, landmarks: Landmarks) -> npt.NDArray[np.float32]:
-        return np.array([float(crop.mean()), 1.0], dtype=np.float32)
+    def embed(self, crops: Pixels, landmarks: Sequence[Landmarks]) -> npt.NDArray[np.float32]:
+        assert len(crops) == len(landmarks)
+        return np.array([[float(crop.mean()), 1.0] for crop in crops], dtype=np.float32)
 
-    def similarity(self, distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        return 1 / (1 + np.asarray(distance, dtype=np.float64))
+    def outlines(self, crops: Pixels) -> npt.NDArray[np.float32] | None:
+        return None
 
 
 @pytest.fixture(scope="session")

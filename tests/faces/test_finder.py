@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -65,6 +66,30 @@ def test_landmarks_that_are_no_face_are_reported_and_not_used() -> None:
         assert face.rejected is not None
 
 
+def test_landmarks_that_coincide_reject_the_face_and_end_nothing() -> None:
+    points = np.full((68, 2), 7, dtype=np.float32)
+    (face,) = FaceFinder(FakeKit([detection((100, 100, 200, 200))], points)).find(PHOTO)
+    assert face.rejected == "the landmarks coincide; no face can be aligned by them"
+
+
+def test_several_photos_give_what_each_gives_alone() -> None:
+    class ByHeight(FakeKit):
+        def detect(self, photos: Sequence[Pixels]) -> list[list[Detection]]:
+            super().detect(photos)
+            return [[detection((50, 50, 250, 250))] if pixels.shape[0] == 600 else [] for pixels in photos]
+
+    portrait, empty = np.ascontiguousarray(np.rot90(PHOTO)), np.zeros((100, 100, 3), dtype=np.uint8)
+    kit = ByHeight([])
+    found = FaceFinder(kit).find_all([PHOTO, portrait, empty])
+    assert [len(faces) for faces in found] == [1, 1, 0]
+    assert len(kit.shapes_seen) == 3 + 2 + 1 + 1, "only photos without a usable face are turned"
+    for photo, faces in zip((PHOTO, portrait), found[:2], strict=True):
+        (alone,) = FaceFinder(kit).find(photo)
+        assert alone.box == faces[0].box
+        np.testing.assert_array_equal(alone.matrix, faces[0].matrix)
+    assert FaceFinder(kit).find_all([]) == []
+
+
 def test_boxes_stay_inside_the_photo() -> None:
     (face,) = FaceFinder(FakeKit([detection((-20, 330, 80, 430))])).find(PHOTO)
     assert face.box == (0, 330, 80, 400)
@@ -78,9 +103,10 @@ def test_an_empty_picture_is_searched_in_all_four_turns() -> None:
 
 def test_a_badge_in_a_picture_on_its_side_does_not_hide_the_face() -> None:
     class Sideways(FakeKit):
-        def detect(self, pixels: Pixels) -> list[Detection]:
-            super().detect(pixels)
-            return [detection((30, 30, 50, 50)) if pixels.shape == PHOTO.shape else detection((60, 50, 260, 250))]
+        def detect(self, photos: Sequence[Pixels]) -> list[list[Detection]]:
+            super().detect(photos)
+            badge, face = detection((30, 30, 50, 50)), detection((60, 50, 260, 250))
+            return [[badge if pixels.shape == PHOTO.shape else face] for pixels in photos]
 
     kit = Sideways([])
     (face,) = FaceFinder(kit).find(PHOTO)
@@ -139,7 +165,7 @@ def test_describe_agrees_with_find(embedded_kit: EmbeddedKit, astronaut: Pixels)
     landmarks, embedding = finder.describe(face.pixels)
     np.testing.assert_array_equal(landmarks.points, face.landmarks.points)
     np.testing.assert_array_equal(embedding, face.embedding)
-    np.testing.assert_array_equal(finder.embed(face.pixels, landmarks), face.embedding)
+    np.testing.assert_array_equal(finder.embed(face.pixels[None], [landmarks])[0], face.embedding)
 
 
 def test_nothing_is_found_where_there_is_no_face(embedded_kit: EmbeddedKit) -> None:
@@ -166,7 +192,8 @@ def test_landmarks_agree_with_those_of_the_same_predictor(embedded_kit: Embedded
     known = json.loads((test_data / "faces" / "landmarks.json").read_text())
     errors = []
     for name in sorted(known)[::100]:
-        points = embedded_kit.landmarks(read(test_data / "faces" / "aligned_crops" / f"{name}.jpg")).points
+        crop = read(test_data / "faces" / "aligned_crops" / f"{name}.jpg")
+        points = embedded_kit.landmarks(crop[None])[0].points
         errors.append(np.linalg.norm(points - np.array(known[name]), axis=1).mean())
     assert np.mean(errors) < 2.0
     assert max(errors) < 4.0

@@ -61,13 +61,13 @@ class FakeFinder:
             matrix=np.eye(2, 3, dtype=np.float32),
             pixels=crop.astype(np.uint8),
             landmarks=landmarks,
-            embedding=self.embed(crop, landmarks),
+            embedding=self.embed(crop[None], [landmarks])[0],
         )
         return replace(face, **self.changed)  # type: ignore[arg-type]
 
-    def embed(self, crop: npt.NDArray[np.uint8], landmarks: Landmarks) -> npt.NDArray[np.float32]:
-        person = int(crop[0, 0, 0])
-        return np.array([np.floor(person / 10), 0.7 * (person % 10)], np.float32)
+    def embed(self, crops: npt.NDArray[np.uint8], landmarks: Sequence[Landmarks]) -> npt.NDArray[np.float32]:
+        people = [int(crop[0, 0, 0]) for crop in crops]
+        return np.array([[np.floor(person / 10), 0.7 * (person % 10)] for person in people], np.float32)
 
 
 @pytest.fixture
