@@ -45,6 +45,15 @@ class NetworkFile:
     package: str | None = None
     addresses: tuple[str, ...] = ()
 
+    @property
+    def longest(self) -> int:
+        """The most bytes it may have."""
+        return self.size if self.size_known else round(self.size * (1 + SIZE_DOUBT))
+
+    def may_have(self, size: int) -> bool:
+        """Whether it may be `size` bytes long."""
+        return 2 * self.size - self.longest <= size <= self.longest
+
 
 _FACEXLIB = "https://github.com/xinntao/facexlib/releases/download"
 _CODEFORMER = "https://github.com/sczhou/CodeFormer/releases/download/v0.1.0"
@@ -53,17 +62,18 @@ _PULID = "https://huggingface.co/camenduru/PuLID/resolve/main/facexlib"
 BASE = NetworkFile(
     name="base",
     title="our own restoration network",
-    purpose="restores faces (--model base)",
+    purpose="restores faces",
     sha256="7e5266a94ff79f7255a6282b6241f92ff0aaa4e081d8f9319b02dbed168326b3",
     size=26_727_580,
     licence="CC BY 4.0",
     file="model/base.safetensors",
     package="dmdcli",
+    note="attribution is asked for; its model card, base.md beside it, says of whom",
 )
 LANDMARKS_68 = NetworkFile(
     name="dlib-landmarks",
     title="dlib 68-point shape predictor",
-    purpose="finds 68 points on a face (embedded kit)",
+    purpose="finds 68 points",
     sha256="fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f",
     size=99_693_937,
     licence="CC0 1.0",
@@ -74,7 +84,7 @@ LANDMARKS_68 = NetworkFile(
 RECOGNITION = NetworkFile(
     name="dlib-recognition",
     title="dlib face recognition network",
-    purpose="recognises people (embedded kit)",
+    purpose="recognises people",
     sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
     size=22_466_066,
     licence="CC0 1.0",
@@ -84,7 +94,7 @@ RECOGNITION = NetworkFile(
 DETECTOR_CNN = NetworkFile(
     name="dlib-detector",
     title="dlib CNN face detector",
-    purpose="finds faces with --thorough (embedded kit)",
+    purpose="finds faces, slowly",
     sha256="4cb19393e2fbaf2b1609a9319ad5386618c886a6234ec1b971f3e87c85d87fe6",
     size=729_940,
     licence="CC0 1.0",
@@ -94,7 +104,7 @@ DETECTOR_CNN = NetworkFile(
 DMDNET = NetworkFile(
     name="dmdnet",
     title="published DMDNet",
-    purpose="restores faces (--model dmdnet)",
+    purpose="restores faces",
     sha256="70daeb4b1fd10f241043b587d892a941f2651d7322db02f06ff64b166537f65c",
     size=603_500_000,
     size_known=False,
@@ -107,7 +117,7 @@ DMDNET = NetworkFile(
 RETINAFACE_RESNET50 = NetworkFile(
     name="retinaface-resnet50",
     title="RetinaFace ResNet-50",
-    purpose="finds faces (full kit)",
+    purpose="finds faces",
     sha256="6d1de9c2944f2ccddca5f5e010ea5ae64a39845a86311af6fdf30841b0a5a16d",
     size=109_497_761,
     licence="MIT",
@@ -120,7 +130,7 @@ RETINAFACE_RESNET50 = NetworkFile(
 RETINAFACE_MOBILENET = NetworkFile(
     name="retinaface-mobilenet",
     title="RetinaFace MobileNet",
-    purpose="finds faces faster, sees fewer",
+    purpose="finds faces, faster",
     sha256="2979b33ffafda5d74b6948cd7a5b9a7a62f62b949cef24e95fd15d2883a65220",
     size=1_789_735,
     licence="MIT",
@@ -133,7 +143,7 @@ RETINAFACE_MOBILENET = NetworkFile(
 FAN = NetworkFile(
     name="fan",
     title="2DFAN-4",
-    purpose="finds 68 points on a face (full kit)",
+    purpose="finds 68 points",
     sha256="11f355bf0693120222f5955ce3f9dc8fb5763ebb30a47d7906e509490d32e4aa",
     size=95_600_000,
     size_known=False,
@@ -146,7 +156,7 @@ FAN = NetworkFile(
 ARCFACE = NetworkFile(
     name="arcface",
     title="ArcFace IR-SE50",
-    purpose="recognises people (full kit)",
+    purpose="recognises people",
     sha256="a035c768259b98ab1ce0e646312f48b9e1e218197a0f80ac6765e88f8b6ddf28",
     size=175_367_323,
     licence="MIT",
@@ -160,7 +170,7 @@ ARCFACE = NetworkFile(
 PARSENET = NetworkFile(
     name="parsenet",
     title="ParseNet",
-    purpose="outlines the face (full kit)",
+    purpose="outlines faces",
     sha256="3d558d8d0e42c20224f13cf5a29c79eba2d59913419f945545d8cf7b72920de2",
     size=85_331_193,
     licence="MIT",
@@ -176,7 +186,7 @@ PARSENET = NetworkFile(
 BISENET = NetworkFile(
     name="bisenet",
     title="BiSeNet",
-    purpose="outlines the face, in ParseNet's place",
+    purpose="outlines faces",
     sha256="468e13ca13a9b43cc0881a9f99083a430e9c0a38abd935431d1c28ee94b26567",
     size=53_289_463,
     licence="MIT",
@@ -245,6 +255,8 @@ def cure(file: NetworkFile) -> str:
     """The command that brings a file that is missing or damaged."""
     if file.package is None:
         return f"dmd models fetch {file.name}"
+    if file is BASE:
+        return "pip install --force-reinstall . (in the folder dmd was installed from)"
     return f"pip install --force-reinstall {file.package}"
 
 
@@ -287,5 +299,4 @@ def state(file: NetworkFile, folder: Path | None = None) -> State:
 
 def has_its_size(path: Path, file: NetworkFile) -> bool:
     """Whether what lies at `path` is as long as the table says: a quick look that finds what was cut off."""
-    doubt = 0.0 if file.size_known else file.size * SIZE_DOUBT
-    return abs(path.stat().st_size - file.size) <= doubt
+    return file.may_have(path.stat().st_size)

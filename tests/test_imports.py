@@ -19,6 +19,8 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "shapes": set(),
     "weights": set(),
+    "fetch": {"weights"},
+    "bundle": {"weights"},
     "places": set(),
     "formats": set(),
     "photos": {"places", "formats"},
@@ -29,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "pipeline": {*LIBRARY, "faces", *PHOTOS, "training"},
     "training": {"model", "faces", *PHOTOS},
     "evaluation": {"model", "faces", "library", *PHOTOS, "training"},
-    "cli": {"pipeline", *LIBRARY, *FACES, *PHOTOS, "model", "training", "evaluation", "page"},
+    "cli": {"pipeline", *LIBRARY, *FACES, *PHOTOS, "model", "training", "evaluation", "page", "fetch", "bundle"},
     "page": {"pipeline", *LIBRARY, *FACES, *PHOTOS},
 }
 """Part of the package -> the other parts it may import. `model` stands alone."""
@@ -44,10 +46,11 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "facexlib": ("faces/full.py",),
     "face_alignment": ("faces/full.py",),
     "face_recognition_models": ("faces/embedded.py",),
-    "urllib": ("weights.py",),
-    "http": ("weights.py", "page/"),
-    "requests": (),
-    "socket": ("page/",),
+    "urllib": (),
+    "urllib3": (),
+    "http": ("page/",),
+    "requests": ("fetch.py",),
+    "socket": ("fetch.py", "page/"),
 }
 """Package -> the only files that may import it."""
 

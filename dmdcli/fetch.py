@@ -1,0 +1,394 @@
+"""Brings network files from their publishers. The only file that connects to anything.
+
+A file arrives beside its place under the name FILE.part and takes its own name only when it is whole and its SHA-256 is
+that of the table. What has arrived is kept when a connection breaks off, and gone on from.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dmdcli import __version__, weights
+from dmdcli.errors import CannotGoOnError, UsageError, WeightsCorruptError, WeightsError, WeightsMissingError
+from dmdcli.weights import NetworkFile
+
+if TYPE_CHECKING:
+    from requests import Response, Session
+
+CHUNK = 1 << 14
+"""Bytes asked of a connection at a time: at most so many are lost when it breaks off."""
+GOOD_RUN = 1 << 20
+"""Bytes after which a connection that breaks off has been worth it: the pauses begin anew."""
+FORBIDDEN_EVENTS = (
+    "socket.connect",
+    "socket.getaddrinfo",
+    "socket.gethostbyaddr",
+    "socket.gethostbyname",
+    "socket.sendmsg",
+    "socket.sendto",
+)
+"""What Python announces before anything leaves the machine through a socket."""
+_FORBIDDEN = threading.Event()
+"""Set when connections are forbidden in this process."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a server is waited for.
+
+    connect: seconds until it must have answered. read: seconds it may send nothing at all. pauses: seconds before each
+    further try at the same address. wait: what waits.
+    """
+
+    connect: float = 20.0
+    read: float = 60.0
+    pauses: tuple[float, ...] = (2.0, 10.0, 30.0)
+    wait: Callable[[float], None] = time.sleep
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a fetch has come: bytes that have arrived, bytes in all, and now and then a sentence for the user."""
+
+    done: int
+    total: int
+    note: str = ""
+
+
+class _Refused(Exception):
+    """An address does not give the file."""
+
+
+class _WrongContent(_Refused):
+    """An address gives another file, or a damaged one."""
+
+
+class _BrokenOff(Exception):
+    """The connection ended early; it may be gone on from."""
+
+
+class _Unreachable(_BrokenOff):
+    """There was no connection."""
+
+
+def forbid_connections() -> None:
+    """Refuse, from now on and in the whole process, every connection and look-up that Python makes.
+
+    Sockets of the machine's own file system (AF_UNIX) pass. Whoever tries gets CannotGoOnError.
+    """
+    if not _FORBIDDEN.is_set():
+        _FORBIDDEN.set()
+        sys.addaudithook(_refuse_connection)
+
+
+def _refuse_connection(event: str, arguments: tuple[Any, ...]) -> None:
+    if event not in FORBIDDEN_EVENTS or not _FORBIDDEN.is_set():
+        return
+    family = getattr(arguments[0], "family", None) if arguments else None
+    if family is not None and family == getattr(socket, "AF_UNIX", -1):
+        return
+    target = arguments[0] if isinstance(arguments[0], str) else arguments[-1]
+    raise CannotGoOnError(f"Connections are forbidden (--offline or DMD_OFFLINE), and {target!r} was to be reached.")
+
+
+def fetch(
+    file: NetworkFile, folder: Path, mirror: str | None = None, patience: Patience | None = None
+) -> Iterator[Progress]:
+    """Bring `file` into the weights folder, yielding how far it has come; at the end it is there and intact.
+
+    mirror: base address tried first, the file's name is added. A file that is there and intact is not fetched; a
+    damaged one is replaced. Raises WeightsMissingError when no address gives it or connections are forbidden,
+    WeightsCorruptError when one gave something else, CannotGoOnError when it cannot be written.
+    """
+    final = weights.place(file, folder)
+    addresses = (*([mirror_address(file, mirror)] if mirror else []), *file.addresses)
+    if _FORBIDDEN.is_set():
+        raise WeightsMissingError(
+            f"Connections are forbidden (--offline or DMD_OFFLINE), so {file.title} is not fetched. {_by_hand(final)}"
+        )
+    part = final.with_name(f"{final.name}.part")
+    with _writing(final):
+        folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        yield from _lock(stack, final)
+        found = weights.state(file, folder)
+        if found == "intact":
+            yield Progress(final.stat().st_size, final.stat().st_size)
+            return
+        if found == "damaged":
+            yield Progress(0, file.size, f"{final} is damaged and will be replaced.")
+        yield from _fetch_from_any(addresses, file, part, patience or Patience())
+        with _writing(final):
+            _put_in_place(part, final)
+
+
+def mirror_address(file: NetworkFile, mirror: str) -> str:
+    """The address of `file` at a mirror. Raises UsageError for anything but http and https."""
+    if not re.match(r"https?://[^/]", mirror, re.IGNORECASE):
+        raise UsageError(f"{mirror} is no address that begins with https:// or http://. Files: dmd models import FILE")
+    return f"{mirror.rstrip('/')}/{file.file}"
+
+
+def _fetch_from_any(
+    addresses: tuple[str, ...], file: NetworkFile, part: Path, patience: Patience
+) -> Iterator[Progress]:
+    """Fill `part` from the first address that gives the whole, right file."""
+    failures: list[str] = []
+    kind: type[WeightsError] = WeightsMissingError
+    with _session() as session:
+        for address in addresses:
+            try:
+                yield from _fetch_from(session, address, file, part, patience)
+            except _Refused as failure:
+                if isinstance(failure, _WrongContent):
+                    kind = WeightsCorruptError
+                    part.unlink(missing_ok=True)
+                failures.append(f"{address}: {failure}")
+                if address != addresses[-1]:
+                    yield Progress(_size(part), file.size, f"{failures[-1]}. Trying the next address.")
+            else:
+                return
+    arrived = _size(part)
+    kept = f" What has arrived ({arrived:,} bytes) is kept for the next try." if arrived else ""
+    raise kind(f"{file.title} could not be fetched. {'; '.join(failures)}.{kept} {_by_hand(part.with_name(file.file))}")
+
+
+def _fetch_from(
+    session: Session, address: str, file: NetworkFile, part: Path, patience: Patience
+) -> Iterator[Progress]:
+    """Fill `part` from one address, which may break off a few times."""
+    pauses = iter(patience.pauses)
+    inherited = _size(part) > 0
+    arrived = False
+    while True:
+        begun = _size(part)
+        try:
+            yield from _download(session, address, file, part, patience)
+        except _BrokenOff as failure:
+            gained = _size(part) - begun
+            arrived = arrived or gained > 0
+            if gained >= GOOD_RUN:
+                pauses = iter(patience.pauses)
+            pause = next(pauses, None)
+            if pause is None or (isinstance(failure, _Unreachable) and not arrived):
+                raise _Refused(str(failure)) from failure
+            yield Progress(_size(part), file.size, f"{address}: {failure}. Going on in {pause:g} s.")
+            patience.wait(pause)
+            continue
+        got = weights.sha256_of(part, file)
+        if got == file.sha256:
+            return
+        if not inherited:
+            raise _WrongContent(f"what came is damaged or another file (SHA-256 wanted {file.sha256}, got {got})")
+        part.unlink()
+        inherited = False  # perhaps only what an earlier try had left is wrong
+        yield Progress(0, file.size, f"{address}: what an earlier try left does not fit. Beginning anew.")
+
+
+def _download(session: Session, address: str, file: NetworkFile, part: Path, patience: Patience) -> Iterator[Progress]:
+    """Ask once for what `part` lacks, and append what comes. Returns when nothing more is to come."""
+    begun = _size(part)
+    if begun > file.longest:
+        part.unlink()
+        begun = 0
+    if file.size_known and begun == file.size:
+        return
+    with _ask(session, address, begun, patience) as response:
+        if response.status_code == 416 and begun:
+            return  # there is nothing after what has arrived; whether that is the file, its SHA-256 says
+        if response.status_code == 206 and begun:
+            start, total = _content_range(response)
+            if start != begun:
+                part.unlink()
+                raise _BrokenOff("it sends another stretch than it was asked for")
+        elif response.status_code == 200:
+            begun, total = 0, _content_length(response)
+        else:
+            raise _failure(response)
+        packed = response.headers.get("Content-Encoding", "identity")
+        if packed != "identity":
+            raise _Refused(f"it sends the file packed ({packed}), unasked")
+        if total is not None and not file.may_have(total):
+            raise _WrongContent(f"it offers {total:,} bytes where {file.size:,} are expected")
+        if total is None and file.size_known:
+            total = file.size
+        _check_room(part, (total or file.size) - begun)
+        yield from _append(response, part, begun, total, file)
+
+
+def _append(response: Response, part: Path, begun: int, total: int | None, file: NetworkFile) -> Iterator[Progress]:
+    """Write what comes after the first `begun` bytes of `part`. total: None where nobody knows it."""
+    from requests import RequestException
+
+    done, expected = begun, total or file.size
+    with _writing(part):
+        stream = part.open("ab" if begun else "wb", buffering=0)
+    with stream:
+        yield Progress(done, expected)
+        chunks = response.iter_content(CHUNK)
+        while True:
+            try:
+                chunk = next(chunks, b"")
+            except RequestException as error:
+                raise _BrokenOff(f"{_plain(error)} after {done:,} of {expected:,} bytes") from error
+            if not chunk:
+                break
+            if done + len(chunk) > file.longest:
+                raise _WrongContent(f"it sends more than the {file.size:,} bytes expected")
+            with _writing(part, expected - done):
+                _write(stream, chunk)
+            done += len(chunk)
+            yield Progress(done, expected)
+    if total is not None and done < total:
+        raise _BrokenOff(f"the connection ended after {done:,} of {total:,} bytes")
+
+
+def _ask(session: Session, address: str, begun: int, patience: Patience) -> Response:
+    """Ask for everything from byte `begun` on. Raises _Unreachable or _Refused where no answer comes."""
+    import requests
+
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={begun}-"} if begun else {})
+    try:
+        return session.get(address, headers=headers, stream=True, timeout=(patience.connect, patience.read))
+    except (requests.exceptions.SSLError, requests.TooManyRedirects) as error:
+        raise _Refused(_plain(error)) from error
+    except (requests.ConnectionError, requests.Timeout) as error:
+        raise _Unreachable(_plain(error)) from error
+    except (requests.RequestException, OSError) as error:  # OSError: a bundle of certificates that is not there
+        raise _Refused(_plain(error)) from error
+
+
+def _session() -> Session:
+    """A session that honours the variables of proxies and certificates.
+
+    requests knows HTTP_PROXY, HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, which go first;
+    SSL_CERT_FILE is what OpenSSL and most other programs know.
+    """
+    import requests
+
+    session = requests.Session()
+    session.headers["User-Agent"] = f"dmd/{__version__}"
+    session.verify = os.environ.get("SSL_CERT_FILE") or True
+    return session
+
+
+def _failure(response: Response) -> Exception:
+    """What an answer that is no file means: servers that are busy may be asked again."""
+    said = f"{response.status_code} {response.reason or ''}".strip()
+    if response.status_code == 429 or response.status_code >= 500:
+        return _BrokenOff(said)
+    return _Refused(said)
+
+
+def _content_range(response: Response) -> tuple[int | None, int | None]:
+    """The first byte that comes and the length of the whole, as far as the Content-Range header names them."""
+    match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", "").strip())
+    if match is None:
+        return None, None
+    return int(match[1]), None if match[2] == "*" else int(match[2])
+
+
+def _content_length(response: Response) -> int | None:
+    header = response.headers.get("Content-Length", "")
+    return int(header) if header.isdecimal() else None
+
+
+def _plain(error: Exception) -> str:
+    """What went wrong, without the layers that requests and urllib3 put around it."""
+    import requests
+
+    if isinstance(error, requests.ConnectTimeout):
+        return "no answer in time"
+    if isinstance(error, requests.Timeout) or "timed out" in str(error):
+        return "nothing came for too long"
+    cause: BaseException | None = error
+    reason = str(error)
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            reason = cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, requests.exceptions.ProxyError):
+        return f"the proxy cannot be reached or refuses ({reason})"
+    if isinstance(error, requests.exceptions.SSLError):
+        return f"no safe connection ({reason}); REQUESTS_CA_BUNDLE or SSL_CERT_FILE name certificates to trust"
+    return reason
+
+
+def _check_room(part: Path, needed: int) -> None:
+    """Raise CannotGoOnError where fewer than `needed` bytes are free."""
+    free = shutil.disk_usage(part.parent).free
+    if needed > free:
+        raise CannotGoOnError(
+            f"There is no room in {part.parent}: {needed:,} bytes are needed, {free:,} are free, {needed - free:,} are "
+            "missing. Make room, or name another folder in DMD_CACHE."
+        )
+
+
+@contextlib.contextmanager
+def _writing(path: Path, needed: int = 0) -> Iterator[None]:
+    """Say in one sentence why `path` could not be written."""
+    try:
+        yield
+    except OSError as error:
+        missing = f" {needed:,} bytes more are needed." if needed else ""
+        raise CannotGoOnError(
+            f"{path} cannot be written ({error.strerror}).{missing} What has arrived is kept; the same command goes on "
+            "from there. DMD_CACHE names another folder."
+        ) from error
+
+
+def _write(stream: Any, chunk: bytes) -> None:
+    """Write all of `chunk` to an unbuffered file."""
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[stream.write(rest) :]
+
+
+def _put_in_place(part: Path, final: Path) -> None:
+    """Give a whole file its own name, so that it also survives a power failure."""
+    with part.open("rb+") as stream:
+        os.fsync(stream.fileno())
+    part.replace(final)
+    if os.name == "posix":
+        folder = os.open(final.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _lock(stack: contextlib.ExitStack, final: Path) -> Iterator[Progress]:
+    """Keep two processes from fetching one file at once: the second waits, and says so."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(final.with_name(f".{final.name}.lock"))
+    with _writing(final):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield Progress(0, 0, f"Somebody else is fetching {final.name}; waiting for them.")
+            lock.acquire()
+    stack.callback(lock.release)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _by_hand(final: Path) -> str:
+    """Where a file fetched by hand goes."""
+    return f"Fetched by hand it belongs at {final}; dmd models import FILE puts it there."
