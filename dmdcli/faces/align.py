@@ -31,6 +31,11 @@ MASK_EDGE = (6.0, 30.0)
 """Crop pixels from the crop's edge within which the mask is 0, and from which on the edge has no say."""
 FOREHEAD = 0.75
 """Height of the forehead above the brows, as a part of the distance from the eyes to the mouth: up to the hair."""
+OUTLINE_FEATHER = 8.0
+"""Standard deviation in crop pixels of the blur at the edge of hair and hands: narrower than at the face's own edge, so
+that no restored skin shines through."""
+OUTLINED = 0.4
+"""Part of the mask that an outline must leave: below it the parsing network has not understood the picture."""
 
 Array = TypeVar("Array", bound="npt.NDArray[Any]")
 
@@ -42,17 +47,17 @@ def five_points(points: Points) -> Points:
     return np.stack([left_eye, right_eye, points[30], points[48], points[54]]).astype(np.float32)
 
 
-def crop_matrix(points5: Points) -> Matrix:
-    """The similarity transform photo -> crop, (2, 3) float32, that brings five points nearest to TEMPLATE.
+def crop_matrix(points5: Points, template: npt.NDArray[np.float64] = TEMPLATE) -> Matrix:
+    """The similarity transform photo -> crop, (2, 3) float32, that brings five points nearest to `template`.
 
-    points5: (5, 2) float32 in photo pixels, in the order of TEMPLATE. Least squares without reflection (Umeyama 1991,
-    equations 34 to 42, in the closed form it has in the plane), computed in float64. Raises ShapeError where the points
-    coincide.
+    points5: (5, 2) float32 in photo pixels, in the order of TEMPLATE. template: (5, 2) float64, likewise, in crop
+    pixels. Least squares without reflection (Umeyama 1991, equations 34 to 42, in the closed form it has in the plane),
+    computed in float64. Raises ShapeError where the points coincide.
     """
     check_shape("points5", points5, (5, 2), np.float32)
     source = points5.astype(np.float64)
-    source_mean, target_mean = source.mean(axis=0), TEMPLATE.mean(axis=0)
-    source, target = source - source_mean, TEMPLATE - target_mean
+    source_mean, target_mean = source.mean(axis=0), template.mean(axis=0)
+    source, target = source - source_mean, template - target_mean
     spread = float((source**2).sum())
     if not math.isfinite(spread) or spread < 1e-6:
         raise ShapeError("points5: the five points coincide or are not finite")
@@ -171,6 +176,20 @@ def blend_mask(points: Points) -> npt.NDArray[np.float32]:
     edge = np.minimum(along[:, None], along[None, :])
     inner = _smooth_step((edge - MASK_EDGE[0]) / (MASK_EDGE[1] - MASK_EDGE[0]))
     return (face * inner).astype(np.float32)
+
+
+def outlined_mask(mask: npt.NDArray[np.float32], outline: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
+    """The blend mask without hair, hats and hands in front of the face; both (512, 512) float32 in [0, 1].
+
+    outline: as `FaceKit.outlines` gives it, or None. An outline that leaves less than OUTLINED of the mask has not seen
+    the face, and has no say.
+    """
+    if outline is None:
+        return mask
+    check_shape("outline", outline, (CROP, CROP), np.float32)
+    seen = cv2.GaussianBlur(outline, (0, 0), OUTLINE_FEATHER).astype(np.float32, copy=False)
+    within = mask * np.clip(seen, 0, 1)
+    return within if float(within.sum()) >= OUTLINED * float(mask.sum()) else mask
 
 
 def carry_mask(mask: npt.NDArray[np.float32], matrix: Matrix, other: Matrix) -> npt.NDArray[np.float32]:

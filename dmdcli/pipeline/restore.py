@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dmdcli.errors import PhotoError
-from dmdcli.faces.align import blend_mask, carry_mask, paste_face, region_of_interest
+from dmdcli.faces.align import blend_mask, carry_mask, outlined_mask, paste_face, region_of_interest
 from dmdcli.faces.face import Face, component_boxes
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import THRESHOLD, Gallery, Match, match_faces
@@ -187,9 +187,8 @@ def _restore_photo(
     written = output if usable or not options.only_restored else None
     if not options.dry_run:
         if usable:
-            canvas = _restore_faces(
-                photo, [faces[i] for i in usable], [matches[i] for i in usable], restorer, people, options.strength
-            )
+            chosen, names = [faces[index] for index in usable], [matches[index] for index in usable]
+            canvas = _restore_faces(photo, chosen, names, finder, restorer, people, options.strength)
             write_photo(photo, canvas.stored, output, quality=options.quality, ext=options.ext)
         elif written is not None:
             _keep(photo, output, options)
@@ -225,6 +224,7 @@ def _restore_faces(
     photo: Photo,
     faces: Sequence[Face],
     matches: Sequence[Match | None],
+    finder: FaceFinder,
     restorer: CropRestorer[DictionaryT],
     people: People[DictionaryT],
     strength: float,
@@ -232,7 +232,8 @@ def _restore_faces(
     """Return the photo with all `faces` restored and blended in.
 
     Only the change the network made goes back into the photo, so its own finer detail, depth and grain stay. Where two
-    faces overlap, the first has the say.
+    faces overlap, the first has the say. Where the kit knows the face's outline, hair and hands stay as they were; it
+    is seen in the restored face, which is the clearer picture.
     """
     restored = restorer.restore(
         np.stack([face.pixels for face in faces]),
@@ -240,18 +241,20 @@ def _restore_faces(
         [None if match is None else people.dictionary(match.person) for match in matches],
         both=False,
     )
+    best = [result.best for result in restored]
+    outlines = finder.kit.outlines(np.rint(np.stack(best) * 255).astype(np.uint8))
     canvas = photo.canvas()
     size = (photo.pixels.shape[1], photo.pixels.shape[0])
     pasted: list[tuple[Matrix, npt.NDArray[np.float32]]] = []
-    for face, result in zip(faces, restored, strict=True):
-        mask = blend_mask(face.landmarks.points)
+    for index, face in enumerate(faces):
+        mask = outlined_mask(blend_mask(face.landmarks.points), None if outlines is None else outlines[index])
         for matrix, before in pasted:
             mask = mask * (1 - carry_mask(before, matrix, face.matrix))
         x0, y0, x1, y1 = region_of_interest(face.matrix, size)
         given = face.pixels.astype(np.float32) / np.float32(255)
         region = canvas.region(x0, y0, x1, y1)
-        best = in_tone(result.best, given)
-        canvas.put(x0, y0, paste_face(region, (x0, y0), best, face.matrix, mask, strength, given))
+        changed = in_tone(best[index], given)
+        canvas.put(x0, y0, paste_face(region, (x0, y0), changed, face.matrix, mask, strength, given))
         pasted.append((face.matrix, mask))
     return canvas
 

@@ -15,6 +15,7 @@ from dmdcli.faces.align import (
     crop_matrix,
     five_points,
     invert,
+    outlined_mask,
     paste_face,
     region_of_interest,
     scale_of,
@@ -254,3 +255,22 @@ def test_the_mask_of_a_face_at_the_edge_still_ends_before_it(right: float) -> No
 
 def test_scale_of_is_the_enlargement() -> None:
     assert scale_of(similarity(2.5, 77, 3, 4)) == pytest.approx(2.5, rel=1e-5)
+
+
+def test_an_outline_takes_hair_and_hands_out_of_the_mask() -> None:
+    mask = blend_mask(drawn_points())
+    outline = np.ones((512, 512), dtype=np.float32)
+    outline[:, :200] = 0
+    within = outlined_mask(mask, outline)
+    assert within.dtype == np.float32
+    assert float(within[:, :160].max()) < 1e-4
+    np.testing.assert_allclose(within[:, 240:], mask[:, 240:], atol=1e-5)
+    assert (within <= mask).all()
+    steps = np.abs(np.diff(within[300, 160:240]))
+    assert float(steps.max()) < 0.06, "no hard edge"
+
+
+def test_an_outline_that_saw_no_face_has_no_say() -> None:
+    mask = blend_mask(drawn_points())
+    assert outlined_mask(mask, None) is mask
+    assert outlined_mask(mask, np.zeros((512, 512), dtype=np.float32)) is mask

@@ -51,6 +51,9 @@ class MadeUpKit:
     def similarity(self, distance: np.ndarray) -> np.ndarray:
         return np.clip(1 - distance, 0, 1)
 
+    def outlines(self, crops: Pixels) -> np.ndarray | None:
+        return None
+
 
 class MadeUpFinder:
     """Finds what `faces` says for each photo, by width."""
@@ -85,6 +88,19 @@ class Brightener:
 
     def recall(self, arrays: object) -> float:
         raise AssertionError("not asked for here")
+
+
+class OutliningKit(MadeUpKit):
+    """Sees hair in the left half of every crop."""
+
+    def __init__(self) -> None:
+        self.seen: list[np.ndarray] = []
+
+    def outlines(self, crops: Pixels) -> np.ndarray | None:
+        self.seen.append(crops)
+        outlines = np.ones(crops.shape[:3], dtype=np.float32)
+        outlines[:, :, :256] = 0
+        return outlines
 
 
 def people_of(**references: Sequence[float]) -> People[float]:
@@ -142,6 +158,18 @@ def test_pixels_outside_the_faces_are_those_of_the_photo(photo: Path) -> None:
     assert not change[~inside].any()
     edge = np.abs(change[100:300, 200:400]).max(axis=2)
     assert max(edge[0].max(), edge[-1].max(), edge[:, 0].max(), edge[:, -1].max()) == 0, "the mask ends before the crop"
+
+
+def test_hair_seen_by_the_kit_stays_as_it_was(photo: Path) -> None:
+    finder = MadeUpFinder((200, 100, 200, STRANGER, None))
+    finder.kit = kit = OutliningKit()
+    _, output = run(photo, finder, people_of())
+    change = np.abs(pixels(output) - pixels(photo)).max(axis=2)
+    assert not change[:, :285].any()
+    assert np.median(change[180:220, 310:340]) > 20
+    (seen,) = kit.seen
+    assert (seen.dtype, seen.shape) == (np.uint8, (1, 512, 512, 3))
+    assert seen.mean() > 110 + 20, "the outline is seen in the restored face"
 
 
 def test_strength_scales_the_change(photo: Path) -> None:
