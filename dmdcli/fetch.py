@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,19 +92,26 @@ def forbid_connections() -> None:
         sys.addaudithook(_refuse_connection)
 
 
+def are_connections_forbidden() -> bool:
+    """Whether `forbid_connections` has been called in this process."""
+    return _FORBIDDEN.is_set()
+
+
 def _refuse_connection(event: str, arguments: tuple[Any, ...]) -> None:
-    if event not in FORBIDDEN_EVENTS or not _FORBIDDEN.is_set():
+    if event not in FORBIDDEN_EVENTS or not are_connections_forbidden():
         return
-    family = getattr(arguments[0], "family", None) if arguments else None
-    if family is not None and family == getattr(socket, "AF_UNIX", -1):
-        return
-    target = arguments[0] if isinstance(arguments[0], str) else arguments[-1]
+    if isinstance(arguments[0], socket.socket):
+        if arguments[0].family == getattr(socket, "AF_UNIX", None):
+            return
+        target = arguments[-1]
+    else:
+        target = arguments[0]
     raise CannotGoOnError(f"Connections are forbidden (--offline or DMD_OFFLINE), and {target!r} was to be reached.")
 
 
 def fetch(
     file: NetworkFile, folder: Path, mirror: str | None = None, patience: Patience | None = None
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Bring `file` into the weights folder, yielding how far it has come; at the end it is there and intact.
 
     mirror: base address tried first, the file's name is added. A file that is there and intact is not fetched; a
@@ -113,7 +120,7 @@ def fetch(
     """
     final = weights.place(file, folder)
     addresses = (*([mirror_address(file, mirror)] if mirror else []), *file.addresses)
-    if _FORBIDDEN.is_set():
+    if are_connections_forbidden():
         raise WeightsMissingError(
             f"Connections are forbidden (--offline or DMD_OFFLINE), so {file.title} is not fetched. {_by_hand(final)}"
         )
@@ -153,7 +160,6 @@ def _fetch_from_any(
             except _Refused as failure:
                 if isinstance(failure, _WrongContent):
                     kind = WeightsCorruptError
-                    part.unlink(missing_ok=True)
                 failures.append(f"{address}: {failure}")
                 if address != addresses[-1]:
                     yield Progress(_size(part), file.size, f"{failures[-1]}. Trying the next address.")
@@ -189,9 +195,9 @@ def _fetch_from(
         got = weights.sha256_of(part, file)
         if got == file.sha256:
             return
+        part.unlink()
         if not inherited:
             raise _WrongContent(f"what came is damaged or another file (SHA-256 wanted {file.sha256}, got {got})")
-        part.unlink()
         inherited = False  # perhaps only what an earlier try had left is wrong
         yield Progress(0, file.size, f"{address}: what an earlier try left does not fit. Beginning anew.")
 
@@ -223,7 +229,7 @@ def _download(session: Session, address: str, file: NetworkFile, part: Path, pat
             raise _WrongContent(f"it offers {total:,} bytes where {file.size:,} are expected")
         if total is None and file.size_known:
             total = file.size
-        _check_room(part, (total or file.size) - begun)
+        check_room(part.parent, (total or file.size) - begun)
         yield from _append(response, part, begun, total, file)
 
 
@@ -244,12 +250,15 @@ def _append(response: Response, part: Path, begun: int, total: int | None, file:
                 raise _BrokenOff(f"{_plain(error)} after {done:,} of {expected:,} bytes") from error
             if not chunk:
                 break
-            if done + len(chunk) > file.longest:
-                raise _WrongContent(f"it sends more than the {file.size:,} bytes expected")
             with _writing(part, expected - done):
                 _write(stream, chunk)
             done += len(chunk)
+            if done > file.longest:
+                break
             yield Progress(done, expected)
+    if done > file.longest:
+        part.unlink()
+        raise _WrongContent(f"it sends more than the {file.size:,} bytes expected")
     if total is not None and done < total:
         raise _BrokenOff(f"the connection ended after {done:,} of {total:,} bytes")
 
@@ -270,11 +279,7 @@ def _ask(session: Session, address: str, begun: int, patience: Patience) -> Resp
 
 
 def _session() -> Session:
-    """A session that honours the variables of proxies and certificates.
-
-    requests knows HTTP_PROXY, HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE, which go first;
-    SSL_CERT_FILE is what OpenSSL and most other programs know.
-    """
+    """A session that honours the variables of proxies and certificates; SSL_CERT_FILE is the one requests ignores."""
     import requests
 
     session = requests.Session()
@@ -325,13 +330,13 @@ def _plain(error: Exception) -> str:
     return reason
 
 
-def _check_room(part: Path, needed: int) -> None:
-    """Raise CannotGoOnError where fewer than `needed` bytes are free."""
-    free = shutil.disk_usage(part.parent).free
+def check_room(folder: Path, needed: int) -> None:
+    """Raise CannotGoOnError where fewer than `needed` bytes are free in `folder`."""
+    free = shutil.disk_usage(folder).free
     if needed > free:
         raise CannotGoOnError(
-            f"There is no room in {part.parent}: {needed:,} bytes are needed, {free:,} are free, {needed - free:,} are "
-            "missing. Make room, or name another folder in DMD_CACHE."
+            f"There is no room in {folder}: {needed:,} bytes are needed, {free:,} are free, {needed - free:,} are "
+            "missing. Make room, or take another folder (DMD_CACHE names that of networks)."
         )
 
 

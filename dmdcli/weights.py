@@ -267,11 +267,16 @@ def verify(path: Path, file: NetworkFile) -> Path:
     """
     got = sha256_of(path, file)
     if got != file.sha256:
-        raise WeightsCorruptError(
-            f"{path}: not the {file.title} it should be: SHA-256 wanted {file.sha256}, got {got}. "
-            f"Bring it again with: {cure(file)}"
-        )
+        raise WeightsCorruptError(mismatch(path, file, got))
     return path
+
+
+def mismatch(path: Path, file: NetworkFile, got: str) -> str:
+    """The sentence about a file whose SHA-256 is `got` and not that of the table."""
+    return (
+        f"{path}: not the {file.title} it should be: SHA-256 wanted {file.sha256}, got {got}. "
+        f"Bring it again with: {cure(file)}"
+    )
 
 
 def sha256_of(path: Path, file: NetworkFile) -> str:

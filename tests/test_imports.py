@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "shapes": set(),
     "weights": set(),
     "fetch": {"weights"},
-    "bundle": {"weights"},
+    "bundle": {"weights", "fetch"},
     "places": set(),
     "formats": set(),
     "photos": {"places", "formats"},

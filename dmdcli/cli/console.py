@@ -93,6 +93,24 @@ def print_failure(message: str) -> None:
     typer.echo(f"dmd: {one_line(message)}", err=True)
 
 
+def is_confirmed(question: str) -> bool:
+    """Ask on stderr; nobody there to answer means no."""
+    if sys.stdin is None:
+        return False
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        typer.echo(err=True)
+        return False
+
+
+class Show(Protocol):
+    """Moves a bar of bytes."""
+
+    def __call__(self, done: int, total: int | None = None) -> None:
+        """Say that `done` bytes are there; `total` corrects how many are to come."""
+
+
 class Advance(Protocol):
     """Moves a progress bar."""
 
@@ -141,6 +159,24 @@ class Terminal:
             typer.echo(line.encode("utf-8", "backslashreplace").decode())  # names that are no text: as JSON escapes
             sys.stdout.flush()
 
+    def paragraph(self, text: str, message: bool = False) -> None:
+        """Print running text indented, wrapped between words in a window and unwrapped in a pipe.
+
+        A result goes to stdout, not under --json; a message to stderr, not if quiet.
+        """
+        if self.quiet if message else self.json_lines:
+            return
+        from rich.console import Console
+        from rich.padding import Padding
+        from rich.text import Text
+
+        stream = sys.stderr if message else sys.stdout
+        if is_terminal(stream):
+            console = self._errors if message else Console(markup=False, highlight=False)
+            console.print(Padding(Text(one_line(text)), (0, 0, 0, 2)))
+        else:
+            typer.echo(f"  {one_line(text)}", err=message)
+
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """Print a table on stdout; nothing under --json. Numbers stand right; a pipe gets it unwrapped."""
         if self.json_lines or not rows:
@@ -168,12 +204,11 @@ class Terminal:
         Shown only on a terminal, not if quiet, and not while JSON goes to the same window. Yields a function that
         moves the bar.
         """
-        shown = self._errors.is_terminal and not self.quiet and not (self.json_lines and is_terminal(sys.stdout))
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (MofNCompleteColumn(), TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
         with Progress(
-            *columns, console=self._errors, transient=True, disable=not shown, redirect_stdout=False
+            *columns, console=self._errors, transient=True, disable=not self._shows_bars(), redirect_stdout=False
         ) as progress:
             task = progress.add_task(what, total=total)
 
@@ -181,6 +216,41 @@ class Terminal:
                 progress.update(task, advance=count, total=total)
 
             yield advance
+
+    @contextmanager
+    def transfer(self, what: str, total: int) -> Iterator[Show]:
+        """Show a bar on stderr of the bytes of `what` that are there, with speed and time left.
+
+        Shown as `progress` is. Yields a function that moves the bar; what is there when it is first called, or after
+        bytes were given up, does not count as speed.
+        """
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import TransferSpeedColumn as SpeedColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            SpeedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(
+            *columns, console=self._errors, transient=True, disable=not self._shows_bars(), redirect_stdout=False
+        ) as progress:
+            task = progress.add_task(what, total=total)
+            last = -1
+
+            def show(done: int, total: int | None = None) -> None:
+                nonlocal last
+                if last < 0 or done < last:
+                    progress.reset(task, completed=done)
+                progress.update(task, completed=done, total=total)
+                last = done
+
+            yield show
+
+    def _shows_bars(self) -> bool:
+        return self._errors.is_terminal and not self.quiet and not (self.json_lines and is_terminal(sys.stdout))
 
 
 def is_terminal(stream: TextIO | None) -> bool:

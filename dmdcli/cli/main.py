@@ -18,10 +18,11 @@ from typer.core import TyperGroup
 
 from dmdcli import __version__
 from dmdcli.cli.check import check
-from dmdcli.cli.console import print_failure
+from dmdcli.cli.console import OfflineOption, print_failure
 from dmdcli.cli.degrade import degrade
 from dmdcli.cli.enroll import enroll
 from dmdcli.cli.evaluate import evaluate
+from dmdcli.cli.models import models
 from dmdcli.cli.people import people
 from dmdcli.cli.restore import restore
 from dmdcli.cli.train import train
@@ -101,11 +102,16 @@ def print_version(wanted: bool) -> None:
 
 @app.callback()
 def dmd(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 (its callback has acted)
         bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and end.")
     ] = False,
+    offline: OfflineOption = False,
 ) -> None:
     """Take the options that stand before the verb."""
+    if offline:
+        from dmdcli.fetch import forbid_connections
+
+        forbid_connections()
 
 
 app.command("enroll")(enroll)
@@ -113,6 +119,7 @@ app.command("restore")(restore)
 app.command("check")(check)
 app.command("check-landmarks", hidden=True)(check)
 app.add_typer(people, name="people")
+app.add_typer(models, name="models")
 app.command("degrade")(degrade)
 app.command("evaluate")(evaluate)
 app.command("train")(train)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dmdcli.cli.build import build_library
-from dmdcli.cli.console import JsonOption, NameArgument, Terminal, YesOption, one_line
+from dmdcli.cli.console import JsonOption, NameArgument, Terminal, YesOption, is_confirmed, one_line
 from dmdcli.errors import EXIT_USAGE
 
 if TYPE_CHECKING:
@@ -101,17 +100,6 @@ def forget(name: NameArgument, yes: YesOption = False) -> None:
     for path in removed:
         terminal.result(str(path))
     terminal.say(f"{person.name} is forgotten: {len(removed)} files removed. The photos themselves were not touched.")
-
-
-def is_confirmed(question: str) -> bool:
-    """Ask on stderr; nobody there to answer means no."""
-    if sys.stdin is None:
-        return False
-    try:
-        return typer.confirm(question, err=True)
-    except typer.Abort:
-        typer.echo(err=True)
-        return False
 
 
 def caches_of(library: Library, person: Person) -> list[str]:

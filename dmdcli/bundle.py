@@ -1,0 +1,240 @@
+"""Network files carried by hand: recognised by their SHA-256, put in place, and bundled for machines with no network.
+
+A bundle is a plain tar of the files as they are, with a manifest and a page of licences for people. When one is read
+nothing in it is believed: a member is taken only if its SHA-256 is in the table, and then under the table's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import secrets
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Literal
+
+from dmdcli import weights
+from dmdcli.errors import CannotGoOnError, UsageError, WeightsCorruptError
+from dmdcli.fetch import check_room
+from dmdcli.weights import NetworkFile
+
+FORMAT = 1
+"""Version of a bundle's manifest."""
+LICENCE_TEXTS = {
+    "MIT": "https://opensource.org/license/mit",
+    "BSD-3-Clause": "https://opensource.org/license/bsd-3-clause",
+    "CC BY-NC-SA 4.0": "https://creativecommons.org/licenses/by-nc-sa/4.0/",
+    "CC BY 4.0": "https://creativecommons.org/licenses/by/4.0/",
+    "CC0 1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
+}
+"""Licence -> where its text is."""
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of one file that was handed in.
+
+    source: its path; in a bundle followed by the member's name. file: what it is, None where it is unknown. outcome:
+    "imported"; "there": it was in place, intact; "installed": it comes with a package and has no place in the weights
+    folder; "damaged": named like a network file but of other content; "unknown": none of the table.
+    """
+
+    source: str
+    file: NetworkFile | None
+    outcome: Literal["imported", "there", "installed", "damaged", "unknown"]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A file, or a member of a bundle: its name for messages, its size in bytes, and how to read it."""
+
+    label: str
+    name: str
+    size: int
+    read: Callable[[], IO[bytes]]
+
+
+def import_files(paths: Sequence[Path], folder: Path, files: Sequence[NetworkFile]) -> Iterator[Imported]:
+    """Recognise files by their SHA-256, whatever they are called, and copy them to their places in `folder`.
+
+    paths: files, bundles, and folders, which are walked; files of a folder that are no networks are passed over in
+    silence. files: the table. Yields what became of each. Raises UsageError for a path that does not exist,
+    WeightsCorruptError for a bundle that ends early, CannotGoOnError where nothing can be written.
+    """
+    for path in paths:
+        if path.is_dir():
+            for inner in sorted(inner for inner in path.rglob("*") if inner.is_file()):
+                yield from (found for found in _import_file(inner, folder, files) if found.outcome != "unknown")
+        elif path.is_file():
+            yield from _import_file(path, folder, files)
+        else:
+            raise UsageError(f"There is no file {path}.")
+
+
+def _import_file(path: Path, folder: Path, files: Sequence[NetworkFile]) -> Iterator[Imported]:
+    source = _Source(str(path), path.name, path.stat().st_size, lambda: path.open("rb"))
+    if _recognise(source, files) is None and tarfile.is_tarfile(path):
+        yield from _import_bundle(path, folder, files)
+    else:
+        yield _import_source(source, folder, files)
+
+
+def _import_bundle(path: Path, folder: Path, files: Sequence[NetworkFile]) -> Iterator[Imported]:
+    try:
+        with tarfile.open(path, "r:") as bundle:
+            for member in bundle:
+                if not member.isreg() or member.issparse():
+                    continue
+
+                def read(member: tarfile.TarInfo = member) -> IO[bytes]:
+                    stream = bundle.extractfile(member)
+                    assert stream is not None, "regular members have content"
+                    return stream
+
+                name = member.name.rpartition("/")[2]
+                found = _import_source(_Source(f"{path}: {member.name}", name, member.size, read), folder, files)
+                if found.outcome != "unknown":
+                    yield found
+    except (tarfile.TarError, EOFError) as error:
+        raise WeightsCorruptError(f"{path} is damaged ({error}); bring the bundle again.") from error
+
+
+def _import_source(source: _Source, folder: Path, files: Sequence[NetworkFile]) -> Imported:
+    file = _recognise(source, files)
+    if file is None:
+        claimed = next((file for file in files if file.file.rpartition("/")[2] == source.name), None)
+        return Imported(source.label, claimed, "damaged" if claimed else "unknown")
+    if file.package is not None:
+        return Imported(source.label, file, "installed")
+    if weights.state(file, folder) == "intact":
+        return Imported(source.label, file, "there")
+    _copy(source, file, folder)
+    return Imported(source.label, file, "imported")
+
+
+def _recognise(source: _Source, files: Sequence[NetworkFile]) -> NetworkFile | None:
+    """The file of the table with the content of `source`; read only where its size is one of the table's."""
+    likely = {file.sha256: file for file in files if file.may_have(source.size)}
+    if not likely:
+        return None
+    digest = hashlib.sha256()
+    with _readable(source.label), source.read() as stream:
+        while chunk := stream.read(weights.CHUNK):
+            digest.update(chunk)
+    return likely.get(digest.hexdigest())
+
+
+def _copy(source: _Source, file: NetworkFile, folder: Path) -> None:
+    """Copy `source` to the place of `file`, where it appears whole and verified or not at all."""
+    final = weights.place(file, folder)
+    with _writing(final):
+        folder.mkdir(parents=True, exist_ok=True)
+        check_room(folder, source.size)
+    with _whole(final) as unfinished:
+        with _writing(final), unfinished.open("xb") as target, source.read() as stream:
+            shutil.copyfileobj(stream, target, weights.CHUNK)
+            target.flush()
+            os.fsync(target.fileno())
+        weights.verify(unfinished, file)
+
+
+def export_bundle(bundle: Path, files: Sequence[NetworkFile], folder: Path, overwrite: bool = False) -> Iterator[int]:
+    """Write `files`, which lie intact in `folder`, into one uncompressed tar, and yield the bytes written so far.
+
+    Every file is verified first. The bundle appears whole or not at all. Raises WeightsMissingError,
+    WeightsCorruptError, UsageError where `bundle` exists and is not to be overwritten, CannotGoOnError where it cannot
+    be written.
+    """
+    if bundle.is_dir() or (bundle.exists() and not overwrite):
+        raise UsageError(
+            f"{bundle} exists; --overwrite writes it again." if bundle.is_file() else f"{bundle} is a folder."
+        )
+    paths = {file: weights.verify(weights.locate(file, folder), file) for file in files}
+    with _writing(bundle):
+        check_room(bundle.parent, sum(path.stat().st_size for path in paths.values()))
+    done = 0
+    with _whole(bundle) as unfinished, _writing(bundle), unfinished.open("xb") as target:
+        with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            _add(tar, "manifest.json", manifest(paths).encode())
+            _add(tar, "LICENCES.txt", licences(files).encode())
+            for file, path in paths.items():
+                with path.open("rb") as stream:
+                    tar.addfile(_member(file.file, path.stat().st_size), stream)
+                done += path.stat().st_size
+                yield done
+        target.flush()
+        os.fsync(target.fileno())
+
+
+def manifest(paths: dict[NetworkFile, Path]) -> str:
+    """What a bundle holds, as JSON."""
+    entries = [
+        {
+            "name": file.name,
+            "file": file.file,
+            "sha256": file.sha256,
+            "size": path.stat().st_size,
+            "licence": file.licence,
+            "note": file.note,
+        }
+        for file, path in paths.items()
+    ]
+    return json.dumps({"format": FORMAT, "files": entries}, indent=2) + "\n"
+
+
+def licences(files: Sequence[NetworkFile]) -> str:
+    """The page that goes with files handed on: whose they are, under which licence, and what else is to be known."""
+    lines = ["The files in this bundle belong to their authors. Whoever hands them on hands on these terms.", ""]
+    for file in files:
+        lines += [f"{file.file}: {file.title}", f"  Licence: {file.licence}, {LICENCE_TEXTS[file.licence]}"]
+        lines += [f"  Published at: {address}" for address in file.addresses[:1]]
+        lines += [f"  Note: {file.note}"] if file.note else []
+        lines += [""]
+    return "\n".join([*lines, "Put them in place with: dmd models import BUNDLE", ""])
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    tar.addfile(_member(name, len(content)), io.BytesIO(content))
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    """A member that says nothing of who made it and when."""
+    member = tarfile.TarInfo(name)
+    member.size = size
+    member.mode = 0o644
+    return member
+
+
+@contextmanager
+def _whole(final: Path) -> Iterator[Path]:
+    """A temporary path beside `final`, renamed to it at the end and removed when something goes wrong."""
+    unfinished = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
+    try:
+        yield unfinished
+        with _writing(final):
+            unfinished.replace(final)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def _readable(label: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{label} cannot be read ({error.strerror}).") from error
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Say in one sentence why `path` could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise CannotGoOnError(f"{path} cannot be written ({error.strerror}).") from error
