@@ -36,15 +36,17 @@ ALLOWED: dict[str, set[str]] = {
 }
 """Part of the package -> the other parts it may import. `model` stands alone."""
 
+FULL_KIT = ("faces/full.py", "faces/full_networks.py")
+
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "typer": ("cli/",),
     "rich": ("cli/",),
-    "torch": ("model/", "training/", "faces/full.py"),
-    "torchvision": ("faces/full.py",),
+    "torch": ("model/", "training/", *FULL_KIT),
+    "torchvision": FULL_KIT,
     "dlib": ("faces/embedded.py",),
     "_dlib_pybind11": ("faces/embedded.py",),
-    "facexlib": ("faces/full.py",),
-    "face_alignment": ("faces/full.py",),
+    "facexlib": FULL_KIT,
+    "face_alignment": FULL_KIT,
     "face_recognition_models": ("faces/embedded.py",),
     "urllib": (),
     "urllib3": (),
