@@ -211,15 +211,18 @@ def _download(session: Session, address: str, file: NetworkFile, part: Path, pat
     if file.size_known and begun == file.size:
         return
     with _ask(session, address, begun, patience) as response:
-        if response.status_code == 416 and begun:
-            return  # there is nothing after what has arrived; whether that is the file, its SHA-256 says
+        if response.status_code == 416 and begun:  # there is nothing after what has arrived
+            if not file.may_have(begun):
+                raise _WrongContent(f"it has no more than {begun:,} bytes where {file.size:,} are expected")
+            return  # whether that is the file, its SHA-256 says
         if response.status_code == 206 and begun:
             start, total = _content_range(response)
             if start != begun:
                 part.unlink()
                 raise _BrokenOff("it sends another stretch than it was asked for")
         elif response.status_code == 200:
-            begun, total = 0, _content_length(response)
+            length = response.headers.get("Content-Length", "")
+            begun, total = 0, int(length) if length.isdecimal() else None
         else:
             raise _failure(response)
         packed = response.headers.get("Content-Encoding", "identity")
@@ -304,11 +307,6 @@ def _content_range(response: Response) -> tuple[int | None, int | None]:
     return int(match[1]), None if match[2] == "*" else int(match[2])
 
 
-def _content_length(response: Response) -> int | None:
-    header = response.headers.get("Content-Length", "")
-    return int(header) if header.isdecimal() else None
-
-
 def _plain(error: Exception) -> str:
     """What went wrong, without the layers that requests and urllib3 put around it."""
     import requests
@@ -317,11 +315,11 @@ def _plain(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, requests.Timeout) or "timed out" in str(error):
         return "nothing came for too long"
+    ended = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+    reason = "the connection ended" if isinstance(error, ended) else str(error)
     cause: BaseException | None = error
-    reason = str(error)
     while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            reason = cause.strerror
+        reason = getattr(cause, "strerror", None) or reason
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, requests.exceptions.ProxyError):
         return f"the proxy cannot be reached or refuses ({reason})"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,12 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("DMD_HOME", str(home / "library"))
     monkeypatch.setenv("DMD_CACHE", str(home / "cache"))
     return home
+
+
+@pytest.fixture(autouse=True)
+def connections_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test may connect until it forbids it itself, and forbids it to no other."""
+    monkeypatch.delenv("DMD_OFFLINE", raising=False)
+    yield
+    if "dmdcli.fetch" in sys.modules:
+        sys.modules["dmdcli.fetch"]._FORBIDDEN.clear()
