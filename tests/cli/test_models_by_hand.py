@@ -1,0 +1,171 @@
+"""`dmd models import|export`: networks carried from machine to machine by hand."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from dmdcli import errors
+from dmdcli.weights import NetworkFile
+from tests.cli.conftest import CONTENTS, flip, put
+from tests.cli.conftest import run_models as run
+
+pytestmark = pytest.mark.usefixtures("table")
+
+
+def test_import_recognises_files_whatever_their_name(
+    cache: Path, table: dict[str, NetworkFile], tmp_path: Path
+) -> None:
+    stick = tmp_path / "stick" / "deep"
+    stick.mkdir(parents=True)
+    (stick / "download (1)").write_bytes(CONTENTS["fan"])
+    (stick / "holiday.jpg").write_bytes(b"a photograph")
+    (tmp_path / "weights.bin").write_bytes(CONTENTS["dmdnet"])
+    answer = run("import", str(tmp_path / "stick"), str(tmp_path / "weights.bin"))
+    assert answer.exit_code == 0
+    assert answer.stdout.split() == [str(cache / table["fan"].file), str(cache / table["dmdnet"].file)]
+    assert "published DMDNet: licence CC BY-NC-SA 4.0; not for commercial use" in answer.stderr
+    assert (cache / table["dmdnet"].file).read_bytes() == CONTENTS["dmdnet"]
+    assert "is here already, intact" in run("import", str(tmp_path / "weights.bin")).stderr
+
+
+def test_import_replaces_a_damaged_file(cache: Path, table: dict[str, NetworkFile], tmp_path: Path) -> None:
+    flip(put(cache, table["fan"]))
+    (tmp_path / "fan").write_bytes(CONTENTS["fan"])
+    assert run("import", str(tmp_path / "fan")).exit_code == 0
+    assert run("verify", "fan").exit_code == 0
+    assert [path.name for path in cache.iterdir()] == [table["fan"].file]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "said"),
+    [
+        ("holiday.jpg", b"a photograph", errors.EXIT_USAGE, "none of the networks dmd uses"),
+        ("DMDNet.pth", b"cut off", errors.EXIT_INTEGRITY, "damaged or another file: it is named like published DMDNet"),
+        ("same size", b"x" * len(CONTENTS["fan"]), errors.EXIT_USAGE, "none of the networks dmd uses"),
+    ],
+)
+def test_import_refuses_what_it_does_not_know(
+    cache: Path, tmp_path: Path, name: str, content: bytes, code: int, said: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    answer = run("import", str(tmp_path / name))
+    assert answer.exit_code == code
+    assert said in answer.stderr
+    assert answer.stderr.count("\n") == 1
+    assert not cache.exists()
+
+
+def test_import_of_nothing(tmp_path: Path) -> None:
+    assert run("import", str(tmp_path / "none")).exit_code == errors.EXIT_USAGE
+    (tmp_path / "empty").mkdir()
+    assert run("import", str(tmp_path / "empty")).exit_code == errors.EXIT_NOTHING_TO_DO
+
+
+def test_import_without_room_leaves_nothing(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fan").write_bytes(CONTENTS["fan"])
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    answer = run("import", str(tmp_path / "fan"))
+    assert answer.exit_code == errors.EXIT_CANNOT_GO_ON
+    assert "are missing" in answer.stderr
+    assert list(cache.iterdir()) == []
+
+
+def test_a_bundle_goes_to_another_machine(
+    cache: Path, table: dict[str, NetworkFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(cache, table["fan"])
+    put(cache, table["dmdnet"])
+    bundle = tmp_path / "networks.tar"
+    answer = run("export", str(bundle))
+    assert answer.exit_code == 0
+    assert answer.stdout == f"{bundle}\n"
+    assert "2 networks: fan, dmdnet." in answer.stderr
+    with tarfile.open(bundle, "r:") as tar:
+        assert tar.getnames() == ["manifest.json", "LICENCES.txt", table["fan"].file, table["dmdnet"].file]
+        assert {(member.uid, member.mtime) for member in tar} == {(0, 0)}
+        manifest = json.load(tar.extractfile("manifest.json") or io.BytesIO())
+        licences = (tar.extractfile("LICENCES.txt") or io.BytesIO()).read().decode()
+    assert manifest["format"] == 1
+    assert [entry["sha256"] for entry in manifest["files"]] == [table["fan"].sha256, table["dmdnet"].sha256]
+    assert "https://creativecommons.org/licenses/by-nc-sa/4.0/" in licences
+    assert table["fan"].note in licences
+    monkeypatch.setenv("DMD_CACHE", str(tmp_path / "elsewhere"))
+    assert run("import", str(bundle)).exit_code == 0
+    assert run("verify", "fan", "dmdnet").exit_code == 0
+    assert {path.name for path in (tmp_path / "elsewhere").iterdir()} == {table["fan"].file, table["dmdnet"].file}
+
+
+def test_export_of_what_is_asked_for(cache: Path, table: dict[str, NetworkFile], tmp_path: Path) -> None:
+    bundle = tmp_path / "networks.tar"
+    assert run("export", str(bundle)).exit_code == errors.EXIT_WEIGHTS
+    put(cache, table["fan"])
+    put(cache, table["dmdnet"])
+    assert run("export", str(bundle), "base").exit_code == errors.EXIT_USAGE
+    assert run("export", str(bundle), "arcface").exit_code == errors.EXIT_WEIGHTS
+    assert not bundle.exists()
+    assert run("export", str(bundle), "fan").exit_code == 0
+    before = bundle.read_bytes()
+    refused = run("export", str(bundle))
+    assert refused.exit_code == errors.EXIT_USAGE
+    assert "--overwrite" in refused.stderr
+    assert bundle.read_bytes() == before
+    assert run("export", str(bundle), "--overwrite", "-q").exit_code == 0
+    assert bundle.read_bytes() != before
+
+
+def test_export_of_a_damaged_file_is_refused_and_leaves_nothing(
+    cache: Path, table: dict[str, NetworkFile], tmp_path: Path
+) -> None:
+    put(cache, table["dmdnet"])
+    flip(put(cache, table["fan"]))
+    answer = run("export", str(tmp_path / "out" / "networks.tar"))
+    assert answer.exit_code == errors.EXIT_INTEGRITY
+    (tmp_path / "out").mkdir()
+    assert run("export", str(tmp_path / "out" / "networks.tar")).exit_code == errors.EXIT_INTEGRITY
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_hostile_bundle_writes_nothing_outside_the_weights_folder(
+    cache: Path, table: dict[str, NetworkFile], tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    bundle = tmp_path / "hostile.tar"
+    with tarfile.open(bundle, "w") as tar:
+        for name in ("../../outside/fan", f"{outside}/fan", "link/fan"):
+            member = tarfile.TarInfo(name)
+            member.size = len(CONTENTS["fan"])
+            tar.addfile(member, io.BytesIO(CONTENTS["fan"]))
+        for kind, name in ((tarfile.SYMTYPE, "link"), (tarfile.LNKTYPE, "hard"), (tarfile.FIFOTYPE, "pipe")):
+            member = tarfile.TarInfo(name)
+            member.type = kind
+            member.linkname = str(outside)
+            tar.addfile(member)
+        member = tarfile.TarInfo(table["dmdnet"].file)
+        member.size = 7
+        tar.addfile(member, io.BytesIO(b"another"))
+    answer = run("import", str(bundle))
+    assert answer.exit_code == errors.EXIT_INTEGRITY  # what calls itself DMDNet.pth is something else
+    assert "named like published DMDNet" in answer.stderr
+    assert list(outside.iterdir()) == []
+    assert [path.name for path in cache.iterdir()] == [table["fan"].file]
+    assert not (cache / table["fan"].file).is_symlink()
+
+
+def test_a_bundle_that_ends_early_is_damaged(cache: Path, table: dict[str, NetworkFile], tmp_path: Path) -> None:
+    put(cache, table["fan"])
+    bundle = tmp_path / "networks.tar"
+    run("export", str(bundle))
+    (cache / table["fan"].file).unlink()
+    bundle.write_bytes(bundle.read_bytes()[:-10_000])
+    answer = run("import", str(bundle))
+    assert answer.exit_code == errors.EXIT_INTEGRITY
+    assert "bring the bundle again" in answer.stderr
+    assert list(cache.iterdir()) == []
