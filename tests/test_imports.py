@@ -30,8 +30,21 @@ ALLOWED: dict[str, set[str]] = {
     "library": {"library_files", *FACES, *PHOTOS},
     "pipeline": {*LIBRARY, "faces", *PHOTOS, "training"},
     "training": {"model", "faces", *PHOTOS},
+    "doctor": {*LIBRARY, "weights"},
     "evaluation": {"model", "faces", "library", *PHOTOS, "training"},
-    "cli": {"pipeline", *LIBRARY, *FACES, *PHOTOS, "model", "training", "evaluation", "page", "fetch", "bundle"},
+    "cli": {
+        "pipeline",
+        *LIBRARY,
+        *FACES,
+        *PHOTOS,
+        "model",
+        "training",
+        "evaluation",
+        "page",
+        "fetch",
+        "bundle",
+        "doctor",
+    },
     "page": {"pipeline", *LIBRARY, *FACES, *PHOTOS},
 }
 """Part of the package -> the other parts it may import. `model` stands alone."""

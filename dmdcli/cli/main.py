@@ -20,6 +20,7 @@ from dmdcli import __version__
 from dmdcli.cli.check import check
 from dmdcli.cli.console import OfflineOption, print_failure
 from dmdcli.cli.degrade import degrade
+from dmdcli.cli.doctor import doctor
 from dmdcli.cli.enroll import enroll
 from dmdcli.cli.evaluate import evaluate
 from dmdcli.cli.models import models
@@ -43,6 +44,10 @@ Exit codes:
 """
 
 
+NO_ROOM = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT)
+"""Errors that mean that output has no place."""
+
+
 class ErrorBoundary(TyperGroup):
     """The one place where errors end: a DMDError is one line on stderr and its exit code, whatever the verb."""
 
@@ -58,6 +63,13 @@ class ErrorBoundary(TyperGroup):
             except KeyboardInterrupt as stop:
                 print_failure("Stopped. What was finished is kept; the same command goes on from there.")
                 raise typer.Exit(EXIT_INTERRUPTED) from stop
+            except Exception as error:
+                package = broken_package(error)
+                if package is None:
+                    raise
+                said = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+                print_failure(f"The package {package} does not work here ({said}): `dmd doctor` says what is wrong.")
+                raise typer.Exit(EXIT_CANNOT_GO_ON) from error
         return result
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
@@ -66,13 +78,27 @@ class ErrorBoundary(TyperGroup):
             return super().make_context(*arguments, **settings)
 
 
+def broken_package(error: BaseException) -> str | None:
+    """The installed package that failed while it was imported; None for every error that came up elsewhere."""
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return None
+    trace = error.__traceback__
+    while trace is not None:
+        package = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        if trace.tb_frame.f_code.co_name == "<module>" and package != "dmdcli":
+            return package
+        trace = trace.tb_next
+    package = ((error.name if isinstance(error, ImportError) else None) or "").partition(".")[0]
+    return package if package not in ("", "dmdcli") else None
+
+
 @contextlib.contextmanager
 def ending_without_room() -> Iterator[None]:
     """End with exit code 8 where output has no place: a full disk, or a reader that has left, as `head` does."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.EPIPE, errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in NO_ROOM:
             raise
         if error.errno != errno.EPIPE:  # to a reader that has left there is nothing to say
             print_failure(f"The disk is full: {error}. Make room; the same command goes on from there.")
@@ -123,6 +149,7 @@ app.add_typer(models, name="models")
 app.command("degrade")(degrade)
 app.command("evaluate")(evaluate)
 app.command("train")(train)
+app.command("doctor")(doctor)
 
 
 def main() -> None:
