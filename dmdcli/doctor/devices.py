@@ -20,8 +20,10 @@ CGROUP = Path("/sys/fs/cgroup")
 NVIDIA, DISPLAY = "0x10de", "0x03"
 """Vendor of a PCI device; how the classes of graphics processors begin."""
 LEAST_MEMORY = 2e9
-"""Bytes that restoring needs: 1.3 GB were measured for six faces on the CPU with the embedded kit; the full kit needs more."""
+"""Bytes that restoring needs: 1.3 GB were measured for six faces on the CPU with the embedded kit, and the full kit
+needs more."""
 SMI_SECONDS = 10
+"""How long the driver may take to name its cards."""
 
 
 def judge(torch: Probe | None, environment: Mapping[str, str]) -> Iterator[Finding]:
