@@ -8,38 +8,93 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmdcli.cli.console import LEAST_FACE, Kit
-from dmdcli.errors import WeightsMissingError
+from dmdcli.errors import PackageError, WeightsMissingError
 
 if TYPE_CHECKING:
     from dmdcli.faces.finder import FaceFinder
+    from dmdcli.faces.kit import FaceKit
     from dmdcli.library import Library
     from dmdcli.library_files import Arrays
     from dmdcli.model.restorer import Restorer
     from dmdcli.shapes import ComponentBoxes, Pixels
 
-PUBLISHED_WEIGHTS = "DMDNet.pth"
-"""Name of the published network's file in the cache folder."""
+NOT_COMMERCIAL = "-NC-"
+"""In the short name of every Creative Commons licence that excludes commercial use."""
 
 
 def build_library() -> Library:
     """Open the library of enrolled people in DMD_HOME or, without it, in the platform's data folder."""
     from dmdcli.library import Library
 
-    home = os.environ.get("DMD_HOME")
-    return Library(Path(home).expanduser() if home else None)
+    return Library(library_folder())
 
 
-def build_finder(kit: Kit = Kit.AUTO, thorough: bool = False, min_face: float = LEAST_FACE) -> FaceFinder:
-    """Load the networks that find and recognise faces. min_face: in photo pixels.
+def library_folder() -> Path:
+    """Return the folder of the enrolled people: DMD_HOME or, without it, the platform's data folder."""
+    import platformdirs
 
-    Raises WeightsMissingError or WeightsCorruptError.
+    folder = os.environ.get("DMD_HOME")
+    return Path(folder).expanduser() if folder else Path(platformdirs.user_data_dir("dmd", appauthor=False))
+
+
+def build_finder(
+    kit: Kit = Kit.AUTO,
+    thorough: bool = False,
+    min_face: float = LEAST_FACE,
+    device: str = "auto",
+    say: Callable[[str], None] | None = None,
+) -> FaceFinder:
+    """Load the networks that find and recognise faces, and say which and how to get more. min_face: in photo pixels.
+
+    Raises WeightsMissingError, WeightsCorruptError, PackageError and DeviceError; `auto` takes the embedded kit where
+    the full one is not on the machine or its packages do not work.
     """
-    from dmdcli.faces.embedded import EmbeddedKit
     from dmdcli.faces.finder import FaceFinder
 
-    if kit is Kit.FULL:
-        raise WeightsMissingError("The full kit is not on this machine; take --kit embedded.")
-    return FaceFinder(EmbeddedKit(thorough), min_face)
+    chosen, sentence = build_kit(kit, thorough, device)
+    if say is not None:
+        say(sentence)
+        if not chosen.similarity.measured:
+            say(
+                f"Similarity: by {chosen.similarity.source}, not yet measured with these very files. "
+                "`dmd models calibrate` fits it to photographs of known people."
+            )
+    return FaceFinder(chosen, min_face)
+
+
+def build_kit(kit: Kit, thorough: bool, device: str) -> tuple[FaceKit, str]:
+    """Return the kit wanted, and a sentence that says which it is and why."""
+    from dmdcli.faces import embedded
+    from dmdcli.pipeline.calibrate import read_curve
+
+    home = library_folder()
+    more = "`dmd models fetch full` brings networks that see more."
+    if kit is not Kit.EMBEDDED and (kit is Kit.FULL or full_kit_is_there()):
+        from dmdcli.faces import full
+        from dmdcli.model.restorer import choose_device
+
+        try:
+            place = str(choose_device(device))
+            curve = read_curve(home, full.kit_name()) or full.SIMILARITY
+            found = full.FullKit(cache_folder(), place, thorough=thorough, similarity=curve)
+            return found, f"Faces: the full kit ({found.title}) on {place}."
+        except PackageError as error:
+            if kit is Kit.FULL:
+                raise
+            more = f"The full kit cannot be used: {error}"
+    curve = read_curve(home, embedded.NAME) or embedded.SIMILARITY
+    sentence = "Faces: the embedded kit (dlib)."
+    return embedded.EmbeddedKit(thorough, curve), f"{sentence} {more}" if kit is Kit.AUTO else sentence
+
+
+def full_kit_is_there() -> bool:
+    """Tell whether the files the full kit cannot do without are in the weights folder."""
+    from dmdcli import weights
+
+    folder = cache_folder()
+    detectors = (weights.RETINAFACE_RESNET50, weights.RETINAFACE_MOBILENET)
+    needed = all((folder / file.file).is_file() for file in (weights.FAN, weights.ARCFACE))
+    return needed and any((folder / file.file).is_file() for file in detectors)
 
 
 def build_restorer(model: str = "base", device: str = "auto", batch_size: int | None = None) -> Restorer:
@@ -47,18 +102,36 @@ def build_restorer(model: str = "base", device: str = "auto", batch_size: int | 
 
     Raises the errors of weights, and DeviceError when there is no such device.
     """
-    from dmdcli.model.restorer import BASE_WEIGHTS, Restorer
+    from dmdcli import weights
+    from dmdcli.model.restorer import Restorer
 
-    if model == "base":
-        path, advice = BASE_WEIGHTS, "Install dmd again; its own weights come with it."
-    elif model == "dmdnet":
-        path = cache_folder() / PUBLISHED_WEIGHTS
-        advice = "Put the published file there, or take --model base."
-    else:
-        path, advice = Path(model), "Give base, dmdnet or the path of a file of weights."
+    if model in ("base", "dmdnet"):
+        file = weights.BASE if model == "base" else weights.DMDNET
+        path = weights.verify(weights.locate(file, cache_folder()), file)
+        return Restorer.from_file(path, device, batch_size, file.sha256)
+    path = Path(model)
     if not path.is_file():
-        raise WeightsMissingError(f"There are no weights in {path}. {advice}")
+        raise WeightsMissingError(
+            f"There are no weights in {path}. Give base, dmdnet or the path of a file of weights."
+        )
     return Restorer.from_file(path, device, batch_size)
+
+
+def licence_of(model: str) -> str:
+    """Say under which licence a network restores, where that restricts the use: " (CC ...: ...)", else nothing."""
+    from dmdcli import weights
+
+    licences = {file.name: file.licence for file in weights.FILES}
+    licence = licences.get(model, "")
+    return f" ({licence}: not for commercial use)" if NOT_COMMERCIAL in licence else ""
+
+
+def stay_offline(wanted: bool) -> None:
+    """Forbid every connection from here on, whatever library asks for one."""
+    if wanted:
+        from dmdcli.fetch import forbid_connections
+
+        forbid_connections()
 
 
 def cache_folder() -> Path:

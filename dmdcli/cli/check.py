@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dmdcli.cli.build import build_finder
+from dmdcli.cli.build import build_finder, stay_offline
 from dmdcli.cli.console import (
     LEAST_FACE,
+    DeviceOption,
     JsonOption,
     Kit,
     KitOption,
     MinFaceOption,
+    OfflineOption,
     OptionalOutOption,
     PhotosArgument,
     QuietOption,
@@ -38,8 +40,10 @@ def check(
     min_face: MinFaceOption = LEAST_FACE,
     kit: KitOption = Kit.AUTO,
     thorough: ThoroughOption = False,
+    device: DeviceOption = "auto",
     strict: StrictOption = False,
     json: JsonOption = False,
+    offline: OfflineOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -47,6 +51,7 @@ def check(
 
     With --out, a picture of each face and contact sheets are written; without it, nothing is.
     """
+    stay_offline(offline)
     terminal = Terminal(quiet=quiet, verbose=verbose, json_lines=json)
 
     from dmdcli.pipeline import check as pipeline
@@ -57,7 +62,7 @@ def check(
         terminal.fail(str(error))
     if out is not None:
         check_output_places(photos, files, out, [])
-    finder = build_finder(kit, thorough, min_face)
+    finder = build_finder(kit, thorough, min_face, device, terminal.say)
 
     seen: list[CheckedPhoto] = []
     with terminal.progress("photos", len(files)) as advance:

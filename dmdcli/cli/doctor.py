@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmdcli.cli.build import cache_folder
+from dmdcli.cli.build import cache_folder, library_folder
 from dmdcli.cli.console import JsonOption, QuietOption, Terminal, counted, is_terminal, one_line
 from dmdcli.errors import EXIT_CANNOT_GO_ON, EXIT_SOME_FAILED
 
@@ -82,9 +82,8 @@ def places() -> tuple[Place, Place]:
 
     from dmdcli.doctor.places import Place
 
-    default = Path(platformdirs.user_data_dir("dmd", appauthor=False))
-    home = os.environ.get("DMD_HOME")
-    people = Place("DMD_HOME", Path(home).expanduser() if home else default, default, "enrolled people")
+    data = Path(platformdirs.user_data_dir("dmd", appauthor=False))
+    people = Place("DMD_HOME", library_folder(), data, "enrolled people")
     cache = Path(platformdirs.user_cache_dir("dmd", appauthor=False))
     return people, Place("DMD_CACHE", cache_folder(), cache, "fetched networks")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dmdcli.cli.build import build_finder, build_library, build_memorize, build_restorer
+from dmdcli.cli.build import build_finder, build_library, build_memorize, build_restorer, stay_offline
 from dmdcli.cli.console import (
     DeviceOption,
     DryRunOption,
@@ -15,6 +15,7 @@ from dmdcli.cli.console import (
     KitOption,
     ModelOption,
     NameArgument,
+    OfflineOption,
     PhotosArgument,
     QuietOption,
     StrictOption,
@@ -42,6 +43,7 @@ def enroll(
     dry_run: DryRunOption = False,
     strict: StrictOption = False,
     json: JsonOption = False,
+    offline: OfflineOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
@@ -50,6 +52,7 @@ def enroll(
     One photo is enough, three are recommended; the same command with more photos adds them. Photos that would not help
     (blurred, small, turned away, there already, showing somebody else) are refused, each with its reason.
     """
+    stay_offline(offline)
     terminal = Terminal(quiet=quiet, verbose=verbose, json_lines=json)
     library = build_library()
     library.people()  # a damaged or newer library is said at once, not after minutes
@@ -60,7 +63,7 @@ def enroll(
     files = find_photos(photos)
     for error in files.unreadable:
         terminal.fail(str(error))
-    finder = build_finder(kit, thorough)
+    finder = build_finder(kit, thorough, device=device, say=terminal.say)
     weights_id = memorize = None
     if not dry_run:
         try:

@@ -13,6 +13,7 @@ from dmdcli.cli.console import (
     Kit,
     KitOption,
     ModelOption,
+    OfflineOption,
     QuietOption,
     Terminal,
 )
@@ -52,16 +53,19 @@ def evaluate(
         bool,
         typer.Option("--json", help="Print JSON Lines, one object a crop and last the summary, instead of a table."),
     ] = False,
+    offline: OfflineOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Degrade good faces, restore them, and measure how near they come to what they were."""
     from dmdcli import evaluation
-    from dmdcli.cli.build import build_finder, build_restorer
+    from dmdcli.cli.build import build_finder, build_restorer, stay_offline
     from dmdcli.training.data import read_faces
 
+    stay_offline(offline)
     terminal = Terminal(quiet=quiet, json_lines=json_lines)
     faces = read_faces(folder, split)
-    restorer, recogniser = build_restorer(model, device, batch_size), build_finder(kit).kit
+    restorer = build_restorer(model, device, batch_size)
+    recogniser = build_finder(kit, device=device, say=terminal.say).kit
     results: list[Evaluated] = []
     with terminal.progress("faces", len(faces.samples)) as advance:
         for result in evaluation.evaluate(faces, restorer, severity, seed, kit=recogniser, detect=not true_landmarks):

@@ -12,6 +12,7 @@ import typer
 
 from dmdcli import weights
 from dmdcli.cli.build import cache_folder
+from dmdcli.cli.calibrate import calibrate
 from dmdcli.cli.console import (
     JsonOption,
     OfflineOption,
@@ -319,6 +320,9 @@ def padded(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
     """Make cells as wide as those of the other tables, so that columns stand under each other."""
     aligned = zip(cells, widths, strict=True)
     return [cell.rjust(width) if cell.endswith(" MB") else cell.ljust(width) for cell, width in aligned]
+
+
+models.command("calibrate")(calibrate)
 
 
 def end(code: int) -> None:

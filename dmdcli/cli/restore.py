@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmdcli.cli.build import build_finder, build_library, build_memorize, build_restorer
+from dmdcli.cli.build import build_finder, build_library, build_memorize, build_restorer, licence_of, stay_offline
 from dmdcli.cli.console import (
     LEAST_FACE,
     THRESHOLD,
@@ -82,7 +82,7 @@ def restore(
     the generic one. Photos without faces are copied as they are. Results that are there already are kept, so a run that
     was stopped goes on where it was.
     """
-    del offline  # nothing here connects to anything
+    stay_offline(offline)
     from dmdcli.photos import find_photos
     from dmdcli.places import check_output_places, plan_outputs
 
@@ -98,12 +98,12 @@ def restore(
 
     from dmdcli.pipeline import restore as pipeline
 
-    finder = build_finder(kit, thorough, min_face)
+    finder = build_finder(kit, thorough, min_face, device, terminal.say)
     restorer = build_restorer(model, device, batch_size)
     people = pipeline.recall_people(library, finder, restorer, build_memorize(restorer), names)
     known = len(people.gallery.people)
     terminal.say(
-        f"Faces: {finder.kit_name}. Restoring: {model} on {restorer.device}. "
+        f"Restoring: {model}{licence_of(model)} on {restorer.device}. "
         f"{known or 'No'} {'person' if known == 1 else 'people'} enrolled."
     )
     options = pipeline.RestoreOptions(
@@ -129,7 +129,7 @@ def restore(
             for note in result.notes:
                 terminal.say(f"{result.photo}: {note}")
             terminal.detail(f"{result.photo}: {result.status}, {result.seconds:.1f} s")
-            terminal.record(as_record(result, model, finder.kit_name))
+            terminal.record(as_record(result, model, finder.kit_name, finder.kit.similarity.measured))
     print_table(terminal, results, {file.path: str(file.relative) for file in files}, dry_run)
     print_totals(terminal, results, out, dry_run)
     unsure = strict and any(face.problems for result in results for face in result.faces)
@@ -142,8 +142,8 @@ def faces_in_all(seen: int, looked_at: int, photos: int) -> int | None:
     return round(seen / looked_at * photos) if seen else None
 
 
-def as_record(result: RestoredPhoto, model: str, kit: str) -> dict[str, object]:
-    """Return the JSON object of one photo."""
+def as_record(result: RestoredPhoto, model: str, kit: str, measured: bool) -> dict[str, object]:
+    """Return the JSON object of one photo. measured: the kit's similarity rests on measured distances."""
     return {
         "schema": SCHEMA,
         "photo": str(result.photo),
@@ -153,6 +153,7 @@ def as_record(result: RestoredPhoto, model: str, kit: str) -> dict[str, object]:
         "seconds": round(result.seconds, 3),
         "model": model,
         "kit": kit,
+        "similarity_measured": measured,
         "faces": [
             {
                 "box": [round(edge, 1) for edge in face.box],

@@ -81,7 +81,7 @@ NUMBERS = 512
 SIMILARITY = Curve(
     middle=1.13,
     slope=12.0,
-    source="the distance deepface publishes for ArcFace; not yet measured with these weights",
+    source="the distance that deepface publishes for ArcFace",
     measured=False,
 )
 """1.13 is stricter than the 1.22 (the root of 1.5) at which InsightFace_Pytorch verifies faces of LFW with these
@@ -134,6 +134,8 @@ class FullKit:
         half = (127.5, 127.5, 127.5)
         self._recognition = network(weights.ARCFACE, _unit_vectors, crops, half, half)
         parser = _present(folder, weights.PARSENET, weights.BISENET)
+        used = (detector or weights.RETINAFACE_RESNET50, weights.FAN, weights.ARCFACE, parser)
+        self.title = ", ".join(file.title for file in used if file is not None)
         self._parser: Network | None = None
         if parser is weights.PARSENET:
             self._parser = network(parser, _parsenet_face, crops, half, half)
@@ -258,6 +260,8 @@ def recognition_matrix(points: Points) -> Matrix:
 
 def _trusted_matrix(points5: Points, template: npt.NDArray[np.float64], otherwise: Matrix) -> Matrix:
     """The matrix that brings five points to `template`, or `otherwise` where it can be none or differs too much."""
+    if not np.isfinite(points5).all():
+        return otherwise
     try:
         matrix = crop_matrix(points5, template)
     except ShapeError:

@@ -61,10 +61,12 @@ class Restorer:
         self._net.requires_grad_(False)
 
     @classmethod
-    def from_file(cls, path: Path, device: str = "auto", batch_size: int | None = None) -> Restorer:
+    def from_file(
+        cls, path: Path, device: str = "auto", batch_size: int | None = None, digest: str | None = None
+    ) -> Restorer:
         """Load weights onto a device: float32, on CUDA bfloat16 where it is supported.
 
-        Not float16: what a network memorises can exceed its range.
+        Not float16: what a network memorises can exceed its range. digest: the file's SHA-256 where it is known.
 
         Raises the WeightsErrors of `checkpoint.load`, and DeviceError when there is no such device.
         """
@@ -73,7 +75,7 @@ class Restorer:
         half = chosen.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         dtype = torch.bfloat16 if half else torch.float32
         batch = batch_size or (16 if chosen.type == "cuda" else 2)
-        return cls(net, chosen, dtype, batch, weights_id=checkpoint.digest(path)[:16])
+        return cls(net, chosen, dtype, batch, weights_id=(digest or checkpoint.digest(path))[:16])
 
     def restore(
         self,

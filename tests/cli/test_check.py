@@ -22,7 +22,7 @@ BOX = (60.0, 50.0, 200.0, 190.0)
 def told_finder(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every photo has one face, in BOX."""
 
-    def build(kit: object, thorough: bool, min_face: float) -> FaceFinder:
+    def build(kit: object, thorough: bool, min_face: float, *rest: object) -> FaceFinder:
         return FaceFinder(FakeKit([Detection(BOX, 1.0, rough_matrix(BOX))]), min_face)
 
     monkeypatch.setattr(verb, "build_finder", build)

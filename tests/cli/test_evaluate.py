@@ -46,7 +46,7 @@ class OnePersonKit:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two crops of one person in the validation split; fakes instead of networks."""
     monkeypatch.setattr(build, "build_restorer", lambda *given: StillRestorer())
-    monkeypatch.setattr(build, "build_finder", lambda *given: SimpleNamespace(kit=OnePersonKit()))
+    monkeypatch.setattr(build, "build_finder", lambda *given, **options: SimpleNamespace(kit=OnePersonKit()))
     return write_faces(tmp_path / "faces")
 
 

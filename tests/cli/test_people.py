@@ -45,7 +45,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             weights_id="fake", memorize=lambda crops, boxes: SimpleNamespace(to_arrays=lambda: arrays)
         )
 
-    monkeypatch.setattr("dmdcli.cli.enroll.build_finder", lambda kit, thorough: FakeFinder())
+    monkeypatch.setattr("dmdcli.cli.enroll.build_finder", lambda *given, **options: FakeFinder())
     monkeypatch.setattr("dmdcli.cli.enroll.build_restorer", restorer)
     return asked
 
