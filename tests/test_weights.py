@@ -142,3 +142,12 @@ def test_our_own_weights_are_those_the_restorer_loads() -> None:
     from dmdcli.model.restorer import BASE_WEIGHTS
 
     assert locate(BASE).samefile(BASE_WEIGHTS)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_the_page_about_networks_agrees_with_the_table(file: NetworkFile) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{file.name}` |"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[2:4] == [f"{file.size / 1e6:.3g} MB", file.licence]
+    assert bool(cells[4]) == bool(file.note)

