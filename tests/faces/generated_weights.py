@@ -81,19 +81,42 @@ def generate(name: str, seed: int = 0) -> dict[str, Tensor]:
             module.train()
         elif isinstance(module, nn.PReLU):
             module.weight.fill_(0.25)
-    coarse = torch.rand(4, 3, 14, 14, generator=generator) * 2 - 1
-    side, scale = {"fan": (128, 0.5), "arcface": (112, 1.0)}.get(name, (128, 100.0 if "retina" in name else 1.0))
-    net(nn.functional.interpolate(coarse, size=(side, side), mode="bilinear") * scale)
+    side, mean, deviation = {
+        "retinaface": (160, 110.0, 1.0),
+        "fan": (128, 0.0, 255.0),
+        "arcface": (112, 127.5, 127.5),
+    }.get(name.partition("-")[0], (128, 127.5, 127.5))
+    images = (picture_like_noise(2, side, generator) - mean) / deviation
+    net(images)
+    for module in net.modules():
+        if isinstance(module, _BatchNorm):
+            # One for all channels: a channel that hardly varies here would explode in another picture.
+            module.running_var.fill_(float((module.running_var + module.running_mean**2).mean()))
+            module.running_mean.zero_()
+    net.eval()
+    net.phase = "train"  # RetinaFace's word for the answer before its softmax
+    answer = net(images)
     if name.startswith("retinaface"):
-        for head in net.ClassHead:  # all but sure that nothing is a face
-            head.conv1x1.weight.mul_(0.05)
-            head.conv1x1.bias.copy_(torch.tensor([4.0, -4.0] * 2))
-        for head in (*net.BboxHead, *net.LandmarkHead):
-            head.conv1x1.weight.mul_(0.3)
+        for head, kind, spread in ((net.BboxHead, 0, 0.5), (net.ClassHead, 1, 1.0), (net.LandmarkHead, 2, 0.5)):
+            for level in head:
+                level.conv1x1.weight.mul_(spread / float(answer[kind].std()))
+                level.conv1x1.bias.zero_()
+        for level in net.ClassHead:  # all but sure that nothing is a face
+            level.conv1x1.bias.copy_(torch.tensor([6.0, -6.0] * 2))
     if name == "fan":  # peaks within [0, 1]
-        net.l3.weight.mul_(0.05)
+        net.l3.weight.mul_(0.03 / float(answer[-1].std()))
         net.l3.bias.fill_(0.3)
     return dict(net.state_dict())
+
+
+def picture_like_noise(count: int, side: int, generator: torch.Generator) -> Tensor:
+    """(count, 3, side, side) in grey levels, with the spectrum of photographs: amplitudes fall with the frequency."""
+    frequencies = torch.fft.fftfreq(side)
+    fall = 1 / (frequencies[:, None] ** 2 + frequencies[None, : side // 2 + 1].abs() ** 2 + 1 / side**2).sqrt()
+    grey = torch.fft.irfft2(torch.fft.rfft2(torch.randn(count, 1, side, side, generator=generator)) * fall)
+    colour = torch.fft.irfft2(torch.fft.rfft2(torch.randn(count, 3, side, side, generator=generator)) * fall)
+    mixed = grey / grey.std() + 0.3 * colour / colour.std()
+    return (110 + 55 * mixed).clamp(0, 255)
 
 
 def _built(name: str) -> Any:
