@@ -62,6 +62,23 @@ def test_import_refuses_what_it_does_not_know(
     assert not cache.exists()
 
 
+def test_a_copy_that_went_wrong_is_not_put_in_place(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fan").write_bytes(CONTENTS["fan"])
+    monkeypatch.setattr(shutil, "copyfileobj", lambda source, target, length: target.write(b"as a bad stick reads"))
+    assert run("import", str(tmp_path / "fan")).exit_code == errors.EXIT_INTEGRITY
+    assert list(cache.iterdir()) == []
+
+
+def test_import_of_what_comes_installed(cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(CONTENTS["base"])
+    answer = run("import", str(tmp_path / "file"))
+    assert answer.exit_code == 0
+    assert "comes with dmd" in answer.stderr
+    assert not cache.exists()
+
+
 def test_import_of_nothing(tmp_path: Path) -> None:
     assert run("import", str(tmp_path / "none")).exit_code == errors.EXIT_USAGE
     (tmp_path / "empty").mkdir()
@@ -143,7 +160,8 @@ def test_a_hostile_bundle_writes_nothing_outside_the_weights_folder(
             member = tarfile.TarInfo(name)
             member.size = len(CONTENTS["fan"])
             tar.addfile(member, io.BytesIO(CONTENTS["fan"]))
-        for kind, name in ((tarfile.SYMTYPE, "link"), (tarfile.LNKTYPE, "hard"), (tarfile.FIFOTYPE, "pipe")):
+        links = [(tarfile.SYMTYPE, "link"), (tarfile.LNKTYPE, table["arcface"].file), (tarfile.FIFOTYPE, "pipe")]
+        for kind, name in links:
             member = tarfile.TarInfo(name)
             member.type = kind
             member.linkname = str(outside)
@@ -154,6 +172,7 @@ def test_a_hostile_bundle_writes_nothing_outside_the_weights_folder(
     answer = run("import", str(bundle))
     assert answer.exit_code == errors.EXIT_INTEGRITY  # what calls itself DMDNet.pth is something else
     assert "named like published DMDNet" in answer.stderr
+    assert "ArcFace" not in answer.stderr  # a link is not looked at
     assert list(outside.iterdir()) == []
     assert [path.name for path in cache.iterdir()] == [table["fan"].file]
     assert not (cache / table["fan"].file).is_symlink()

@@ -6,8 +6,10 @@ import dataclasses
 import socket
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import pytest
+import requests
 
 from dmdcli import fetch
 from dmdcli.errors import UsageError, WeightsCorruptError, WeightsMissingError
@@ -108,6 +110,22 @@ def test_a_busy_server_is_asked_again(
     server: ReleaseServer, folder: Path, patience: Patience, pauses: list[float]
 ) -> None:
     server.answers = [release_server.status(503), release_server.status(429)]
+    fetched(table_entry(server.url(NAME)), folder, patience)
+    assert pauses == [1.0, 2.0]
+
+
+def test_a_network_that_goes_away_in_between_is_waited_for(
+    server: ReleaseServer, folder: Path, patience: Patience, pauses: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    get, calls = requests.Session.get, iter(("asked", "gone", "asked"))
+
+    def sometimes(*arguments: Any, **settings: Any) -> requests.Response:
+        if next(calls) == "gone":
+            raise requests.ConnectionError(OSError(101, "Network is unreachable"))
+        return get(*arguments, **settings)
+
+    monkeypatch.setattr(requests.Session, "get", sometimes)
+    server.answers = [release_server.broken_off(100_000)]
     fetched(table_entry(server.url(NAME)), folder, patience)
     assert pauses == [1.0, 2.0]
 
