@@ -100,8 +100,8 @@ class FullKit:
 
     folder: where the files lie; RetinaFace with ResNet-50 is taken before MobileNet, ParseNet before BiSeNet, and
     without either there are no outlines. device: as torch names it. thorough: search larger copies of the photos.
-    batch_size: crops at a time, and a quarter as many photos; by default 32 on CUDA, 4 elsewhere. similarity: a curve
-    fitted to photographs, instead of the published one.
+    batch_size: crops at a time, and a quarter as many photos or outlines; by default 32 on CUDA, 4 elsewhere.
+    similarity: a curve fitted to photographs, instead of the published one.
     Raises PackageError, WeightsMissingError, WeightsCorruptError or WeightsMismatchError.
     """
 
@@ -119,7 +119,7 @@ class FullKit:
         self._short_side = THOROUGH_SHORT_SIDE if thorough else SHORT_SIDE
         place = torch.device(device)
         crops = batch_size or (32 if place.type == "cuda" else 4)
-        photos = max(1, crops // 4)
+        large = max(1, crops // 4)
 
         def network(
             file: weights.NetworkFile, answer: Answer, batch: int, mean: Channels, deviation: Channels
@@ -128,7 +128,7 @@ class FullKit:
 
         detector = _present(folder, weights.RETINAFACE_RESNET50, weights.RETINAFACE_MOBILENET)
         self._detector = network(
-            detector or weights.RETINAFACE_RESNET50, _boxes_and_points, photos, DETECTOR_MEAN, (1.0, 1.0, 1.0)
+            detector or weights.RETINAFACE_RESNET50, _boxes_and_points, large, DETECTOR_MEAN, (1.0, 1.0, 1.0)
         )
         self._fan = network(weights.FAN, _heatmap_peaks, crops, (0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
         half = (127.5, 127.5, 127.5)
@@ -138,11 +138,11 @@ class FullKit:
         self.title = ", ".join(file.title for file in used if file is not None)
         self._parser: Network | None = None
         if parser is weights.PARSENET:
-            self._parser = network(parser, _parsenet_face, crops, half, half)
+            self._parser = network(parser, _parsenet_face, large, half, half)
         elif parser is not None:
             # Mean and deviation of ImageNet's red, green and blue.
             mean, deviation = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-            self._parser = network(parser, _bisenet_face, crops, mean, deviation)
+            self._parser = network(parser, _bisenet_face, large, mean, deviation)
 
     def detect(self, photos: Sequence[Pixels]) -> list[list[Detection]]:
         """The faces of each photo (H, W, 3) uint8 RGB, the most confident first; photos of one size go together."""

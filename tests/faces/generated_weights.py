@@ -82,10 +82,10 @@ def generate(name: str, seed: int = 0) -> dict[str, Tensor]:
         elif isinstance(module, nn.PReLU):
             module.weight.fill_(0.25)
     side, mean, deviation = {
-        "retinaface": (160, 110.0, 1.0),
+        "retinaface": (96, 110.0, 1.0),
         "fan": (128, 0.0, 255.0),
         "arcface": (112, 127.5, 127.5),
-    }.get(name.partition("-")[0], (128, 127.5, 127.5))
+    }.get(name.partition("-")[0], (64, 127.5, 127.5))
     images = (picture_like_noise(2, side, generator) - mean) / deviation
     net(images)
     for module in net.modules():
@@ -94,9 +94,9 @@ def generate(name: str, seed: int = 0) -> dict[str, Tensor]:
             module.running_var.fill_(float((module.running_var + module.running_mean**2).mean()))
             module.running_mean.zero_()
     net.eval()
-    net.phase = "train"  # RetinaFace's word for the answer before its softmax
-    answer = net(images)
     if name.startswith("retinaface"):
+        net.phase = "train"  # its word for the answer before its softmax
+        answer = net(images)
         for head, kind, spread in ((net.BboxHead, 0, 0.5), (net.ClassHead, 1, 1.0), (net.LandmarkHead, 2, 0.5)):
             for level in head:
                 level.conv1x1.weight.mul_(spread / float(answer[kind].std()))
@@ -104,7 +104,7 @@ def generate(name: str, seed: int = 0) -> dict[str, Tensor]:
         for level in net.ClassHead:  # all but sure that nothing is a face
             level.conv1x1.bias.copy_(torch.tensor([6.0, -6.0] * 2))
     if name == "fan":  # peaks within [0, 1]
-        net.l3.weight.mul_(0.03 / float(answer[-1].std()))
+        net.l3.weight.mul_(0.03 / float(net(images)[-1].std()))
         net.l3.bias.fill_(0.3)
     return dict(net.state_dict())
 

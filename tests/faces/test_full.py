@@ -37,7 +37,7 @@ from dmdcli.faces.full import FullKit
 from dmdcli.faces.kit import Detection
 from dmdcli.shapes import Box, Pixels, Points
 from tests.faces.conftest import drawn_points
-from tests.faces.generated_weights import EVERYTHING, planted_face, planted_landmarks, use_generated, write_full_kit
+from tests.faces.generated_weights import EVERYTHING, planted_face, use_generated, write_full_kit
 
 pytestmark = [
     # facexlib's own initialiser asks torchvision in an old way.
@@ -385,26 +385,25 @@ def test_points_change_places_in_the_mirror_as_in_face_alignment() -> None:
     assert face_alignment.utils.shuffle_lr(labels).flatten().tolist() == list(full.MIRRORED)
 
 
-def test_crops_in_batches_come_out_as_one_by_one(
-    kit: FullKit, crops: Pixels, alone: tuple[Landmarks, list[Tensor]], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.slow
+def test_crops_in_one_batch_have_the_landmarks_they_have_alone(
+    kit: FullKit, crops: Pixels, alone: tuple[Landmarks, list[Tensor]]
 ) -> None:
     _, found = kit.landmarks(np.stack([crops[1], crops[0]]))
     assert found.scores is not None
     np.testing.assert_allclose(found.scores, alone[0].scores, atol=1e-5)
     # Of two peaks as high to within rounding, either may be taken.
     assert (np.abs(found.points - alone[0].points).max(axis=1) < 1e-3).mean() > 0.95
+
+
+def test_crops_in_one_batch_have_the_embeddings_they_have_alone(
+    kit: FullKit, crops: Pixels, monkeypatch: pytest.MonkeyPatch
+) -> None:
     landmarks = found_points(3)
     monkeypatch.setattr(kit._recognition, "_batch_size", 2)
     rows = kit.embed(crops, landmarks)
     for crop, one, row in zip(crops, landmarks, rows, strict=True):
         np.testing.assert_allclose(row, kit.embed(crop[None], [one])[0], atol=1e-5)
-
-
-def test_landmarks_are_planted_where_a_test_wants_them(kit: FullKit, crops: Pixels) -> None:
-    with planted_landmarks(kit, drawn_points(), score=0.7):
-        found = kit.landmarks(crops[:1])
-    np.testing.assert_allclose(found[0].points, drawn_points(), atol=1e-3)
-    np.testing.assert_allclose(found[0].scores, 0.7)
 
 
 # Recognising
@@ -625,22 +624,26 @@ def corners(found: list[Detection]) -> npt.NDArray[np.float64]:
 
 
 def test_half_precision_agrees(
-    small_kit: FullKit, photo: Pixels, crops: Pixels, monkeypatch: pytest.MonkeyPatch
+    small_kit: FullKit,
+    photo: Pixels,
+    crops: Pixels,
+    alone: tuple[Landmarks, list[Tensor]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What CUDA does, on the CPU, where it can be tried anywhere."""
     confidences = np.sort(small_kit._detector(photo[None, :, :, ::-1])[1][0])
     monkeypatch.setattr(full, "CONFIDENCE", float(confidences[-200]))
 
-    def see() -> tuple[list[Detection], npt.NDArray[np.float32], npt.NDArray[np.float32], Landmarks]:
-        (found,) = small_kit.detect([photo])
+    def see() -> tuple[list[Detection], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         outlines = small_kit.outlines(crops[:1])
         assert outlines is not None
-        (landmarks,) = small_kit.landmarks(crops[:1])
-        return found, small_kit.embed(crops[:1], found_points(1)), outlines, landmarks
+        return small_kit.detect([photo])[0], small_kit.embed(crops[:1], found_points(1)), outlines
 
-    found, row, outline, landmarks = see()
+    landmarks = alone[0]
+    found, row, outline = see()
     monkeypatch.setattr(full_networks, "HALF_ON", {"cpu": full_networks.HALF_ON["cuda"]})
-    half_found, half_row, half_outline, half_landmarks = see()
+    half_found, half_row, half_outline = see()
+    (half_landmarks,) = small_kit.landmarks(crops[:1])
     away = np.abs(landmarks.points - half_landmarks.points).max(axis=1)
     assert landmarks.scores is not None
     assert half_landmarks.scores is not None
