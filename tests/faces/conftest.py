@@ -1,18 +1,23 @@
-"""A drawn face, a kit that needs no network, and the real kit with a real face."""
+"""A drawn face, a kit that needs no network, the embedded kit with a real face, the full kit with generated weights."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from torch import Tensor
 
+from dmdcli.faces.align import crop_face, crop_matrix
 from dmdcli.faces.embedded import EmbeddedKit
 from dmdcli.faces.face import Landmarks
+from dmdcli.faces.full import FullKit
 from dmdcli.faces.identity import Curve
 from dmdcli.faces.kit import Detection
 from dmdcli.shapes import Pixels, Points
+from tests.faces.generated_weights import EVERYTHING, in_the_table, linked, write_full_kit
 
 
 def drawn_points() -> Points:
@@ -68,3 +73,62 @@ def astronaut() -> Pixels:
     """Eileen Collins, 512 x 512, one face of about 105 pixels around (225, 120)."""
     data = pytest.importorskip("skimage.data")
     return np.ascontiguousarray(data.astronaut())
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
+    """A folder with every file of the full kit, generated, and the SHA-256 of each by its name."""
+    folder = tmp_path_factory.mktemp("generated")
+    return folder, write_full_kit(folder, names=EVERYTHING)
+
+
+@pytest.fixture(scope="module")
+def folder(generated: tuple[Path, dict[str, str]]) -> Iterator[Path]:
+    """That folder, while the table of weights lists its files; whatever connects fails the test."""
+    folder, digests = generated
+    with in_the_table(digests, folder):
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def kit(generated: tuple[Path, dict[str, str]]) -> FullKit:
+    folder, digests = generated
+    with in_the_table(digests, folder):
+        return FullKit(folder)
+
+
+@pytest.fixture(scope="session")
+def small_kit(generated: tuple[Path, dict[str, str]], tmp_path_factory: pytest.TempPathFactory) -> FullKit:
+    """With the MobileNet detector and BiSeNet, and without the files that would be taken before them."""
+    folder, digests = generated
+    with in_the_table(digests, folder):
+        small = linked(folder, tmp_path_factory.mktemp("small"), "retinaface-mobilenet", "fan", "arcface", "bisenet")
+        return FullKit(small)
+
+
+@pytest.fixture(scope="session")
+def photo(astronaut: Pixels) -> Pixels:
+    """A real photograph, 448 x 300, with one face of about 105 pixels around (225, 120)."""
+    return np.ascontiguousarray(astronaut[:300, :448])
+
+
+@pytest.fixture(scope="session")
+def points5() -> Points:
+    """Eyes, nose tip and mouth corners of the face in `photo`, in its pixel centres, by eye."""
+    return np.array([[205, 114], [246, 108], [231, 136], [211, 153], [250, 148]], dtype=np.float32)
+
+
+@pytest.fixture(scope="session")
+def crops(photo: Pixels, points5: Points) -> Pixels:
+    """Three aligned crops of the face: as it is, mirrored and darker."""
+    crop = crop_face(photo, crop_matrix(points5))
+    return np.stack([crop, crop[:, ::-1], crop // 2])
+
+
+@pytest.fixture(scope="session")
+def alone(kit: FullKit, crops: Pixels) -> tuple[Landmarks, list[Tensor]]:
+    """The full kit's landmarks of the first crop, and what the network was shown."""
+    shown: list[Tensor] = []
+    with kit._fan.net.register_forward_pre_hook(lambda net, inputs: shown.append(inputs[0].clone())):
+        (found,) = kit.landmarks(crops[:1])
+    return found, shown

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
+import socket
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -60,6 +62,29 @@ def use_generated(monkeypatch: pytest.MonkeyPatch, digests: dict[str, str], fold
     monkeypatch.setattr(weights, "FILES", tuple(replaced.get(file.name, file) for file in weights.FILES))
     sets = {name: tuple(replaced.get(file.name, file) for file in files) for name, files in weights.SETS.items()}
     monkeypatch.setattr(weights, "SETS", sets)
+
+
+@contextmanager
+def in_the_table(digests: dict[str, str], folder: Path) -> Iterator[None]:
+    """While this lasts, the table of weights lists the generated files, and whatever connects fails the test."""
+
+    def refuse(*arguments: Any, **named: Any) -> None:
+        pytest.fail(f"something connects: {arguments}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        use_generated(patch, digests, folder)
+        patch.setattr(socket.socket, "connect", refuse)
+        patch.setattr(socket, "create_connection", refuse)
+        patch.setattr(socket, "getaddrinfo", refuse)
+        yield
+
+
+def linked(folder: Path, other: Path, *names: str) -> Path:
+    """`other`, with the files of `names` in it that are in `folder`."""
+    for name in names:
+        (file,) = weights.named(name)
+        os.link(folder / file.file, other / file.file)
+    return other
 
 
 def generate(name: str, seed: int = 0) -> dict[str, Tensor]:
