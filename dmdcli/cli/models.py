@@ -325,10 +325,10 @@ def padded(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
     return [cell.rjust(width) if cell.endswith(" MB") else cell.ljust(width) for cell, width in aligned]
 
 
-models.command("calibrate")(calibrate)
-
-
 def end(code: int) -> None:
     """Leave with an exit code, where it is one of failure."""
     if code:
         raise typer.Exit(code)
+
+
+models.command("calibrate")(calibrate)
