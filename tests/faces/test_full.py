@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 import cv2
+import face_alignment
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -332,7 +333,6 @@ def test_half_precision_agrees(
     monkeypatch.setattr(full_networks, "HALF_ON", {"cpu": full_networks.HALF_ON["cuda"]})
     half_found, half_row, half_outline = see()
     (half_landmarks,) = small_kit.landmarks(crops[:1])
-    away = np.abs(landmarks.points - half_landmarks.points).max(axis=1)
     assert landmarks.scores is not None
     assert half_landmarks.scores is not None
     # Boxes: nearly all are found again, to within a tenth of a pixel.
@@ -344,5 +344,11 @@ def test_half_precision_agrees(
     assert np.linalg.norm(row - half_row) < 0.005
     assert np.abs(outline - half_outline).mean() < 0.001
     assert np.abs(landmarks.scores - half_landmarks.scores).max() < 0.001
-    # Random heatmaps are all but flat: their highest places may change, those of trained networks stand out.
-    assert (away < 5).mean() > 0.8
+    # Random heatmaps are all but flat, so another place may win: then one that is as high in full precision.
+    with torch.inference_mode():
+        mirrored, straight = (small_kit._fan.net(images)[-1] for images in alone[1])
+    heat = ((straight + face_alignment.utils.flip(mirrored, is_label=True)) / 2)[0].numpy()
+    centre, scale = full.landmark_picture(full.RETINAFACE_BOX)
+    side = 200 * scale
+    columns, rows = np.floor((half_landmarks.points + 0.5 - centre + side / 2) * 64 / side).astype(int).T
+    np.testing.assert_allclose(heat[np.arange(68), rows, columns], landmarks.scores, atol=0.001)
