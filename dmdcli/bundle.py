@@ -79,10 +79,20 @@ def import_files(paths: Sequence[Path], folder: Path, files: Sequence[NetworkFil
 
 def _import_file(path: Path, folder: Path, files: Sequence[NetworkFile]) -> Iterator[Imported]:
     source = _Source(str(path), path.name, path.stat().st_size, lambda: path.open("rb"))
-    if _recognise(source, files) is None and tarfile.is_tarfile(path):
+    if _recognise(source, files) is None and _is_plain_tar(path):
         yield from _import_bundle(path, folder, files)
     else:
         yield _import_source(source, folder, files)
+
+
+def _is_plain_tar(path: Path) -> bool:
+    """Whether a file is an uncompressed tar, as bundles are; compressed ones are no more ours than a picture is."""
+    with _readable(str(path)):
+        try:
+            tarfile.open(path, "r:").close()
+        except tarfile.TarError:
+            return False
+    return True
 
 
 def _import_bundle(path: Path, folder: Path, files: Sequence[NetworkFile]) -> Iterator[Imported]:

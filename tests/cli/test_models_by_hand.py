@@ -35,6 +35,21 @@ def test_import_recognises_files_whatever_their_name(
     assert "is here already, intact" in run("import", str(tmp_path / "weights.bin")).stderr
 
 
+def test_archives_of_somebody_elses_do_not_keep_a_folder_from_being_imported(
+    cache: Path, table: dict[str, NetworkFile], tmp_path: Path
+) -> None:
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    (downloads / "letter.txt").write_text("not a network")
+    for name, mode in (("backup.tar.gz", "w:gz"), ("backup.tar.xz", "w:xz"), ("letters.tar", "w")):
+        with tarfile.open(downloads / name, mode) as archive:  # type: ignore[call-overload]
+            archive.add(downloads / "letter.txt")
+    (downloads / "weights").write_bytes(CONTENTS["fan"])
+    answer = run("import", str(downloads))
+    assert answer.exit_code == 0, answer.stderr
+    assert answer.stdout.split() == [str(cache / table["fan"].file)]
+
+
 def test_import_replaces_a_damaged_file(cache: Path, table: dict[str, NetworkFile], tmp_path: Path) -> None:
     flip(put(cache, table["fan"]))
     (tmp_path / "fan").write_bytes(CONTENTS["fan"])
