@@ -25,6 +25,8 @@ LEAST_PAIRS = 10
 """Pairs of one person, and of two, below which a curve says nothing."""
 RIDGE = 1e-6
 """Regularisation of the logistic fit: keeps the slope finite where both kinds of pairs do not overlap."""
+LEAST_SLOPE = 0.01
+"""Slope below which a curve does not fall with the distance, and is none."""
 STEPS = 100
 """Newton steps of the fit; it settles within ten."""
 
@@ -83,7 +85,8 @@ def look_at(people: Mapping[str, Sequence[PhotoFile]], finder: FaceFinder) -> It
 def calibrate(labelled: Sequence[LabelledPhoto], kit_name: str) -> Calibration:
     """Fit the curve of the kit `kit_name` to all pairs of the photos that gave a face.
 
-    Raises UsageError with fewer than LEAST_PAIRS pairs of one person or of two.
+    Raises UsageError with fewer than LEAST_PAIRS pairs of one person or of two, and where those of one person are not
+    the nearer ones.
     """
     seen = [(one.person, one.embedding) for one in labelled if one.embedding is not None]
     names = np.array([person for person, _ in seen], dtype=object)
@@ -97,6 +100,11 @@ def calibrate(labelled: Sequence[LabelledPhoto], kit_name: str) -> Calibration:
     rows = np.stack([embedding for _, embedding in seen]).astype(np.float64)
     distances = np.linalg.norm(rows[first] - rows[second], axis=1)
     middle, slope = fit_logistic(distances, same)
+    if slope < LEAST_SLOPE:
+        raise UsageError(
+            "Photos of one person are no more alike here than photos of two, so there is no curve to fit. Is everybody "
+            "in the folder of their own name?"
+        )
     people = len(set(names))
     pairs = f"{int(same.sum())} pairs of one person and {int((~same).sum())} of two"
     curve = Curve(middle, slope, f"fitted {datetime.now(timezone.utc):%Y-%m-%d} to {pairs}", measured=True)

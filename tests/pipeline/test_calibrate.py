@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,6 +69,15 @@ def test_too_few_pairs_are_refused_in_a_sentence() -> None:
         calibrate(labelled(1, 4, 0.1), "kit-1")
     with pytest.raises(UsageError, match="0 pairs"):
         calibrate([LabelledPhoto(Path("a.jpg"), "somebody", reason="no face")], "kit-1")
+
+
+def test_photos_in_the_wrong_folders_give_no_curve() -> None:
+    """Kept, a curve that rises with the distance would be refused as damaged by every command after it."""
+    of_two = [
+        dataclasses.replace(photo, person=photo.photo.stem.partition("-")[2]) for photo in labelled(4, 6, spread=0.02)
+    ]
+    with pytest.raises(UsageError, match="no more alike here than photos of two"):
+        calibrate(of_two, "kit-1")
 
 
 def test_a_curve_is_kept_for_one_kit_and_read_again(tmp_path: Path) -> None:
