@@ -10,7 +10,7 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,6 +26,9 @@ from dmdcli.shapes import check_shape
 HALF_ON = {"cuda": torch.float16}
 """Kind of device -> the precision its networks run in; float32 elsewhere. Weights stay float32 (autocast), so that no
 stored value overflows; a batch whose answer is not finite in half precision is answered again in float32."""
+
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "invalid buffer size", "alloc_failed")
+"""How torch says that memory ran out: CUDA and MPS; the CPU on Linux and on Windows; MPS again; cuBLAS and cuDNN."""
 
 Channels: TypeAlias = tuple[float, float, float]
 Answer: TypeAlias = Callable[[nn.Module, Tensor], tuple[Tensor, ...]]
@@ -80,7 +83,8 @@ class Network:
             stored = torch.from_numpy(np.ascontiguousarray(pictures)).to(self._device)
             images = (stored.permute(0, 3, 1, 2).float().contiguous() - self._mean) / self._deviation
             for precision in (torch.float32,) if half is None else (half, torch.float32):
-                with torch.autocast(self._device.type, precision, enabled=precision != torch.float32):
+                # Not a disabled autocast in float32: some releases of torch warn of that, on MPS above all.
+                with nullcontext() if precision == torch.float32 else torch.autocast(self._device.type, precision):
                     answers = [tensor.float() for tensor in self._answer(self.net, images)]
                 if all(bool(torch.isfinite(tensor).all()) for tensor in answers):
                     return tuple(tensor.cpu().numpy() for tensor in answers)
@@ -102,7 +106,7 @@ class Network:
 def _says_out_of_memory(error: RuntimeError) -> bool:
     """Torch has a class of its own for CUDA only; the CPU and MPS say it in words."""
     words = str(error).lower()
-    return "out of memory" in words or "can't allocate memory" in words
+    return any(said in words for said in NO_MEMORY)
 
 
 def import_packages() -> None:
