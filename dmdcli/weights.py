@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.util
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -231,7 +232,7 @@ def locate(file: NetworkFile, folder: Path | None = None) -> Path:
     """
     if file.package is None:
         path = place(file, folder)
-        if path.is_file():
+        if is_there(path):
             return path
         raise WeightsMissingError(
             f"{file.title} is not on this machine: {path} is missing. Bring it with: {cure(file)}"
@@ -242,6 +243,11 @@ def locate(file: NetworkFile, folder: Path | None = None) -> Path:
         if path.is_file():
             return path
     raise WeightsMissingError(f"{file.title}: {file.file} is not installed. Bring it with: {cure(file)}")
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file at `path`; what may not be looked at is not there."""
+    return os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises in a folder that may not be entered)
 
 
 def place(file: NetworkFile, folder: Path | None) -> Path:

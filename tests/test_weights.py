@@ -56,6 +56,16 @@ def test_fetched_files_are_fully_described(file: NetworkFile) -> None:
         assert address.endswith(f"/{file.file}")
 
 
+def test_what_may_not_be_looked_at_is_not_there(tmp_path: Path) -> None:
+    """As in a folder of root's; here the system refuses a name that is too long, which root may not look at either."""
+    folder = tmp_path / ("x" * 300)
+    with pytest.raises(OSError, match="name too long"):
+        (folder / FAN.file).stat()
+    assert state(FAN, folder) == "missing"
+    with pytest.raises(WeightsMissingError):
+        locate(FAN, folder)
+
+
 def test_names_are_short_and_belong_to_one_file_or_set() -> None:
     names = [file.name for file in FILES] + list(SETS)
     assert len(set(names)) == len(names)

@@ -93,8 +93,8 @@ def full_kit_is_there() -> bool:
 
     folder = cache_folder()
     detectors = (weights.RETINAFACE_RESNET50, weights.RETINAFACE_MOBILENET)
-    needed = all((folder / file.file).is_file() for file in (weights.FAN, weights.ARCFACE))
-    return needed and any((folder / file.file).is_file() for file in detectors)
+    needed = all(weights.is_there(folder / file.file) for file in (weights.FAN, weights.ARCFACE))
+    return needed and any(weights.is_there(folder / file.file) for file in detectors)
 
 
 def build_restorer(model: str = "base", device: str = "auto", batch_size: int | None = None) -> Restorer:

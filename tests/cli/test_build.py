@@ -59,6 +59,13 @@ def test_auto_takes_the_embedded_kit_and_says_how_to_get_more(folder: Path) -> N
     assert said == ["Faces: the embedded kit (dlib). `dmd models fetch full` brings networks that see more."]
 
 
+def test_auto_does_without_a_folder_that_may_not_be_looked_into(
+    folder: Path, own_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DMD_CACHE", str(own_home / ("x" * 300)))
+    assert built(Kit.AUTO)[0] == embedded.NAME
+
+
 def test_the_embedded_kit_asked_for_is_not_advertised_against(folder: Path) -> None:
     fill(folder, *NEEDED)
     assert built(Kit.EMBEDDED) == (embedded.NAME, ["Faces: the embedded kit (dlib)."])
