@@ -242,7 +242,7 @@ def _restore_faces(
         both=False,
     )
     best = [result.best for result in restored]
-    outlines = finder.kit.outlines(np.rint(np.stack(best) * 255).astype(np.uint8))
+    outlines = finder.kit.outlines(np.stack([np.rint(crop * 255).astype(np.uint8) for crop in best]))
     canvas = photo.canvas()
     size = (photo.pixels.shape[1], photo.pixels.shape[0])
     pasted: list[tuple[Matrix, npt.NDArray[np.float32]]] = []
