@@ -133,7 +133,7 @@ def _needed(package: str, cure: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except (ImportError, RuntimeError, AttributeError, OSError) as error:
+    except (ImportError, RuntimeError, AttributeError, OSError, TypeError) as error:
         words = str(error).strip() or type(error).__name__
         raise PackageError(
             f"The full kit cannot use {package} ({words.splitlines()[0]}): {cure}, or choose `--kit embedded`."

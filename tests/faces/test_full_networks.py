@@ -167,6 +167,22 @@ def test_a_package_that_fails_is_one_sentence_with_the_cure(
     assert raised.value.__cause__ is error
 
 
+def test_an_architecture_that_cannot_be_built_is_said_in_a_sentence(
+    save: Callable[[Any], weights.NetworkFile],
+    tensors: dict[str, Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As when a newer torchvision drops what facexlib asks of it: it warns that it will."""
+
+    def build() -> nn.Module:
+        raise TypeError("ResNet.__init__() got an unexpected keyword argument 'pretrained'")
+
+    monkeypatch.setitem(full_networks.BUILDERS, "retinaface-mobilenet", build)
+    with pytest.raises(PackageError, match=r"cannot use facexlib .*'pretrained'.*--kit embedded"):
+        load(save(tensors), tmp_path)
+
+
 def test_packages_that_work_are_silent() -> None:
     import_packages()
     assert importlib.import_module("facexlib.detection.retinaface")
