@@ -1,35 +1,33 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from dmdcli.errors import ShapeError
-from dmdcli.evaluation import Evaluated, Quality, evaluate, measure, psnr, ssim, summarize, to_uint8
+from dmdcli.errors import CannotGoOnError, PhotoReadError, UsageError
+from dmdcli.evaluation.evaluate import Evaluated, evaluate
+from dmdcli.evaluation.measures import Quality, gmsd, psnr
+from dmdcli.evaluation.pairs import PairsFolder, make_pairs
+from dmdcli.evaluation.rows import FILTERS, Filtered, Maker, Restored, Results, choose_rows
+from dmdcli.evaluation.summary import comparisons, rows_of, split_by_session, subtract, summarize
 from dmdcli.faces.face import Landmarks, component_boxes
 from dmdcli.training.data import FaceData, read_faces
-from dmdcli.training.degrade import Degradation, Severity, apply, draw, generator_for
+from dmdcli.training.degrade import Severity, apply, draw, generator_for
+from tests.test_evaluation_measures import NOTHING, picture
 
-BOXES = np.array([[150, 180, 230, 260], [280, 180, 360, 260], [200, 320, 320, 420]])
-NOTHING = Degradation(blur=0, downscaling=1, noise=0, jpeg=100, noise_seed=0)
-
-
-def picture(seed: int, side: int = 512) -> np.ndarray:
-    small = np.random.default_rng(seed).integers(0, 256, (side // 16, side // 16, 3), dtype=np.uint8)
-    return np.asarray(Image.fromarray(small).resize((side, side), Image.Resampling.BICUBIC))
+PEOPLE = ("ada", "bob", "ada", "cyd", "cyd", "cyd")
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceData:
-    """Two crops of ada, one of bob, two of cyd."""
+    """Two crops of ada, one of bob, three of cyd."""
     folder = tmp_path_factory.mktemp("faces")
     (folder / "aligned_crops").mkdir()
     generator = np.random.default_rng(0)
@@ -37,7 +35,7 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceData:
     points[17:22], points[22:27] = (190, 195), (320, 195)
     points[36:42], points[42:48], points[48:68] = (190, 240), (320, 240), (256, 370)
     landmarks, rows = {}, []
-    for number, person in enumerate(("ada", "bob", "ada", "cyd", "cyd")):
+    for number, person in enumerate(PEOPLE):
         Image.fromarray(picture(number)).save(folder / "aligned_crops" / f"{number}.png")
         landmarks[str(number)] = (points + generator.normal(0, 4, points.shape)).tolist()
         rows.append((f"{number}.png", person, "validation", 1.0, "generated", "none"))
@@ -50,7 +48,9 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> FaceData:
 
 
 class FakeRestorer:
-    """Generic: the degraded crop. Specific: the degraded crop moved a quarter of the way to the true one."""
+    """Generic: the degraded crop. With references: moved to the true one by a tenth for each of the same person, and
+    away from it by as much for each of somebody else.
+    """
 
     def __init__(self, faces: FaceData) -> None:
         self.faces = faces
@@ -58,21 +58,27 @@ class FakeRestorer:
         self.boxes: list[np.ndarray] = []
 
     def position(self, crop: np.ndarray) -> int:
-        return min(range(5), key=lambda number: float(np.abs(self.faces.pixels[number].astype(float) - crop).mean()))
+        everybody = range(len(self.faces.pixels))
+        return min(everybody, key=lambda number: float(np.abs(self.faces.pixels[number].astype(float) - crop).mean()))
 
     def memorize(self, crops: np.ndarray, boxes: np.ndarray) -> list[int]:
         self.memorized.append([self.position(crop) for crop in crops])
         assert boxes.shape == (len(crops), 3, 4)
         return self.memorized[-1]
 
-    def restore(self, crops: np.ndarray, boxes: np.ndarray, dictionaries: list[list[int] | None]) -> list[Any]:
+    def restore(
+        self, crops: np.ndarray, boxes: np.ndarray, dictionaries: list[list[int] | None], *, both: bool = True
+    ) -> list[Any]:
         self.boxes += list(boxes)
         results = []
         for crop, dictionary in zip(crops, dictionaries, strict=True):
-            generic = crop.astype(np.float32) / 255
-            truth = self.faces.pixels[self.position(crop)].astype(np.float32) / 255
-            specific = None if dictionary is None else generic * 0.75 + truth * 0.25
-            results.append(SimpleNamespace(generic=generic, specific=specific))
+            before = crop.astype(np.float32) / 255
+            target = self.position(crop)
+            person = self.faces.samples[target].identity
+            step = sum(0.1 if PEOPLE[number] == person else -0.1 for number in dictionary or ())
+            after = before + np.float32(step) * (self.faces.pixels[target].astype(np.float32) / 255 - before)
+            generic, specific = (before if both or dictionary is None else None), (after if dictionary else None)
+            results.append(SimpleNamespace(generic=generic, specific=specific, best=after if dictionary else before))
         return results
 
 
@@ -100,117 +106,190 @@ class FakeKit:
         return np.exp(-distance)
 
 
-# the measures
+def restored(faces: FaceData, rows: tuple[str, ...] = ("generic", "specific"), kit: Any = None) -> Maker:
+    return Restored(FakeRestorer(faces), rows, kit)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("severity", Severity)
-def test_psnr_and_ssim_are_those_of_scikit_image(severity: Severity) -> None:
-    truth = picture(1, 128)
-    bad = apply(truth, draw(severity, generator_for(2, "x")))
-    assert psnr(bad, truth) == pytest.approx(peak_signal_noise_ratio(truth, bad), abs=1e-9)
-    theirs = structural_similarity(
-        truth, bad, channel_axis=-1, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255
+# pairs
+
+
+def test_a_pair_depends_on_its_seed_and_name_alone(faces: FaceData) -> None:
+    first, second = (list(make_pairs(faces, Severity.MODERATE, seeds)) for seeds in ((3, 4), (4,)))
+    assert [pair.seed for pair in first] == [3] * 6 + [4] * 6
+    for one, other in zip(first[6:], second, strict=True):
+        assert np.array_equal(one.degraded, other.degraded)
+        assert (one.references, one.strangers) == (other.references, other.strangers)
+    truth = faces.pixels[0]
+    expected = apply(truth, draw(Severity.MODERATE, generator_for(3, "0.png")))
+    assert np.array_equal(first[0].degraded, expected), "the damage is that of dmd degrade"
+    assert not np.array_equal(first[0].degraded, first[6].degraded)
+
+
+def test_references_are_the_persons_and_strangers_are_one_other_persons(faces: FaceData) -> None:
+    seen = set()
+    for pair in make_pairs(faces, Severity.MILD, range(12)):
+        assert sorted(pair.references) == sorted(faces.others(pair.position))
+        assert len(pair.strangers) == len(pair.references), "as many, for somebody has so many"
+        own = PEOPLE[pair.position]
+        assert len({PEOPLE[stranger] for stranger in pair.strangers}) == bool(pair.references)
+        assert own not in {PEOPLE[stranger] for stranger in pair.strangers}
+        seen.add((pair.position, pair.references, pair.strangers))
+    orders = {references for position, references, _ in seen if position == 3}
+    assert orders == {(4, 5), (5, 4)}, "the order is drawn"
+    assert len({strangers for position, _, strangers in seen if position == 0}) == 4, "bob, and three of cyd"
+
+
+# rows
+
+
+def test_rows_are_named_alone_and_in_groups() -> None:
+    assert choose_rows(["specific", "generic"]) == ("generic", "specific")
+    assert choose_rows(["input"]) == ()
+    assert choose_rows(["filters", "nlm"]) == FILTERS
+    assert choose_rows(["references", "specific-3"]) == (
+        *("specific-1", "specific-2", "specific-3", "specific-4", "specific-7"),
+        *("specific", "wrong"),
     )
-    assert ssim(bad, truth) == pytest.approx(theirs, abs=1e-6)
+    assert choose_rows(["all"]) == (*FILTERS, "generic", *choose_rows(["references"]))
+    for wrong in ("best", "", "specific-0", "specific-"):
+        with pytest.raises(UsageError, match="There is no row"):
+            choose_rows([wrong])
 
 
-def test_equal_pictures() -> None:
-    truth = picture(1)
-    quality = measure(truth, truth, BOXES)
-    assert quality == Quality(psnr=100.0, component_psnr=100.0, ssim=pytest.approx(1.0), sharpness=1.0)
+def test_each_row_takes_the_references_it_says(faces: FaceData) -> None:
+    maker = restored(faces, ("generic", "specific-1", "specific-2", "specific-4", "specific", "wrong"))
+    results = list(evaluate(faces, make_pairs(faces, Severity.MILD, [0]), [maker]))
+    assert [list(result.rows) for result in results] == [
+        ["input", "generic", "specific-1", "specific", "wrong"],
+        ["input", "generic"],
+        ["input", "generic", "specific-1", "specific", "wrong"],
+        *[["input", "generic", "specific-1", "specific-2", "specific", "wrong"]] * 3,
+    ]
+    for result in results:
+        rows = result.rows
+        assert rows["generic"] == rows["input"]
+        if result.references:
+            assert rows["wrong"].psnr < rows["generic"].psnr < rows["specific-1"].psnr <= rows["specific"].psnr
+        if result.references == 1:
+            assert rows["specific"] == rows["specific-1"]
+        if result.references == 2:  # each takes a tenth of the error away
+            assert rows["specific"] == rows["specific-2"]
+            assert rows["specific-1"].psnr - rows["generic"].psnr == pytest.approx(20 * np.log10(1 / 0.9), abs=0.1)
+            assert rows["specific"].psnr - rows["generic"].psnr == pytest.approx(20 * np.log10(1 / 0.8), abs=0.1)
 
 
-def test_component_psnr_sees_only_the_boxes() -> None:
-    truth = picture(1)
-    outside, inside = truth.copy(), truth.copy()
-    outside[:100] ^= 64
-    inside[200:210, 160:170] ^= 64
-    assert measure(outside, truth, BOXES).component_psnr == 100.0
-    assert measure(outside, truth, BOXES).psnr < 30
-    marked = measure(inside, truth, BOXES)
-    area = 2 * 80 * 80 + 120 * 100
-    assert marked.component_psnr == pytest.approx(marked.psnr - 10 * np.log10(512**2 / area))
+def test_a_crop_is_never_its_own_reference_and_nothing_is_memorized_twice(faces: FaceData) -> None:
+    restorer = FakeRestorer(faces)
+    list(evaluate(faces, make_pairs(faces, Severity.MILD, [0]), [Restored(restorer, ("generic", "specific"))]))  # type: ignore[arg-type]
+    assert sorted(restorer.memorized) == [[0], [2], [3, 4], [3, 5], [4, 5]]
+    assert len(restorer.boxes) == 6, "one encoding for generic and specific"
 
 
-def test_sharpness_falls_with_blur_and_rises_with_noise() -> None:
-    truth = picture(1)
-    blurred = measure(apply(truth, dataclasses.replace(NOTHING, blur=8)), truth, BOXES)
-    noisy = measure(apply(truth, dataclasses.replace(NOTHING, noise=20)), truth, BOXES)
-    assert blurred.sharpness < 0.5
-    assert noisy.sharpness > 1.2
+def test_boxes_are_the_true_ones_unless_landmarks_are_to_be_found(faces: FaceData) -> None:
+    for found in (False, True):
+        kit = FakeKit(faces.samples[0].points + 7)
+        restorer = FakeRestorer(faces)
+        maker = Restored(restorer, ("generic",), kit if found else None)  # type: ignore[arg-type]
+        list(evaluate(faces, make_pairs(faces, Severity.MILD, [0]), [maker], kit))  # type: ignore[arg-type]
+        for sample, boxes in zip(faces.samples, restorer.boxes, strict=True):
+            assert np.array_equal(boxes, component_boxes(kit.points if found else sample.points))
 
 
-def test_measures_refuse_what_they_cannot_compare() -> None:
-    with pytest.raises(ShapeError, match="picture"):
-        psnr(picture(1, 64), picture(1, 128))
-    with pytest.raises(ShapeError, match="at least 11"):
-        ssim(picture(1, 128)[:5], picture(1, 128)[:5])
-
-
-def test_floats_are_rounded_and_clipped() -> None:
-    floats = np.array([[[-0.1, 0.5, 1.2]]], dtype=np.float32)
-    assert to_uint8(floats).tolist() == [[[0, 128, 255]]]
+def test_two_things_of_one_name_are_refused(faces: FaceData, tmp_path: Path) -> None:
+    for name in ("generic", "degradation"):
+        (tmp_path / name).mkdir()
+        makers = [restored(faces), Results(tmp_path / name)]
+        with pytest.raises(UsageError, match=name):
+            list(evaluate(faces, make_pairs(faces, Severity.MILD, [0]), makers))
 
 
 # the evaluation
 
 
-def test_references_are_the_other_crops_and_never_the_crop_itself(faces: FaceData) -> None:
-    restorer = FakeRestorer(faces)
-    results = list(evaluate(faces, restorer, Severity.MILD, 0))  # type: ignore[arg-type]
-    assert restorer.memorized == [[2], [0], [4], [3]]
-    assert [result.references for result in results] == [1, 0, 1, 1, 1]
-    assert [list(result.rows) for result in results] == [
-        ["input", "generic", "specific"],
-        ["input", "generic"],
-        *[["input", "generic", "specific"]] * 3,
-    ]
-    assert [result.crop for result in results] == ["0.png", "1.png", "2.png", "3.png", "4.png"]
-
-
-def test_rows_measure_what_they_say(faces: FaceData) -> None:
-    for result, truth in zip(
-        evaluate(faces, FakeRestorer(faces), Severity.MODERATE, 5),
-        faces.pixels,
-        strict=True,  # type: ignore[arg-type]
-    ):
+def test_the_input_is_measured_as_it_is(faces: FaceData) -> None:
+    for result, truth in zip(evaluate(faces, make_pairs(faces, Severity.MODERATE, [5]), []), faces.pixels, strict=True):
         degraded = apply(truth, draw(Severity.MODERATE, generator_for(5, result.crop)))
         assert result.rows["input"].psnr == psnr(degraded, truth)
-        assert result.rows["generic"] == result.rows["input"]
-        if "specific" in result.rows:  # three quarters of the error are left
-            assert result.rows["specific"].psnr - result.rows["input"].psnr == pytest.approx(2.5, abs=0.1)
+        assert result.rows["input"].gmsd == gmsd(degraded, truth)
+        assert (result.seed, result.source) == (5, "generated")
 
 
-def test_boxes_are_the_true_ones_unless_landmarks_are_to_be_found(faces: FaceData) -> None:
-    restorer = FakeRestorer(faces)
-    kit = FakeKit(faces.samples[0].points + 7)
-    list(evaluate(faces, restorer, Severity.MILD, 0, kit=kit))  # type: ignore[arg-type]
-    for sample, boxes in zip(faces.samples, restorer.boxes, strict=True):
-        assert np.array_equal(boxes, component_boxes(sample.points))
-    restorer.boxes.clear()
-    list(evaluate(faces, restorer, Severity.MILD, 0, kit=kit, detect=True))  # type: ignore[arg-type]
-    assert all(np.array_equal(boxes, component_boxes(kit.points)) for boxes in restorer.boxes)
-    with pytest.raises(ShapeError, match="kit"):
-        list(evaluate(faces, restorer, Severity.MILD, 0, detect=True))  # type: ignore[arg-type]
-
-
-def test_identity_is_measured_against_the_true_face(faces: FaceData) -> None:
+def test_identity_is_measured_against_the_true_face_and_the_references(faces: FaceData) -> None:
     kit = FakeKit(faces.samples[0].points)
-    (first, *_) = evaluate(faces, FakeRestorer(faces), Severity.SEVERE, 1, kit=kit)  # type: ignore[arg-type]
+    first, alone, *_ = evaluate(faces, make_pairs(faces, Severity.SEVERE, [1]), [], kit)  # type: ignore[arg-type]
     degraded = apply(faces.pixels[0], draw(Severity.SEVERE, generator_for(1, "0.png")))
-    expected = np.linalg.norm(degraded.reshape(-1, 3).mean(axis=0) - faces.pixels[0].reshape(-1, 3).mean(axis=0))
+    looks, truth, reference = (
+        pixels.reshape(-1, 3).mean(axis=0) for pixels in (degraded, faces.pixels[0], faces.pixels[2])
+    )
     quality = first.rows["input"]
-    assert quality.distance == pytest.approx(expected, abs=1e-4)
-    assert quality.similarity == pytest.approx(np.exp(-expected), abs=1e-4)
+    assert quality.distance == pytest.approx(np.linalg.norm(looks - truth), abs=1e-4)
+    assert quality.similarity == pytest.approx(np.exp(-np.linalg.norm(looks - truth)), abs=1e-4)
+    assert quality.reference_similarity == pytest.approx(np.exp(-np.linalg.norm(looks - reference)), abs=1e-4)
+    assert quality.landmark_distance == 0
+    assert alone.rows["input"].reference_similarity is None
+
+
+# written pairs, and the results of others
+
+
+def test_pairs_are_written_and_results_are_read(faces: FaceData, tmp_path: Path) -> None:
+    folder = tmp_path / "pairs"
+    pairs = list(PairsFolder(folder, faces, tmp_path / "source").add_all(make_pairs(faces, Severity.MODERATE, (0, 1))))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["format"] == 1
+    assert len(manifest["pairs"]) == 12
+    for pair, written in zip(pairs, manifest["pairs"], strict=True):
+        degraded, truth = (np.asarray(Image.open(folder / written[part])) for part in ("degraded", "truth"))
+        assert np.array_equal(degraded, pair.degraded)
+        assert np.array_equal(truth, faces.pixels[pair.position])
+        assert written["degradation"] == pair.degradation.to_dict()
+        assert np.array_equal(written["boxes"], component_boxes(faces.samples[pair.position].points))
+        people = [PEOPLE[int(Path(name).stem)] for name in written["references"]]
+        assert people == [written["identity"]] * len(pair.references)
+        assert all((folder / name).is_file() for name in written["references"] + written["wrong_references"])
+    results = list(evaluate(faces, pairs, [Results(folder / "degraded")]))
+    assert all(result.rows["degraded"] == result.rows["input"] for result in results)
+
+    (folder / "degraded" / "seed-1" / "2.png").write_bytes(b"no picture")
+    with pytest.raises(PhotoReadError, match="damaged"):
+        list(evaluate(faces, pairs, [Results(folder / "degraded")]))
+    Image.new("RGB", (256, 512)).save(folder / "degraded" / "seed-1" / "2.png")
+    with pytest.raises(UsageError, match="256 x 512"):
+        list(evaluate(faces, pairs, [Results(folder / "degraded")]))
+    (folder / "degraded" / "seed-1" / "2.png").unlink()
+    with pytest.raises(UsageError, match="does not exist"):
+        list(evaluate(faces, pairs, [Results(folder / "degraded")]))
+
+
+def test_pairs_go_to_a_new_folder_only(faces: FaceData, tmp_path: Path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").touch()
+    with pytest.raises(UsageError, match="holds something"):
+        PairsFolder(tmp_path / "full", faces, tmp_path / "source")
+    with pytest.raises(UsageError, match="holds something"):
+        PairsFolder(tmp_path / "full" / "letter.txt", faces, tmp_path / "source")
+    with pytest.raises(CannotGoOnError, match="cannot be written"):
+        PairsFolder(tmp_path / "full" / "letter.txt" / "pairs", faces, tmp_path / "source")
+
+
+# the summary
+
+
+def quality(value: float) -> Quality:
+    return Quality(value, value, 0.5, 0.5, 0.1, 0.1, 1.0)
+
+
+def result(person: str, source: str = "x/1.jpg", **values: float) -> Evaluated:
+    rows = {row.replace("_", "-"): quality(value) for row, value in values.items()}
+    return Evaluated(f"{person}.png", person, source, 0, NOTHING, 1, rows)
 
 
 def test_the_summary_pairs_each_row_with_the_same_crops_input() -> None:
-    def result(person: str, before: float, generic: float, specific: float | None) -> Evaluated:
-        values = {"input": before, "generic": generic} | ({} if specific is None else {"specific": specific})
-        rows: Any = {row: Quality(value, value, 0.5, 1.0) for row, value in values.items()}
-        return Evaluated(f"{person}.png", person, NOTHING, 1, rows)
-
-    results = [result("ada", 20, 21, 23), result("ada", 22, 23, 25), result("bob", 40, 42, None)]
+    results = [
+        result("ada", input=20, generic=21, specific=23),
+        result("ada", input=22, generic=23, specific=25),
+        result("bob", input=40, generic=42),
+    ]
     summary = summarize(results)
     assert summary.counts == {"input": 3, "generic": 3, "specific": 2}
     assert summary.means["input"]["psnr"] == pytest.approx(82 / 3)
@@ -220,4 +299,58 @@ def test_the_summary_pairs_each_row_with_the_same_crops_input() -> None:
     specific = summary.gains["specific"]["psnr"]  # against ada's inputs only; one person: nothing to resample
     assert (specific.mean, specific.low, specific.high) == (3, 3, 3)
     assert "input" not in summary.gains
+    (over_generic,) = summary.differences
+    assert (over_generic.row, over_generic.base, over_generic.faces, over_generic.people) == (
+        *("specific", "generic"),
+        *(2, 1),
+    )
+    assert over_generic.gains["psnr"].mean == 2
     assert summarize(results) == summary
+
+
+def test_intervals_are_over_people_not_over_faces() -> None:
+    """Sixteen faces of one person do not make an interval of two people any narrower."""
+    few = [result("ada", input=0, generic=1), result("bob", input=0, generic=3)]
+    many = few * 16
+    one, other = (subtract(results, "generic", "input").gains["psnr"] for results in (few, many))
+    assert (one.low, one.mean, one.high) == (other.low, other.mean, other.high) == (1, 2, 3)
+
+
+def test_what_is_compared_with_what() -> None:
+    rows = ["input", "nlm", "generic", "specific-1", "specific", "wrong", "GFPGAN"]
+    assert comparisons(rows) == [
+        ("specific-1", "generic"),
+        ("specific", "generic"),
+        ("wrong", "generic"),
+        ("specific", "wrong"),
+        ("generic", "nlm"),
+        ("generic", "GFPGAN"),
+        ("specific", "GFPGAN"),
+    ]
+    assert comparisons(["input", "wrong", "nlm"]) == []
+
+
+def test_rows_keep_their_order_where_no_face_has_them_all() -> None:
+    results = [result("ada", input=1, generic=1, other=1), result("bob", input=1, generic=1, specific=1, other=1)]
+    assert rows_of(results) == ["input", "generic", "specific", "other"]
+
+
+def test_studio_pairs_are_told_from_others() -> None:
+    results = [
+        result("ada", "london/1.jpg", input=1),
+        result("bob", "gpo/london/1.jpg", input=1),
+        result("cyd", "canada/2.jpg", input=1),
+    ]
+    split = split_by_session(results)
+    assert {name: [one.identity for one in part] for name, part in split.items()} == {
+        "studio": ["ada", "cyd"],
+        "others": ["bob"],
+    }
+    assert list(split_by_session(results[:1])) == ["studio"]
+
+
+def test_filters_are_rows(faces: FaceData) -> None:
+    pairs = list(make_pairs(faces, Severity.MODERATE, [0]))[:1]
+    ((made),) = Filtered(("bicubic", "unsharp")).make(faces, pairs)
+    assert list(made) == ["bicubic", "unsharp"]
+    assert not np.array_equal(made["unsharp"], pairs[0].degraded)

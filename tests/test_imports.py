@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dmdcli"
-FREE = {"dmdcli", "dmdcli.errors", "dmdcli.shapes"}
+FREE = {"dmdcli", "dmdcli.devices", "dmdcli.errors", "dmdcli.shapes"}
 """May be imported by anyone."""
 
 PHOTOS = {"photos", "places", "formats"}
 FACES = {"faces", "weights"}
 LIBRARY = {"library", "library_files"}
 ALLOWED: dict[str, set[str]] = {
+    "devices": {"errors"},
     "errors": set(),
     "shapes": set(),
     "weights": set(),
@@ -54,7 +55,9 @@ FULL_KIT = ("faces/full.py", "faces/full_networks.py")
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "typer": ("cli/",),
     "rich": ("cli/",),
-    "torch": ("model/", "training/", *FULL_KIT),
+    "torch": ("model/", "training/", "evaluation/compare.py", *FULL_KIT),
+    "spandrel": ("evaluation/compare.py",),
+    "skimage": ("evaluation/filters.py",),
     "torchvision": FULL_KIT,
     "dlib": ("faces/embedded.py",),
     "_dlib_pybind11": ("faces/embedded.py",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,17 +24,27 @@ from dmdcli.training.severity import Severity
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dmdcli.evaluation import Evaluated, Gain, Summary
+    from dmdcli.evaluation.evaluate import Evaluated
+    from dmdcli.evaluation.rows import Maker
+    from dmdcli.evaluation.summary import Gain, Summary
 
 LABELS = {
-    "psnr": "PSNR (dB)",
-    "component_psnr": "PSNR of eyes and mouth (dB)",
+    "psnr": "PSNR",
+    "component_psnr": "PSNR e+m",
     "ssim": "SSIM",
-    "sharpness": "sharpness of eyes and mouth (1: as the true face)",
-    "similarity": "identity similarity to the true face",
-    "distance": "identity distance to the true face (less is better)",
+    "component_ssim": "SSIM e+m",
+    "gmsd": "GMSD",
+    "component_gmsd": "GMSD e+m",
+    "sharpness": "sharpness",
+    "similarity": "identity",
+    "reference_similarity": "to references",
+    "landmark_distance": "landmarks",
 }
-"""What each metric is called in the table."""
+"""What each metric is called at the head of the tables."""
+LEGEND = (
+    "PSNR in dB; e+m: eyes and mouth; GMSD and landmarks (distance over that of the eyes): less is better; sharpness: "
+    "1 is the true face's; identity: similarity to the true face. In brackets 95 % intervals, people resampled."
+)
 
 
 def evaluate(
@@ -41,6 +52,34 @@ def evaluate(
     split: Annotated[str, typer.Option("--split", help="Which crops of the index are measured.")] = "validation",
     severity: SeverityOption = Severity.MODERATE,
     seed: SeedOption = 0,
+    seeds: Annotated[
+        int, typer.Option("--seeds", min=1, metavar="N", help="Degrade each face N times, with seeds from --seed on.")
+    ] = 1,
+    rows: Annotated[
+        str,
+        typer.Option(
+            "--rows",
+            metavar="NAMES",
+            help="What is compared, with commas: generic, specific, specific-N (N references), wrong (somebody "
+            "else's), filters, references, all.",
+        ),
+    ] = "generic,specific",
+    compare: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--compare", metavar="FILE", help="Also another network's weights, through spandrel; may be repeated."
+        ),
+    ] = None,
+    results_folders: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--results", metavar="DIR", help="Also what another program made of --pairs-out; may be repeated."
+        ),
+    ] = None,
+    pairs_out: Annotated[
+        Path | None,
+        typer.Option("--pairs-out", metavar="DIR", help="Write the true and the degraded faces to a new folder."),
+    ] = None,
     true_landmarks: Annotated[
         bool,
         typer.Option("--true-landmarks", help="Take the landmarks of the good crop, not those found on the bad one."),
@@ -57,58 +96,110 @@ def evaluate(
     quiet: QuietOption = False,
 ) -> None:
     """Degrade good faces, restore them, and measure how near they come to what they were."""
-    from dmdcli import evaluation
     from dmdcli.cli.build import build_finder, build_restorer, stay_offline
+    from dmdcli.evaluation.evaluate import check_names
+    from dmdcli.evaluation.evaluate import evaluate as measure_pairs
+    from dmdcli.evaluation.pairs import PairsFolder, make_pairs
+    from dmdcli.evaluation.rows import FILTERS, Filtered, Restored, Results, choose_rows
+    from dmdcli.evaluation.summary import split_by_session, summarize
     from dmdcli.training.data import read_faces
 
     stay_offline(offline)
     terminal = Terminal(quiet=quiet, json_lines=json_lines)
+    chosen = choose_rows([name.strip() for name in rows.split(",")])
+    theirs = [Results(path) for path in results_folders or ()]
     faces = read_faces(folder, split)
-    restorer = build_restorer(model, device, batch_size)
     recogniser = build_finder(kit, device=device, say=terminal.say).kit
+    filters = tuple(row for row in chosen if row in FILTERS)
+    ours = tuple(row for row in chosen if row not in FILTERS)
+    makers: list[Maker] = [Filtered(filters)] if filters else []
+    if ours:
+        restorer = build_restorer(model, device, batch_size)
+        makers.append(Restored(restorer, ours, None if true_landmarks else recogniser))
+    makers += [build_other(path, device) for path in compare or ()]
+    makers += theirs
+    check_names([row for maker in makers for row in maker.rows])
+    writing = None if pairs_out is None else PairsFolder(pairs_out, faces, folder)
     results: list[Evaluated] = []
-    with terminal.progress("faces", len(faces.samples)) as advance:
-        for result in evaluation.evaluate(faces, restorer, severity, seed, kit=recogniser, detect=not true_landmarks):
+    with terminal.progress("faces", len(faces.samples) * seeds) as advance:
+        pairs = make_pairs(faces, severity, range(seed, seed + seeds))
+        if writing is not None:
+            pairs = writing.add_all(pairs)
+        for result in measure_pairs(faces, pairs, makers, recogniser):
             results.append(result)
             terminal.record(crop_record(result))
             advance()
-    summary = evaluation.summarize(results)
-    terminal.record(summary_record(summary))
-    print_summary(terminal, summary)
+    summary = summarize(results)
+    parts = {name: summarize(part) for name, part in split_by_session(results).items()}
+    terminal.record(summary_record(summary, parts))
+    print_summary(terminal, summary, parts)
+    if writing is not None:
+        terminal.say(f"The pairs are in {pairs_out}.")
+
+
+def build_other(path: Path, device: str) -> Maker:
+    """Load another network; a function of its own, for it alone wants spandrel."""
+    from dmdcli.evaluation.compare import Other
+
+    return Other(path, device)
 
 
 def crop_record(result: Evaluated) -> Mapping[str, object]:
     """One crop's line of --json."""
     return {
         "schema": 1,
+        "seed": result.seed,
         "crop": result.crop,
         "identity": result.identity,
+        "source": result.source,
         "degradation": result.degradation.to_dict(),
         "references": result.references,
         **{row: vars(quality) for row, quality in result.rows.items()},
     }
 
 
-def summary_record(summary: Summary) -> Mapping[str, object]:
-    """The last line of --json."""
-    gains = {row: {name: vars(gain) for name, gain in gained.items()} for row, gained in summary.gains.items()}
-    return {"schema": 1, "summary": {"counts": summary.counts, "means": summary.means, "gains": gains}}
+def summary_record(summary: Summary, parts: Mapping[str, Summary]) -> Mapping[str, object]:
+    """The last line of --json: all crops, and beside them studio pairs and others."""
+    return {"schema": 1, "summary": {**figures(summary), **{name: figures(part) for name, part in parts.items()}}}
 
 
-def print_summary(terminal: Terminal, summary: Summary) -> None:
-    """Print each metric's mean over the rows, and its gains over the degraded input with their 95 % intervals."""
-    means, gains = summary.means, summary.gains
-    rows = [
-        [
-            label,
-            *(f"{mean[metric]:.3f}" for mean in means.values()),
-            *(describe(gain[metric]) for gain in gains.values()),
-        ]
-        for metric, label in LABELS.items()
-        if metric in means["input"]
+def figures(summary: Summary) -> Mapping[str, object]:
+    """A summary as plain numbers."""
+    gains = {row: plain(gained) for row, gained in summary.gains.items()}
+    differences = [
+        {"row": one.row, "base": one.base, "faces": one.faces, "people": one.people, "gains": plain(one.gains)}
+        for one in summary.differences
     ]
-    counted = [f"{row} ({summary.counts[row]})" for row in means]
-    terminal.table(["mean (faces)", *counted, *(f"gain {row} (95 %)" for row in gains)], rows)
+    return {"counts": summary.counts, "means": summary.means, "gains": gains, "differences": differences}
+
+
+def plain(gains: Mapping[str, Gain]) -> Mapping[str, Mapping[str, float]]:
+    """Gains by metric as plain numbers."""
+    return {metric: vars(gain) for metric, gain in gains.items()}
+
+
+def print_summary(terminal: Terminal, summary: Summary, parts: Mapping[str, Summary]) -> None:
+    """Print the mean of each row, then paired differences with intervals: of all faces, of studio pairs, of others."""
+    metrics = [metric for metric in LABELS if metric in summary.means["input"]]
+    heads = [LABELS[metric] for metric in metrics]
+    lines = [
+        [f"{row} ({summary.counts[row]})", *(f"{mean[metric]:.3f}" if metric in mean else "-" for metric in metrics)]
+        for row, mean in summary.means.items()
+    ]
+    terminal.table(["mean (faces)", *heads], lines)
+    for name, part in {"": summary, **(parts if len(parts) > 1 else {})}.items():
+        gains = [(f"{row} - input ({part.counts[row]})", gain) for row, gain in part.gains.items()]
+        gains += [(f"{one.row} - {one.base} ({one.faces})", one.gains) for one in part.differences]
+        lines = [[label, *describe_all(gain, metrics)] for label, gain in gains]
+        terminal.result("")
+        terminal.table([f"{name or 'difference'} (faces)", *heads], lines)
+    terminal.result("")
+    terminal.result(LEGEND)
+
+
+def describe_all(gains: Mapping[str, Gain], metrics: list[str]) -> list[str]:
+    """A gain in each metric, in words."""
+    return [describe(gains[metric]) if metric in gains else "-" for metric in metrics]
 
 
 def describe(gain: Gain) -> str:
