@@ -19,7 +19,7 @@ from dmdcli.evaluation.rows import FILTERS, Filtered, Maker, Restored, Results, 
 from dmdcli.evaluation.summary import comparisons, rows_of, split_by_session, subtract, summarize
 from dmdcli.faces.face import Landmarks, component_boxes
 from dmdcli.training.data import FaceData, read_faces
-from dmdcli.training.degrade import Severity, apply, draw, generator_for
+from dmdcli.training.degrade import Severity, apply, draw, generator_for, truth_for
 from tests.test_evaluation_measures import NOTHING, picture
 
 PEOPLE = ("ada", "bob", "ada", "cyd", "cyd", "cyd")
@@ -139,6 +139,17 @@ def test_references_are_the_persons_and_strangers_are_one_other_persons(faces: F
     assert len({strangers for position, _, strangers in seen if position == 0}) == 4, "bob, and three of cyd"
 
 
+def test_the_truth_of_an_old_print_has_its_tone(faces: FaceData) -> None:
+    (pair, *_) = make_pairs(faces, Severity.OLD, [0])
+    degradation = draw(Severity.OLD, generator_for(0, "0.png"))
+    assert np.array_equal(pair.truth, truth_for(faces.pixels[0], degradation))
+    assert not np.array_equal(pair.truth, faces.pixels[0])
+    (result, *_) = evaluate(faces, [pair], [])
+    assert result.rows["input"].psnr == psnr(pair.degraded, pair.truth)
+    (moderate, *_) = make_pairs(faces, Severity.MODERATE, [0])
+    assert np.array_equal(moderate.truth, faces.pixels[0])
+
+
 # rows
 
 
@@ -241,7 +252,7 @@ def test_pairs_are_written_and_results_are_read(faces: FaceData, tmp_path: Path)
     for pair, written in zip(pairs, manifest["pairs"], strict=True):
         degraded, truth = (np.asarray(Image.open(folder / written[part])) for part in ("degraded", "truth"))
         assert np.array_equal(degraded, pair.degraded)
-        assert np.array_equal(truth, faces.pixels[pair.position])
+        assert np.array_equal(truth, pair.truth)
         assert written["degradation"] == pair.degradation.to_dict()
         assert np.array_equal(written["boxes"], component_boxes(faces.samples[pair.position].points))
         people = [PEOPLE[int(Path(name).stem)] for name in written["references"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -62,7 +62,7 @@ def evaluate(
                 seed=pair.seed,
                 degradation=pair.degradation,
                 references=len(pair.references),
-                rows=measure_rows(pictures, truths[pair.position], kit),
+                rows=measure_rows(pictures, replace(truths[pair.position], pixels=pair.truth), kit),
             )
 
 

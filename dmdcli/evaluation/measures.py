@@ -62,9 +62,9 @@ LESS_IS_BETTER = frozenset({"gmsd", "component_gmsd", "distance", "landmark_dist
 class Truth:
     """What is known of a true face, computed once.
 
-    pixels: (512, 512, 3) uint8 RGB. boxes: of its components. points: the 68 points a kit finds on it. embedding: (D,)
-    float32 of the same kit. references: (N, D) embeddings of the person's other crops. The last three are None without
-    a kit.
+    pixels: (512, 512, 3) uint8 RGB, what a perfect restoration would be. boxes: of its components. points: the 68
+    points a kit finds on the crop that was degraded. embedding: (D,) float32 of the same kit. references: (N, D)
+    embeddings of the person's other crops. The last three are None without a kit.
     """
 
     pixels: Pixels

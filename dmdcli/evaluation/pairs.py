@@ -4,7 +4,8 @@ Everything about a pair depends on the seed and the crop's name alone, so one se
 Written out, they let any other program be measured on the same faces:
 
     manifest.json                 what each pair is made of
-    truth/CROP.png                the true faces, which also are the references
+    references/CROP.png           all faces of the data, as they are
+    truth/seed-N/CROP.png         what a perfect restoration would be
     degraded/seed-N/CROP.png      what another program is to restore; its results have the same names, seed-N/CROP.png
 """
 
@@ -22,7 +23,7 @@ from dmdcli.errors import CannotGoOnError, PhotoReadError, UsageError
 from dmdcli.faces.face import component_boxes
 from dmdcli.shapes import CROP, Pixels
 from dmdcli.training.data import FaceData
-from dmdcli.training.degrade import Degradation, Ranges, Severity, apply, draw, generator_for
+from dmdcli.training.degrade import Degradation, Ranges, Severity, apply, draw, generator_for, truth_for
 
 MANIFEST_FORMAT = 1
 REFERENCES_DRAWN = "references of "
@@ -33,7 +34,8 @@ REFERENCES_DRAWN = "references of "
 class Pair:
     """One degraded crop.
 
-    position: of its sample in the data. degraded: (512, 512, 3) uint8 RGB. references: positions of the person's other
+    position: of its sample in the data. degraded, truth: (512, 512, 3) uint8 RGB; the truth is the crop itself or, for
+    an old print, the crop in the print's tone. references: positions of the person's other
     crops, in the order they are taken in where fewer are wanted. strangers: as many crops of one other person, fewer
     where nobody has so many; none where there are no references.
     """
@@ -42,6 +44,7 @@ class Pair:
     seed: int
     degradation: Degradation
     degraded: Pixels = field(repr=False)
+    truth: Pixels = field(repr=False)
     references: tuple[int, ...]
     strangers: tuple[int, ...]
 
@@ -59,6 +62,7 @@ def make_pairs(faces: FaceData, severity: Severity | Ranges, seeds: Iterable[int
                 seed=seed,
                 degradation=degradation,
                 degraded=apply(faces.pixels[position], degradation),
+                truth=truth_for(faces.pixels[position], degradation),
                 references=references,
                 strangers=_draw_strangers(faces, sample.identity, len(references), generator),
             )
@@ -91,23 +95,24 @@ class PairsFolder:
         if folder.resolve().is_relative_to(source.resolve()):
             raise UsageError(f"{folder} lies inside {source}, which is only read; pairs go to a folder outside of it")
         for position, sample in enumerate(faces.samples):
-            _write(folder / "truth" / png_name(sample.crop), faces.pixels[position])
+            _write(folder / "references" / png_name(sample.crop), faces.pixels[position])
 
     def add(self, pair: Pair) -> None:
-        """Write one degraded crop."""
+        """Write one degraded crop and its truth."""
         faces = self._faces
         sample = faces.samples[pair.position]
+        _write(self._folder / "truth" / result_name(pair, faces), pair.truth)
         _write(self._folder / "degraded" / result_name(pair, faces), pair.degraded)
         self._written.append(
             {
                 "name": result_name(pair, faces),
-                "truth": f"truth/{png_name(sample.crop)}",
+                "truth": f"truth/{result_name(pair, faces)}",
                 "degraded": f"degraded/{result_name(pair, faces)}",
                 "identity": sample.identity,
                 "seed": pair.seed,
                 "degradation": pair.degradation.to_dict(),
-                "references": self._truths(pair.references),
-                "wrong_references": self._truths(pair.strangers),
+                "references": self._crops(pair.references),
+                "wrong_references": self._crops(pair.strangers),
                 "boxes": component_boxes(sample.points).tolist(),
                 "landmarks": sample.points.tolist(),
             }
@@ -128,8 +133,8 @@ class PairsFolder:
         except OSError as error:
             raise CannotGoOnError(f"{self._folder / 'manifest.json'} cannot be written: {error}") from error
 
-    def _truths(self, positions: Sequence[int]) -> list[str]:
-        return [f"truth/{png_name(self._faces.samples[position].crop)}" for position in positions]
+    def _crops(self, positions: Sequence[int]) -> list[str]:
+        return [f"references/{png_name(self._faces.samples[position].crop)}" for position in positions]
 
 
 def png_name(crop: str) -> str:
