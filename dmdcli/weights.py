@@ -10,6 +10,7 @@ import difflib
 import hashlib
 import importlib.util
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -18,7 +19,7 @@ from dmdcli.errors import UsageError, WeightsCorruptError, WeightsMissingError
 
 CHUNK = 1 << 20
 """Bytes read at a time while hashing."""
-SIZE_DOUBT = 0.02
+SIZE_DOUBT = 0.1
 """Part of the size by which a file whose size is only about known may differ."""
 
 State: TypeAlias = Literal["intact", "damaged", "missing"]
@@ -171,7 +172,7 @@ ARCFACE = NetworkFile(
 PARSENET = NetworkFile(
     name="parsenet",
     title="ParseNet",
-    purpose="outlines faces",
+    purpose="outlines, slowly",
     sha256="3d558d8d0e42c20224f13cf5a29c79eba2d59913419f945545d8cf7b72920de2",
     size=85_331_193,
     licence="MIT",
@@ -192,7 +193,11 @@ BISENET = NetworkFile(
     size=53_289_463,
     licence="MIT",
     file="parsing_bisenet.pth",
-    addresses=(f"{_FACEXLIB}/v0.2.0/parsing_bisenet.pth",),
+    addresses=(
+        f"{_FACEXLIB}/v0.2.0/parsing_bisenet.pth",
+        "https://huggingface.co/ManyOtherFunctions/face-parse-bisent/resolve/main/79999_iter.pth",
+    ),
+    note="trained on CelebAMask-HQ, which is for non-commercial research: check before using it commercially",
 )
 
 FILES = (
@@ -203,13 +208,13 @@ FILES = (
     RETINAFACE_RESNET50,
     FAN,
     ARCFACE,
-    PARSENET,
+    BISENET,
     DMDNET,
     RETINAFACE_MOBILENET,
-    BISENET,
+    PARSENET,
 )
 """All of them: those that come installed, those of the full kit, the others."""
-SETS = {"full": (RETINAFACE_RESNET50, FAN, ARCFACE, PARSENET)}
+SETS = {"full": (RETINAFACE_RESNET50, FAN, ARCFACE, BISENET)}
 """Name of a set -> what `dmd models fetch` brings for it."""
 
 
@@ -248,6 +253,16 @@ def locate(file: NetworkFile, folder: Path | None = None) -> Path:
 def is_there(path: Path) -> bool:
     """Whether there is a file at `path`; what may not be looked at is not there."""
     return os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises in a folder that may not be entered)
+
+
+def full_kit_files(is_there: Callable[[NetworkFile], bool]) -> tuple[NetworkFile, ...]:
+    """The files the full kit loads, given which are there: a detector, FAN, ArcFace, and a parser if there is one.
+
+    RetinaFace with ResNet-50 is taken before MobileNet; BiSeNet before ParseNet, which takes seventeen times as long.
+    """
+    detectors = [file for file in (RETINAFACE_RESNET50, RETINAFACE_MOBILENET) if is_there(file)]
+    parsers = [file for file in (BISENET, PARSENET) if is_there(file)]
+    return ((*detectors, RETINAFACE_RESNET50)[0], FAN, ARCFACE, *parsers[:1])
 
 
 def place(file: NetworkFile, folder: Path | None) -> Path:

@@ -91,10 +91,10 @@ def full_kit_is_there() -> bool:
     """Tell whether the files the full kit cannot do without are in the weights folder."""
     from dmdcli import weights
 
-    folder = cache_folder()
-    detectors = (weights.RETINAFACE_RESNET50, weights.RETINAFACE_MOBILENET)
-    needed = all(weights.is_there(folder / file.file) for file in (weights.FAN, weights.ARCFACE))
-    return needed and any(weights.is_there(folder / file.file) for file in detectors)
+    def is_there(file: weights.NetworkFile) -> bool:
+        return weights.is_there(weights.place(file, cache_folder()))
+
+    return all(is_there(file) for file in weights.full_kit_files(is_there))
 
 
 def build_restorer(model: str = "base", device: str = "auto", batch_size: int | None = None) -> Restorer:

@@ -16,12 +16,6 @@ from dmdcli.weights import NetworkFile, State
 
 EMBEDDED = (weights.LANDMARKS_68, weights.RECOGNITION)
 """What the embedded kit loads; with --thorough the CNN detector too."""
-DETECTORS = (weights.RETINAFACE_RESNET50, weights.RETINAFACE_MOBILENET)
-"""The full kit needs one of them."""
-FULL = (weights.FAN, weights.ARCFACE)
-"""The full kit needs both."""
-PARSERS = (weights.PARSENET, weights.BISENET)
-"""The full kit takes the first that is there; it does without as well."""
 
 
 def states(folder: Path) -> dict[str, State]:
@@ -32,7 +26,7 @@ def states(folder: Path) -> dict[str, State]:
 def judge(found: Mapping[str, State], folder: Path, probes: Mapping[str, Probe]) -> Iterator[Finding]:
     """Judge the kits and each file. found: as `states`. folder: the weights folder. probes: by module."""
     embedded = [*without(EMBEDDED, found), *broken("the embedded kit", probes)]
-    taken = taken_by_the_full_kit(found)
+    taken = weights.full_kit_files(lambda file: found[file.name] != "missing")
     full_files = list(without(taken, found))
     full_packages = list(broken("the full kit", probes))
     usable = not full_files and not full_packages
@@ -60,13 +54,6 @@ def judge(found: Mapping[str, State], folder: Path, probes: Mapping[str, Probe])
         yield Finding("networks", "--kit auto", "ok", "takes the embedded kit, because the full kit cannot be used")
     for file in weights.FILES:
         yield judge_file(file, found, folder)
-
-
-def taken_by_the_full_kit(found: Mapping[str, State]) -> tuple[NetworkFile, ...]:
-    """The files the full kit loads, or would load: the first detector and the first parser that are there."""
-    detector = next((file for file in DETECTORS if found[file.name] != "missing"), DETECTORS[0])
-    parser = [file for file in PARSERS if found[file.name] != "missing"]
-    return (detector, *FULL, *parser[:1])
 
 
 def without(files: tuple[NetworkFile, ...], found: Mapping[str, State]) -> Iterator[str]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from dmdcli import weights
 from dmdcli.faces.face import Landmarks
 from dmdcli.faces.identity import Curve
-from dmdcli.faces.kit import Detection
+from dmdcli.faces.kit import Detection, Trust
 from dmdcli.shapes import CROP, Box, Embedding, Matrix, Pixels, check_shape
 
 HOG_FACE = 80
@@ -77,6 +77,9 @@ engraved) strangers come nearer, and a wrong name does more harm than none."""
 DISTANCE_SLOPE = 18.0
 """Steepness of the logistic curve from distance to similarity, per unit of distance: flatter than the 47 fitted to
 modern portraits, because pairs of one person reach 0.51 where decades lie between."""
+TRUST = Trust(weak=0.45, lost=0.28, turned=0.5)
+"""Weak: the predictor gives other points when started a little elsewhere. Lost: noise, patterns and badges get 0.02 to
+0.26, the worst engraving 0.32."""
 SIMILARITY = Curve(MIDDLE_DISTANCE, DISTANCE_SLOPE, source="set by hand on old photographs", measured=True)
 """Not a probability: the curve is set so that strangers in old photographs stay below 0.5."""
 NUMBERS = 128
@@ -94,6 +97,7 @@ class EmbeddedKit:
     """
 
     name = NAME
+    trust = TRUST
 
     def __init__(self, thorough: bool = False, similarity: Curve = SIMILARITY) -> None:
         import dlib

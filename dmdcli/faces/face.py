@@ -25,12 +25,6 @@ LEAST_MOUTH_DISTANCE = 50.0
 """Crop pixels the mouth must lie below the eyes (aligned faces: 100 to 150)."""
 TURNED = 0.55
 """Turn of the head from which the far eye's box is doubtful; portraits in three-quarter view reach 0.4."""
-WEAK_SCORE = 0.45
-"""Mean score of the points below which they are doubtful: the predictor gives other points when started a little
-elsewhere."""
-LOST_SCORE = 0.28
-"""Mean score of the points below which there is no face under them: noise, patterns and badges get
-0.02 to 0.26, the worst engraving 0.32."""
 MUCH_ENLARGED = 8.0
 """Enlargement of the photo to the crop above which points are guesses: an eye is then eight photo pixels wide."""
 OUTSIDE = 0.25
@@ -58,7 +52,8 @@ class Face:
     """One face found in a photo.
 
     box: in photo pixels. score: the detector's own. matrix: (2, 3) photo -> crop. pixels: (512, 512, 3) uint8 RGB, the
-    aligned crop. rejected: why the face must not be used, or None. doubts: what makes its landmarks uncertain.
+    aligned crop. embedding: empty where the face is rejected. rejected: why the face must not be used, or None.
+    doubts: what makes its landmarks uncertain.
     """
 
     box: Box
@@ -124,8 +119,11 @@ def sharpness(pixels: Pixels) -> float:
     return deviations[1] / max(deviations[3], 1e-6)
 
 
-def implausible(landmarks: Landmarks) -> str | None:
-    """Why the points cannot be those of a face in an aligned crop, or None."""
+def implausible(landmarks: Landmarks, lost_score: float) -> str | None:
+    """Why the points cannot be those of a face in an aligned crop, or None.
+
+    lost_score: mean score of the points below which there is no face under them.
+    """
     points = landmarks.points
     if not np.isfinite(points).all():
         return "the landmarks are not numbers"
@@ -138,21 +136,22 @@ def implausible(landmarks: Landmarks) -> str | None:
     outside = ((points < 0) | (points > CROP - 1)).any(axis=1).mean()
     if outside > OUTSIDE:
         return "much of the face lies outside the crop"
-    if landmarks.scores is not None and float(landmarks.scores.mean()) < LOST_SCORE:
+    if landmarks.scores is not None and float(landmarks.scores.mean()) < lost_score:
         return "no face is recognisable under the landmarks"
     return None
 
 
-def problems(landmarks: Landmarks, enlargement: float) -> tuple[str, ...]:
+def problems(landmarks: Landmarks, enlargement: float, weak_score: float) -> tuple[str, ...]:
     """What makes the points of an aligned crop doubtful, in words; empty where nothing does.
 
-    enlargement: how many crop pixels one photo pixel became.
+    enlargement: how many crop pixels one photo pixel became. weak_score: mean score of the points below which they are
+    doubtful.
     """
     points = landmarks.points
     reasons = [f"the box of the {name.replace('_', ' ')} had to be moved" for name in doubtful_components(points)]
     if abs(turn_of_head(points)) > TURNED:
         reasons.append("the head is turned far to the side")
-    if landmarks.scores is not None and float(landmarks.scores.mean()) < WEAK_SCORE:
+    if landmarks.scores is not None and float(landmarks.scores.mean()) < weak_score:
         reasons.append("the landmarks are unsure")
     if enlargement > MUCH_ENLARGED:
         reasons.append(f"the face is small: it was enlarged {enlargement:.0f} times")

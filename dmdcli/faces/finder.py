@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dmdcli.faces.align import compose, crop_face, crop_matrix, five_points, invert, scale_of, transform
+from dmdcli.faces.align import TEMPLATE, compose, crop_face, crop_matrix, five_points, invert, scale_of, transform
 from dmdcli.faces.face import Face, Landmarks, implausible, problems
 from dmdcli.faces.kit import Detection, FaceKit
 from dmdcli.shapes import Box, Embedding, Matrix, Pixels, Points, check_shape
@@ -23,13 +23,13 @@ SAME_CENTRE = 0.25
 """Distance of two faces' centres, as a part of the smaller face, below which they are one, whatever their boxes say."""
 TURNS = (0, 1, 3, 2)
 """Quarter turns of the picture in which faces are looked for until some are found; upside down is the rarest."""
-TURNED_SCORE = 0.5
-"""Least detection score in a turned picture: looking three times more often would otherwise find three times more false
-faces."""
 
 
 LEAST_SPREAD = 20.0
 """Extent in rough crop pixels of the five points below which they coincide and align nothing (faces: 110 and more)."""
+SETTLED = 4.0
+"""Crop pixels by which the five points of an aligned crop may still move before it is cut anew: RetinaFace's points and
+the means of the 68 differ by as much."""
 NO_ALIGNMENT = "the landmarks coincide; no face can be aligned by them"
 
 
@@ -92,7 +92,7 @@ class FaceFinder:
 
     def _find_turned(self, photos: Sequence[Pixels], quarter_turns: int) -> list[list[Face]]:
         turned = [np.ascontiguousarray(np.rot90(pixels, quarter_turns)) for pixels in photos]
-        least_score = TURNED_SCORE if quarter_turns else -np.inf
+        least_score = self._kit.trust.turned if quarter_turns else -np.inf
         faces = []
         for pixels, detections in zip(photos, self._kit.detect(turned), strict=True):
             to_turned = turn_matrix(quarter_turns, (pixels.shape[1], pixels.shape[0]))
@@ -102,24 +102,32 @@ class FaceFinder:
         return faces
 
     def _describe(self, pixels: Pixels, detections: Sequence[Detection]) -> list[Face]:
-        """The faces at `detections` of one photo, aligned and measured, all in one batch.
+        """The faces at `detections` of one photo, aligned and measured in batches.
 
-        Points found in the rough crop give the matrix; points found again in the exact crop are the landmarks.
+        Points found in the rough crop give the matrix; points found again in the exact crop are the landmarks. Crops
+        that were exact already, and faces too small to be used, are looked at once; rejected faces are not embedded.
         """
         if not detections:
             return []
-        rough = np.stack([crop_face(pixels, detection.matrix) for detection in detections])
-        aligned = [
-            _exact_matrix(landmarks.points, detection.matrix)
-            for landmarks, detection in zip(self._kit.landmarks(rough), detections, strict=True)
-        ]
-        matrices = [
-            detection.matrix if matrix is None else matrix
-            for matrix, detection in zip(aligned, detections, strict=True)
-        ]
-        crops = np.stack([crop_face(pixels, matrix) for matrix in matrices])
-        landmarks = self._kit.landmarks(crops)
-        embeddings = self._kit.embed(crops, landmarks)
+        crops = [crop_face(pixels, detection.matrix) for detection in detections]
+        landmarks = self._kit.landmarks(np.stack(crops))
+        matrices = [detection.matrix for detection in detections]
+        rejected = [self._too_small(detection.box) for detection in detections]
+        again = []
+        for index, detection in enumerate(detections):
+            exact = _exact_matrix(landmarks[index].points, detection.matrix)
+            if exact is None:
+                rejected[index] = rejected[index] or NO_ALIGNMENT
+            elif rejected[index] is None and not (detection.aligned and _agree(exact, detection.matrix)):
+                matrices[index], crops[index] = exact, crop_face(pixels, exact)
+                again.append(index)
+        if again:
+            found = self._kit.landmarks(np.stack([crops[index] for index in again]))
+            for index, points in zip(again, found, strict=True):
+                landmarks[index] = points
+        trust = self._kit.trust
+        rejected = [why or implausible(one, trust.lost) for why, one in zip(rejected, landmarks, strict=True)]
+        embeddings = self._embed_usable(crops, landmarks, rejected)
         return [
             Face(
                 box=_inside(detection.box, pixels),
@@ -128,12 +136,23 @@ class FaceFinder:
                 pixels=crops[index],
                 landmarks=landmarks[index],
                 embedding=embeddings[index],
-                rejected=self._too_small(detection.box)
-                or (NO_ALIGNMENT if aligned[index] is None else implausible(landmarks[index])),
-                doubts=problems(landmarks[index], scale_of(matrices[index])),
+                rejected=rejected[index],
+                doubts=problems(landmarks[index], scale_of(matrices[index]), trust.weak),
             )
             for index, detection in enumerate(detections)
         ]
+
+    def _embed_usable(
+        self, crops: Sequence[Pixels], landmarks: Sequence[Landmarks], rejected: Sequence[str | None]
+    ) -> list[Embedding]:
+        """One embedding per crop, empty for those that are rejected."""
+        usable = [index for index, why in enumerate(rejected) if why is None]
+        embeddings: list[Embedding] = [np.zeros(0, dtype=np.float32)] * len(crops)
+        if usable:
+            rows = self._kit.embed(np.stack([crops[index] for index in usable]), [landmarks[index] for index in usable])
+            for index, row in zip(usable, rows, strict=True):
+                embeddings[index] = row
+        return embeddings
 
     def _too_small(self, box: Box) -> str | None:
         side = max(box[2] - box[0], box[3] - box[1])
@@ -148,6 +167,12 @@ def _exact_matrix(points: Points, rough: Matrix) -> Matrix | None:
     if float(np.ptp(transform(five, rough), axis=0).max()) < LEAST_SPREAD:
         return None
     return crop_matrix(five)
+
+
+def _agree(exact: Matrix, rough: Matrix) -> bool:
+    """Whether two matrices photo -> crop put a face at the same place, to within SETTLED."""
+    there = transform(transform(TEMPLATE.astype(np.float32), invert(rough)), exact)
+    return bool(np.linalg.norm(there - TEMPLATE, axis=1).max() < SETTLED)
 
 
 def merge_detections(detections: list[Detection]) -> list[Detection]:
@@ -203,7 +228,7 @@ def _turn_back(detection: Detection, to_turned: Matrix) -> Detection:
     back = transform(corners, invert(to_turned)) + np.float32(0.5)
     low, high = back.min(axis=0), back.max(axis=0)
     box = (float(low[0]), float(low[1]), float(high[0]), float(high[1]))
-    return Detection(box, detection.score, compose(to_turned, detection.matrix))
+    return dataclasses.replace(detection, box=box, matrix=compose(to_turned, detection.matrix))
 
 
 def _inside(box: Box, pixels: Pixels) -> Box:

@@ -1,4 +1,4 @@
-"""The kit of the field's networks: RetinaFace, 2DFAN-4, ArcFace, and ParseNet or BiSeNet where its file is there.
+"""The kit of the field's networks: RetinaFace, 2DFAN-4, ArcFace, and BiSeNet or ParseNet where its file is there.
 
 Their files are read from the weights folder and from nowhere else (`full_networks.py`).
 """
@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmdcli import weights
-from dmdcli.errors import ShapeError, WeightsMissingError
+from dmdcli.errors import ShapeError
 from dmdcli.faces.align import TEMPLATE, crop_face, crop_matrix, five_points, scale_of
 from dmdcli.faces.face import Landmarks
 from dmdcli.faces.full_networks import Answer, Channels, Network, import_packages, load
 from dmdcli.faces.identity import Curve
-from dmdcli.faces.kit import Detection
+from dmdcli.faces.kit import Detection, Trust
 from dmdcli.shapes import CROP, Box, Matrix, Pixels, Points, check_shape
 
 SHORT_SIDE = 640
@@ -78,6 +78,10 @@ RECOGNITION_TEMPLATE: npt.NDArray[np.float64] = np.array(
 """Where its five points lie there, as InsightFace publishes them, in the order of `align.TEMPLATE`."""
 NUMBERS = 512
 """Numbers in an embedding."""
+TRUST = Trust(weak=0.35, lost=0.15, turned=0.97)
+"""Not yet measured with these files. FAN's peaks are 0.6 to 0.96 on clear faces and a third of that or less where there
+is nothing; blur and hands lower them, and the mean with the mirror image too. Turned: the confidence restoration tools
+ask of an upright face."""
 SIMILARITY = Curve(
     middle=1.13,
     slope=12.0,
@@ -98,8 +102,8 @@ BISENET_FACE = (1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13)
 class FullKit:
     """RetinaFace, 2DFAN-4, ArcFace IR-SE50 and a parsing network, as a `FaceKit`.
 
-    folder: where the files lie; RetinaFace with ResNet-50 is taken before MobileNet, ParseNet before BiSeNet, and
-    without either there are no outlines. device: as torch names it. thorough: search larger copies of the photos.
+    folder: where the files lie; see `weights.full_kit_files` for which are taken; without a parsing network there
+    are no outlines. device: as torch names it. thorough: search larger copies of the photos.
     batch_size: crops at a time, and a quarter as many photos or outlines; by default 32 on CUDA, 4 elsewhere.
     similarity: a curve fitted to photographs, instead of the published one.
     Raises PackageError, WeightsMissingError, WeightsCorruptError or WeightsMismatchError.
@@ -116,6 +120,7 @@ class FullKit:
         import_packages()
         self.name = kit_name()
         self.similarity = similarity
+        self.trust = TRUST
         self._short_side = THOROUGH_SHORT_SIDE if thorough else SHORT_SIDE
         place = torch.device(device)
         crops = batch_size or (32 if place.type == "cuda" else 4)
@@ -126,23 +131,20 @@ class FullKit:
         ) -> Network:
             return Network(load(file, folder), file.title, answer, place, batch, mean, deviation)
 
-        detector = _present(folder, weights.RETINAFACE_RESNET50, weights.RETINAFACE_MOBILENET)
-        self._detector = network(
-            detector or weights.RETINAFACE_RESNET50, _boxes_and_points, large, DETECTOR_MEAN, (1.0, 1.0, 1.0)
-        )
-        self._fan = network(weights.FAN, _heatmap_peaks, crops, (0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
+        files = weights.full_kit_files(lambda file: weights.is_there(weights.place(file, folder)))
+        self.title = ", ".join(file.title for file in files)
+        detector, fan, recognition, *parsers = files
         half = (127.5, 127.5, 127.5)
-        self._recognition = network(weights.ARCFACE, _unit_vectors, crops, half, half)
-        parser = _present(folder, weights.PARSENET, weights.BISENET)
-        used = (detector or weights.RETINAFACE_RESNET50, weights.FAN, weights.ARCFACE, parser)
-        self.title = ", ".join(file.title for file in used if file is not None)
+        self._detector = network(detector, _boxes_and_points, large, DETECTOR_MEAN, (1.0, 1.0, 1.0))
+        self._fan = network(fan, _heatmap_peaks, crops, (0.0, 0.0, 0.0), (255.0, 255.0, 255.0))
+        self._recognition = network(recognition, _unit_vectors, crops, half, half)
         self._parser: Network | None = None
-        if parser is weights.PARSENET:
-            self._parser = network(parser, _parsenet_face, large, half, half)
-        elif parser is not None:
+        if parsers == [weights.PARSENET]:
+            self._parser = network(weights.PARSENET, _parsenet_face, large, half, half)
+        elif parsers:
             # Mean and deviation of ImageNet's red, green and blue.
             mean, deviation = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
-            self._parser = network(parser, _bisenet_face, large, mean, deviation)
+            self._parser = network(weights.BISENET, _bisenet_face, large, mean, deviation)
 
     def detect(self, photos: Sequence[Pixels]) -> list[list[Detection]]:
         """The faces of each photo (H, W, 3) uint8 RGB, the most confident first; photos of one size go together."""
@@ -222,8 +224,8 @@ class FullKit:
 
 
 def kit_name() -> str:
-    """Names the kit and the weights its embeddings come from."""
-    return f"full-arcface-irse50-{weights.ARCFACE.sha256[:8]}"
+    """Names the kit, how it prepares a face (the number) and the weights its embeddings come from."""
+    return f"full-arcface-irse50-1-{weights.ARCFACE.sha256[:8]}"
 
 
 def anchor_boxes(height: int, width: int) -> npt.NDArray[np.float32]:
@@ -298,8 +300,9 @@ def _detections(
     for index in sane[order]:
         x0, y0, x1, y1 = (float(edge) for edge in corners[index])
         box = (x0, y0, x1, y1)
-        matrix = _trusted_matrix(places[index].astype(np.float32), TEMPLATE, rough_matrix(box))
-        found.append(Detection(box, float(confidences[likely[index]]), matrix))
+        rough = rough_matrix(box)
+        matrix = _trusted_matrix(places[index].astype(np.float32), TEMPLATE, rough)
+        found.append(Detection(box, float(confidences[likely[index]]), matrix, aligned=matrix is not rough))
     return found
 
 
@@ -311,17 +314,6 @@ def rough_matrix(box: Box) -> Matrix:
     right = (x0 + x1 - 1) / 2 - scale * (box[0] + box[2] - 1) / 2
     down = (y0 + y1 - 1) / 2 - scale * (box[1] + box[3] - 1) / 2
     return np.array([[scale, 0, right], [0, scale, down]], dtype=np.float32)
-
-
-def _present(folder: Path, *files: weights.NetworkFile) -> weights.NetworkFile | None:
-    """The first of `files` that is in the folder."""
-    for file in files:
-        try:
-            weights.locate(file, folder)
-        except WeightsMissingError:
-            continue
-        return file
-    return None
 
 
 def _boxes_and_points(net: nn.Module, images: Tensor) -> tuple[Tensor, ...]:

@@ -20,15 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from dmdcli import weights
-from dmdcli.errors import DeviceError, PackageError, WeightsCorruptError, WeightsError, WeightsMismatchError
+from dmdcli.devices import smaller_batch
+from dmdcli.errors import PackageError, WeightsCorruptError, WeightsError, WeightsMismatchError
 from dmdcli.shapes import check_shape
 
 HALF_ON = {"cuda": torch.float16}
 """Kind of device -> the precision its networks run in; float32 elsewhere. Weights stay float32 (autocast), so that no
 stored value overflows; a batch whose answer is not finite in half precision is answered again in float32."""
-
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "invalid buffer size", "alloc_failed")
-"""How torch says that memory ran out: CUDA and MPS; the CPU on Linux and on Windows; MPS again; cuBLAS and cuDNN."""
 
 Channels: TypeAlias = tuple[float, float, float]
 Answer: TypeAlias = Callable[[nn.Module, Tensor], tuple[Tensor, ...]]
@@ -39,7 +37,7 @@ class Network:
     """A network on a device, fed with pictures as arrays.
 
     net: in eval mode. title: what messages call it. mean, deviation: per channel, in grey levels; the network reads
-    (pixel - mean) / deviation. batch_size: pictures at a time; halved where they do not fit into memory.
+    (pixel - mean) / deviation. batch_size: pictures at a time; halved for good where they do not fit into memory.
     """
 
     def __init__(
@@ -68,13 +66,15 @@ class Network:
         """
         check_shape("pictures", pictures, (None, None, None, 3), np.uint8)
         parts: list[tuple[npt.NDArray[np.float32], ...]] = []
-        done, size = 0, self._batch_size
+        done = 0
         while done < len(pictures):
             try:
-                parts.append(self._run(pictures[done : done + size]))
-                done += size
+                parts.append(self._run(pictures[done : done + self._batch_size]))
+                done += len(parts[-1][0])
             except RuntimeError as error:
-                size = self._smaller(size, error)
+                self._batch_size = smaller_batch(self._batch_size, error, str(self._device), self._title)
+                if self._device.type == "cuda":
+                    torch.cuda.empty_cache()
         return tuple(np.concatenate(rows) for rows in zip(*parts, strict=True))
 
     def _run(self, pictures: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], ...]:
@@ -90,31 +90,13 @@ class Network:
                     return tuple(tensor.cpu().numpy() for tensor in answers)
         raise WeightsError(f"The answer of {self._title} is not a number: its weights cannot be used.")
 
-    def _smaller(self, size: int, error: RuntimeError) -> int:
-        """Half the batch size where memory ran out; other errors go on their way."""
-        if not isinstance(error, torch.OutOfMemoryError) and not _says_out_of_memory(error):
-            raise error
-        if size == 1:
-            raise DeviceError(
-                f"{self._device}: out of memory in {self._title} with one picture at a time. Try --device cpu."
-            ) from error
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        return size // 2
-
-
-def _says_out_of_memory(error: RuntimeError) -> bool:
-    """Torch has a class of its own for CUDA only; the CPU and MPS say it in words."""
-    words = str(error).lower()
-    return any(said in words for said in NO_MEMORY)
-
 
 def import_packages() -> None:
     """Import the packages the networks come from. Raises PackageError, with the cure, where one cannot be."""
     with _needed(
         "torchvision",
-        "it must be of the same build as torch: install both anew from one index with "
-        "`pip install --force-reinstall torch torchvision`",
+        "it must be of the same build as torch: `pip install --force-reinstall torch torchvision` brings both from one "
+        "index (`dmd doctor` gives the line that leaves torch as it is)",
     ):
         import torchvision.ops  # type: ignore[import-untyped]  # noqa: F401
     with _needed("facexlib", "install it anew with `pip install --force-reinstall facexlib`"):

@@ -20,11 +20,27 @@ class Detection:
 
     box: x0, y0, x1, y1 in pixels of the picture searched. score: the detector's own; higher is surer.
     matrix: (2, 3) float32, picture -> a rough crop in which the face stands about where it does in an aligned one.
+    aligned: the matrix was made of points of the face, so that the crop may be as good as exact already.
     """
 
     box: Box
     score: float
     matrix: Matrix = field(repr=False)
+    aligned: bool = False
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How a kit's own scores are read; they mean something else for every kit.
+
+    weak: mean score of the 68 points below which they are doubtful. lost: below which there is no face under them.
+    turned: least score of a detection in a turned copy of the photo; looking three times more often would otherwise
+    find three times more false faces.
+    """
+
+    weak: float
+    lost: float
+    turned: float
 
 
 class FaceKit(Protocol):
@@ -45,6 +61,10 @@ class FaceKit(Protocol):
         photographs too, are to stay below.
         """
 
+    @property
+    def trust(self) -> Trust:
+        """How the scores of its detections and landmarks are read."""
+
     def detect(self, photos: Sequence[Pixels]) -> list[list[Detection]]:
         """The upright faces of each photo (H, W, 3) uint8 RGB; several detections of one face may be among them.
 
@@ -60,5 +80,5 @@ class FaceKit(Protocol):
     def outlines(self, crops: Pixels) -> npt.NDArray[np.float32] | None:
         """How much of each pixel of the crops (N, 512, 512, 3) uint8 RGB is face, (N, 512, 512) float32 in [0, 1].
 
-        Hair, hats, neck, clothes and what stands in front are not. None where the kit has no network for it.
+        Hair, hats, neck and clothes are not. None where the kit has no network for it.
         """

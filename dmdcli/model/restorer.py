@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dmdcli.devices import smaller_batch
 from dmdcli.errors import DeviceError, ShapeError, WeightsError
 from dmdcli.model import checkpoint
 from dmdcli.model.dictionary import Dictionary
@@ -99,7 +100,7 @@ class Restorer:
             part = slice(len(results), len(results) + size)
             try:
                 results += self._restore_batch(crops[part], boxes[part], dictionaries[part], both)
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
                 size = self._smaller(size, error)
         return results
 
@@ -115,7 +116,7 @@ class Restorer:
                 with torch.inference_mode():
                     parts.append(self._net.memorize(self._images(crops[part]), boxes_tensor(boxes[part])))
                 done += size
-            except torch.OutOfMemoryError as error:
+            except RuntimeError as error:
                 size = self._smaller(size, error)
         return Dictionary.concatenate(parts)
 
@@ -153,12 +154,11 @@ class Restorer:
         tensor = torch.from_numpy(np.ascontiguousarray(crops)).to(self.device).permute(0, 3, 1, 2)
         return (tensor.float() / scale - 1).to(self.dtype)
 
-    def _smaller(self, size: int, error: Exception) -> int:
-        if size == 1:
-            raise DeviceError(f"{self.device}: out of memory with one face at a time. Try --device cpu.") from error
+    def _smaller(self, size: int, error: RuntimeError) -> int:
+        smaller = smaller_batch(size, error, str(self.device), "the restoration network")
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        return size // 2
+        return smaller
 
 
 def boxes_tensor(boxes: npt.NDArray[np.int64]) -> Tensor:

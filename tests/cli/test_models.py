@@ -68,7 +68,7 @@ def test_fetch_after_asking(
     answer = run("fetch", "parsenet", answer="y\n")
     assert answer.exit_code == 0
     assert answer.stdout.endswith(f"{cache / table['parsenet'].file}\n")
-    assert "ParseNet: outlines faces; 0.019 MB; licence MIT" in answer.stderr
+    assert "ParseNet: outlines, slowly; 0.019 MB; licence MIT" in answer.stderr
     assert table["parsenet"].note[1:] in answer.stderr
     assert "Accept MIT for ParseNet? [y/N]" in answer.stderr
     assert (cache / table["parsenet"].file).read_bytes() == CONTENTS["parsenet"]
@@ -95,10 +95,10 @@ def test_each_licence_is_asked_once_and_declining_one_leaves_the_others(
     server: ReleaseServer, cache: Path, table: dict[str, NetworkFile], somebody_there: None
 ) -> None:
     server.answers = [release_server.other(CONTENTS[name]) for name in FULL if table[name].licence == "MIT"]
-    answer = run("fetch", "full", "parsenet", answer="y\nn\n")
+    answer = run("fetch", "full", "bisenet", answer="y\nn\n")
     assert answer.stderr.count("[y/N]") == 2
-    assert f"4 networks, 0.0{sum(len(CONTENTS[name]) for name in FULL) // 1000} MB in all, to {cache}" in answer.stderr
-    assert "Accept MIT for RetinaFace ResNet-50, ArcFace IR-SE50, ParseNet?" in answer.stderr
+    assert f"4 networks, {sum(len(CONTENTS[name]) for name in FULL) / 1e6:.3g} MB in all, to {cache}" in answer.stderr
+    assert "Accept MIT for RetinaFace ResNet-50, ArcFace IR-SE50, BiSeNet?" in answer.stderr
     assert "BSD-3-Clause was declined; not fetched: 2DFAN-4." in answer.stderr
     assert answer.exit_code == errors.EXIT_WEIGHTS
     assert {path.name for path in cache.glob("*.pth")} == {table[name].file for name in FULL if name != "fan"}

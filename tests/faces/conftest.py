@@ -15,7 +15,7 @@ from dmdcli.faces.embedded import EmbeddedKit
 from dmdcli.faces.face import Landmarks
 from dmdcli.faces.full import FullKit
 from dmdcli.faces.identity import Curve
-from dmdcli.faces.kit import Detection
+from dmdcli.faces.kit import Detection, Trust
 from dmdcli.shapes import Pixels, Points
 from tests.faces.generated_weights import EVERYTHING, in_the_table, linked, write_full_kit
 
@@ -39,6 +39,7 @@ class FakeKit:
     """Answers what it is told: detections of the picture as given, one set of points, one embedding."""
 
     name = "fake-1"
+    trust = Trust(weak=0.45, lost=0.28, turned=0.5)
     similarity = Curve(middle=1.0, slope=2.0, source="made up", measured=False)
 
     def __init__(self, detections: list[Detection], points: Points | None = None, score: float = 1.0) -> None:

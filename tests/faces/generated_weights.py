@@ -26,9 +26,9 @@ from dmdcli import weights
 from dmdcli.faces.full import HEATMAP_SIDE, RETINAFACE_BOX, VARIANCES, FullKit, anchor_boxes, landmark_picture
 from dmdcli.shapes import Box, Points
 
-FULL = ("retinaface-resnet50", "fan", "arcface", "parsenet")
+FULL = ("retinaface-resnet50", "fan", "arcface", "bisenet")
 """What `dmd models fetch full` brings."""
-EVERYTHING = (*FULL, "retinaface-mobilenet", "bisenet")
+EVERYTHING = (*FULL, "retinaface-mobilenet", "parsenet")
 
 
 def write_full_kit(folder: Path, seed: int = 0, names: Iterable[str] = FULL) -> dict[str, str]:

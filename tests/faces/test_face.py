@@ -97,8 +97,8 @@ def test_turn_of_head_has_the_sign_of_the_nearer_side() -> None:
 
 
 def test_a_plain_face_is_good() -> None:
-    assert implausible(scored(drawn_points())) is None
-    assert problems(scored(drawn_points()), enlargement=2.0) == ()
+    assert implausible(scored(drawn_points()), 0.28) is None
+    assert problems(scored(drawn_points()), enlargement=2.0, weak_score=0.45) == ()
 
 
 def upside_down(points: np.ndarray) -> None:
@@ -124,23 +124,23 @@ def not_a_number(points: np.ndarray) -> None:
 def test_impossible_points_are_implausible(spoil, reason: str) -> None:
     points = drawn_points()
     spoil(points)
-    assert reason in (implausible(scored(points)) or "")
+    assert reason in (implausible(scored(points), 0.28) or "")
 
 
 def test_points_without_support_are_implausible() -> None:
-    assert "recognisable" in (implausible(scored(drawn_points(), score=0.1)) or "")
-    assert implausible(Landmarks(drawn_points())) is None
+    assert "recognisable" in (implausible(scored(drawn_points(), score=0.1), 0.28) or "")
+    assert implausible(Landmarks(drawn_points()), 0.28) is None
 
 
 def test_problems_are_told_in_words() -> None:
     turned = drawn_points()
     turned[27:36, 0] -= 85
-    assert any("turned" in reason for reason in problems(scored(turned), 1.0))
-    assert any("unsure" in reason for reason in problems(scored(drawn_points(), score=0.3), 1.0))
-    assert any("12 times" in reason for reason in problems(scored(drawn_points()), 12.0))
+    assert any("turned" in reason for reason in problems(scored(turned), 1.0, 0.45))
+    assert any("unsure" in reason for reason in problems(scored(drawn_points(), score=0.3), 1.0, 0.45))
+    assert any("12 times" in reason for reason in problems(scored(drawn_points()), 12.0, 0.45))
     flat = drawn_points()
     flat[36:42, 1] = flat[17:22, 1] = 240
-    assert any("left eye" in reason for reason in problems(scored(flat), 1.0))
+    assert any("left eye" in reason for reason in problems(scored(flat), 1.0, 0.45))
 
 
 def test_verdict_comes_from_what_is_wrong_with_the_face() -> None:

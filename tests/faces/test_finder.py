@@ -6,16 +6,18 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from dmdcli.faces.align import scale_of, transform
+from dmdcli.faces.align import crop_matrix, five_points, scale_of, transform
 from dmdcli.faces.embedded import EmbeddedKit, rough_matrix
-from dmdcli.faces.face import verdict
+from dmdcli.faces.face import Landmarks, verdict
 from dmdcli.faces.finder import FaceFinder, turn_matrix
-from dmdcli.faces.kit import Detection
+from dmdcli.faces.kit import Detection, Trust
 from dmdcli.shapes import Box, Pixels
 from tests.faces.conftest import FakeKit, drawn_points
 
@@ -88,6 +90,62 @@ def test_several_photos_give_what_each_gives_alone() -> None:
         assert alone.box == faces[0].box
         np.testing.assert_array_equal(alone.matrix, faces[0].matrix)
     assert FaceFinder(kit).find_all([]) == []
+
+
+class Counting(FakeKit):
+    """Counts the crops it is shown."""
+
+    def __init__(self, detections: list[Detection], **given: Any) -> None:
+        super().__init__(detections, **given)
+        self.looked_at: list[int] = []
+        self.embedded: list[int] = []
+
+    def landmarks(self, crops: Pixels) -> list[Landmarks]:
+        self.looked_at.append(len(crops))
+        return super().landmarks(crops)
+
+    def embed(self, crops: Pixels, landmarks: Sequence[Landmarks]) -> npt.NDArray[np.float32]:
+        self.embedded.append(len(crops))
+        return super().embed(crops, landmarks)
+
+
+def test_a_face_aligned_by_its_detector_is_looked_at_once() -> None:
+    rough = detection((100, 100, 250, 250))
+    aligned = Detection(rough.box, 1.0, rough.matrix, aligned=True)
+    settled = transform(drawn_points(), crop_matrix(five_points(drawn_points())))
+    for found, moved, passes in ((aligned, 0, [1]), (aligned, 3, [1]), (aligned, 6, [1, 1]), (rough, 0, [1, 1])):
+        kit = Counting([found], points=settled + np.array([moved, 0], dtype=np.float32))
+        (face,) = FaceFinder(kit).find(PHOTO)
+        assert face.rejected is None
+        assert kit.looked_at == passes
+        assert (face.matrix == found.matrix).all() == (passes == [1])
+
+
+def test_no_network_runs_for_what_is_rejected_anyway() -> None:
+    small, large = detection((10, 10, 40, 40)), detection((100, 50, 300, 250))
+    kit = Counting([small, large])
+    faces = FaceFinder(kit, min_face=64).find(PHOTO)
+    assert [face.rejected is None for face in faces] == [True, False]
+    assert (kit.looked_at, kit.embedded) == ([2, 1], [1])
+    assert (faces[0].embedding.shape, faces[1].embedding.shape) == ((2,), (0,))
+    FaceFinder(lost := Counting([large], score=0.05)).find(PHOTO)
+    assert lost.embedded == []
+
+
+def test_each_kit_says_how_its_scores_are_read() -> None:
+    class Strict(FakeKit):
+        trust = Trust(weak=0.9, lost=0.6, turned=2.0)
+
+    face = detection((100, 100, 250, 250), 1.0)
+    assert FaceFinder(Strict([face], score=0.95)).find(PHOTO)[0].doubts == ()
+    assert FaceFinder(Strict([face], score=0.8)).find(PHOTO)[0].doubts == ("the landmarks are unsure",)
+    assert FaceFinder(Strict([face], score=0.5)).find(PHOTO)[0].rejected is not None
+
+    class OnItsSide(Strict):
+        def detect(self, photos: Sequence[Pixels]) -> list[list[Detection]]:
+            return [[] if pixels.shape == PHOTO.shape else [face] for pixels in photos]
+
+    assert FaceFinder(OnItsSide([])).find(PHOTO) == []
 
 
 def test_boxes_stay_inside_the_photo() -> None:

@@ -245,7 +245,7 @@ def test_no_crops_give_nothing(kit: FullKit) -> None:
 
 def test_the_name_says_kit_and_recogniser(kit: FullKit, folder: Path) -> None:
     digest = weights.sha256_of(folder / weights.ARCFACE.file, weights.ARCFACE)
-    assert kit.name == full.kit_name() == f"full-arcface-irse50-{digest[:8]}"
+    assert kit.name == full.kit_name() == f"full-arcface-irse50-1-{digest[:8]}"
 
 
 @pytest.mark.parametrize("name", ["retinaface-resnet50", "fan", "arcface"])

@@ -244,11 +244,24 @@ def test_mean_and_deviation_are_per_channel() -> None:
 )
 def test_batches_are_halved_where_memory_is_short(error: Exception) -> None:
     net = Doubled(most=1, error=error)
-    means, _ = network(net)(PICTURES)
+    halved = network(net)
+    means, _ = halved(PICTURES)
     assert net.shown == [4, 2, 1, 1, 1, 1, 1]
+    halved(PICTURES[:2])
+    assert net.shown[7:] == [1, 1], "what did not fit once is not tried again"
     np.testing.assert_allclose(means, 2 * PICTURES.mean(axis=(1, 2, 3)), rtol=1e-6)
-    with pytest.raises(DeviceError, match=r"cpu: out of memory in Doubled with one picture at a time.*--device cpu"):
+    with pytest.raises(DeviceError, match="cpu: out of memory in Doubled, with one picture at a time"):
         network(Doubled(most=0, error=error))(PICTURES)
+
+
+def test_a_device_that_is_lost_ends_the_run_instead_of_failing_every_photo() -> None:
+    for words in (
+        "CUDA error: no kernel image is available",
+        "The operator 'aten::x' is not implemented for the MPS device",
+    ):
+        kind = NotImplementedError if "implemented" in words else RuntimeError
+        with pytest.raises(DeviceError, match="cpu: it cannot go on with Doubled"):
+            network(Doubled(most=0, error=kind(words)))(PICTURES)
 
 
 def test_other_failures_of_a_network_are_bugs() -> None:

@@ -76,7 +76,7 @@ def test_the_batch_is_halved_when_memory_runs_out(
     assert len(Restorer(net, batch_size=3).restore(crops, boxes, [None] * 3)) == 3
     assert sizes == [3, 1, 1, 1]
     monkeypatch.setattr(net, "encode", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
-    with pytest.raises(DeviceError, match="one face at a time"):
+    with pytest.raises(DeviceError, match="one picture at a time"):
         Restorer(net).restore(crops, boxes, [None] * 3)
 
 
