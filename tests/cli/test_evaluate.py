@@ -177,6 +177,23 @@ def test_another_network_is_a_row(folder: Path, tmp_path: Path, monkeypatch: pyt
     assert "no other file is opened" in RUNNER.invoke(app, [*command[:-2], str(program)]).stderr
 
 
+@pytest.mark.parametrize("scale", [1, 2])
+def test_another_network_through_the_real_spandrel(folder: Path, tmp_path: Path, scale: int) -> None:
+    """A tiny SRVGGNetCompact, which adds what it computes, nothing, to its enlarged input."""
+    pytest.importorskip("spandrel")
+    shapes = {"body.0": (8, 3, 3, 3), "body.2": (8, 8, 3, 3), "body.4": (3 * scale**2, 8, 3, 3)}
+    weights = {f"{name}.weight": torch.zeros(shape) for name, shape in shapes.items()}
+    weights |= {f"{name}.bias": torch.zeros(shape[0]) for name, shape in shapes.items()}
+    weights |= {f"body.{place}.weight": torch.full((8,), 0.25) for place in (1, 3)}
+    torch.save(weights, tmp_path / "tiny.pth")
+    result = RUNNER.invoke(
+        app, ["evaluate", str(folder), "--rows", "input", "--compare", str(tmp_path / "tiny.pth"), "--json"]
+    )
+    assert result.exit_code == 0, result.output
+    crops = [json.loads(line) for line in result.stdout.splitlines()][:-1]
+    assert all(crop["tiny"] == crop["input"] for crop in crops)
+
+
 def test_what_is_not_installed_is_one_sentence(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "spandrel", None)
     monkeypatch.setitem(sys.modules, "skimage.restoration", None)
