@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dmdcli.cli.console import LEAST_FACE, Kit
-from dmdcli.errors import PackageError, WeightsMissingError
+from dmdcli.errors import PackageError, WeightsCorruptError, WeightsMissingError
 
 if TYPE_CHECKING:
     from dmdcli.faces.finder import FaceFinder
@@ -59,6 +59,8 @@ def build_finder(
                 f"Similarity: by {chosen.similarity.source}, not yet measured with these very files. "
                 "`dmd models calibrate` fits it to photographs of known people."
             )
+        elif chosen.similarity.fitted:
+            say(f"Similarity: by your own calibration, {chosen.similarity.source}.")
     return FaceFinder(chosen, min_face)
 
 
@@ -69,15 +71,18 @@ def build_kit(kit: Kit, thorough: bool, device: str) -> tuple[FaceKit, str]:
 
     home = library_folder()
     more = "`dmd models fetch full` brings networks that see more."
-    if kit is not Kit.EMBEDDED and (kit is Kit.FULL or full_kit_is_there()):
+    if kit is not Kit.EMBEDDED and (kit is Kit.FULL or not missing_of_full_kit()):
         from dmdcli.faces import full
         from dmdcli.model.restorer import choose_device
 
+        require_full_kit()
         try:
             place = str(choose_device(device))
             curve = read_curve(home, full.kit_name()) or full.SIMILARITY
             found = full.FullKit(cache_folder(), place, thorough=thorough, similarity=curve)
             return found, f"Faces: the full kit ({found.title}) on {place}."
+        except WeightsCorruptError as error:
+            raise WeightsCorruptError(f"{error} Until then --kit embedded does without.") from error
         except PackageError as error:
             if kit is Kit.FULL:
                 raise
@@ -87,14 +92,24 @@ def build_kit(kit: Kit, thorough: bool, device: str) -> tuple[FaceKit, str]:
     return embedded.EmbeddedKit(thorough, curve), f"{sentence} {more}" if kit is Kit.AUTO else sentence
 
 
-def full_kit_is_there() -> bool:
-    """Tell whether the files the full kit cannot do without are in the weights folder."""
+def missing_of_full_kit() -> list[str]:
+    """Name the networks the full kit cannot do without and that are not in the weights folder."""
     from dmdcli import weights
 
     def is_there(file: weights.NetworkFile) -> bool:
         return weights.is_there(weights.place(file, cache_folder()))
 
-    return all(is_there(file) for file in weights.full_kit_files(is_there))
+    return [file.title for file in weights.full_kit_files(is_there) if not is_there(file)]
+
+
+def require_full_kit() -> None:
+    """Raise WeightsMissingError, naming all that is missing, where the full kit is not in the weights folder."""
+    missing = missing_of_full_kit()
+    if missing:
+        raise WeightsMissingError(
+            f"The full kit is not on this machine; missing in {cache_folder()}: {', '.join(missing)}. "
+            "Bring it with: dmd models fetch full"
+        )
 
 
 def build_restorer(model: str = "base", device: str = "auto", batch_size: int | None = None) -> Restorer:

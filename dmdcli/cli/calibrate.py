@@ -68,12 +68,29 @@ def calibrate(
             advance()
     used = [photo for photo in seen if photo.reason is None]
     known = len({one.person for one in used})
-    terminal.say(f"{len(used)} of {counted(len(seen), 'photo')} used, of {known} people.")
+    left_out = "; -v says why others were left out" if len(used) < len(seen) and not verbose else ""
+    terminal.say(f"{len(used)} of {counted(len(seen), 'photo')} used, of {known} people{left_out}.")
     calibration = pipeline.calibrate(seen, finder.kit_name)
     report(terminal, calibration, finder.kit.similarity)
+    warn(terminal, calibration, finder.kit.similarity)
     if save:
         path = pipeline.keep_curve(build_library().home, calibration)
         terminal.say(f"Saved in {path}; remove that file to go back to the curve that came along.")
+
+
+def warn(terminal: Terminal, calibration: Calibration, in_use: Curve) -> None:
+    """Say what the fitted curve must not be trusted with."""
+    if calibration.gap is not None:
+        low, high = calibration.gap
+        terminal.say(
+            f"The two kinds of pairs do not overlap: the middle lies somewhere from {low:.3f} to {high:.3f}, and the "
+            "slope says little. More photographs, and harder ones, would tell."
+        )
+    if calibration.curve.middle > in_use.middle:
+        terminal.say(
+            "The fitted curve is more generous than the one in use: it names more people, and strangers among them "
+            "where photographs are worse than these. It was judged by the pairs it was fitted to."
+        )
 
 
 def photos_of(people: Path, terminal: Terminal) -> dict[str, list[PhotoFile]]:
@@ -90,7 +107,7 @@ def photos_of(people: Path, terminal: Terminal) -> dict[str, list[PhotoFile]]:
         except NothingToDoError:
             terminal.detail(f"{folder}: no photos in it")
     if len(labels) < 2:
-        raise UsageError(f"{people} holds folders of photographs of {len(labels) or 'no'} people; two are needed.")
+        raise UsageError(f"{people} holds folders with photographs of {len(labels) or 'no'} people; two are needed.")
     return labels
 
 
@@ -98,7 +115,7 @@ def report(terminal: Terminal, calibration: Calibration, in_use: Curve) -> None:
     """Print where both kinds of pairs lie, and what the fitted curve and the one in use make of them."""
     import numpy as np
 
-    curves = {"fitted": calibration.curve, "in use": in_use}
+    curves = {"fitted": calibration.curve, "in_use": in_use}
     terminal.record(
         {
             "schema": SCHEMA,
@@ -130,7 +147,7 @@ def report(terminal: Terminal, calibration: Calibration, in_use: Curve) -> None:
         ["curve", "middle", "slope", "takes two people for one", "misses one person", "from"],
         [
             (
-                name,
+                name.replace("_", " "),
                 f"{curve.middle:.3f}",
                 f"{curve.slope:.1f}",
                 f"{calibration.misnamed(curve):.2%}",

@@ -38,6 +38,7 @@ from dmdcli.cli.console import (
 from dmdcli.errors import EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
+    from dmdcli.faces.identity import Curve
     from dmdcli.pipeline.restore import RestoredPhoto
 
 SCHEMA = 1
@@ -129,7 +130,7 @@ def restore(
             for note in result.notes:
                 terminal.say(f"{result.photo}: {note}")
             terminal.detail(f"{result.photo}: {result.status}, {result.seconds:.1f} s")
-            terminal.record(as_record(result, model, finder.kit_name, finder.kit.similarity.measured))
+            terminal.record(as_record(result, model, finder.kit_name, finder.kit.similarity))
     print_table(terminal, results, {file.path: str(file.relative) for file in files}, dry_run)
     print_totals(terminal, results, out, dry_run)
     unsure = strict and any(face.problems for result in results for face in result.faces)
@@ -142,8 +143,8 @@ def faces_in_all(seen: int, looked_at: int, photos: int) -> int | None:
     return round(seen / looked_at * photos) if seen else None
 
 
-def as_record(result: RestoredPhoto, model: str, kit: str, measured: bool) -> dict[str, object]:
-    """Return the JSON object of one photo. measured: the kit's similarity rests on measured distances."""
+def as_record(result: RestoredPhoto, model: str, kit: str, similarity: Curve) -> dict[str, object]:
+    """Return the JSON object of one photo. similarity: the kit's curve."""
     return {
         "schema": SCHEMA,
         "photo": str(result.photo),
@@ -153,7 +154,8 @@ def as_record(result: RestoredPhoto, model: str, kit: str, measured: bool) -> di
         "seconds": round(result.seconds, 3),
         "model": model,
         "kit": kit,
-        "similarity_measured": measured,
+        "similarity_measured": similarity.measured,
+        "similarity_source": similarity.source,
         "faces": [
             {
                 "box": [round(edge, 1) for edge in face.box],
@@ -216,6 +218,10 @@ def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path
     if people:
         terminal.result(
             "Recognised: " + ", ".join(f"{name} in {count}" for name, count in sorted(people.items())) + "."
+        )
+    if statuses["skipped"]:
+        terminal.result(
+            "What was there already may be of another kit, network or calibration; --overwrite does it again."
         )
     if dry_run:
         terminal.result("Nothing was written (--dry-run).")

@@ -28,13 +28,15 @@ class Curve:
     """From the distance of two embeddings to their similarity, 1 / (1 + exp(slope * (distance - middle))).
 
     middle: the distance of similarity 0.5. slope: per unit of distance, above 0. source: where both come from, in a few
-    words. measured: they were fitted to, or set by, distances of these very networks on photographs.
+    words. measured: they were fitted to, or set by, distances of these very networks on photographs. fitted: on this
+    machine, by its user.
     """
 
     middle: float
     slope: float
     source: str
     measured: bool
+    fitted: bool = False
 
     def __call__(self, distance: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Euclidean distances of any shape -> similarities in [0, 1], falling with the distance."""

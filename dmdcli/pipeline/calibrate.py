@@ -61,6 +61,12 @@ class Calibration:
         """The part of the pairs of two people that `curve` takes for one person."""
         return float((curve(self.different) >= THRESHOLD).mean())
 
+    @property
+    def gap(self) -> tuple[float, float] | None:
+        """Where the pairs of one person end and those of two begin; None where they overlap."""
+        ends = float(self.same[-1]), float(self.different[0])
+        return ends if ends[0] < ends[1] else None
+
     def unrecognised(self, curve: Curve) -> float:
         """The part of the pairs of one person that `curve` takes for two."""
         return float((curve(self.same) < THRESHOLD).mean())
@@ -133,18 +139,19 @@ def read_curve(home: Path, kit_name: str) -> Curve | None:
     path = curve_path(home, kit_name)
     if not is_there(path):
         return None
-    fields = read_json(path)
+    cure = f"Remove {path} to go back to the kit's own curve, then calibrate again."
     try:
+        fields = read_json(path)
         version, middle, slope = int(fields["format"]), float(fields["middle"]), float(fields["slope"])
-        curve = Curve(middle, slope, str(fields["source"]), measured=True)
-    except (KeyError, TypeError, ValueError) as error:
-        raise LibraryFormatError(f"{path} is damaged ({error!r}); remove it or calibrate again.") from error
+        curve = Curve(middle, slope, str(fields["source"]), measured=True, fitted=True)
+    except (KeyError, TypeError, ValueError, LibraryFormatError) as error:
+        raise LibraryFormatError(f"The saved calibration is damaged. {cure}") from error
     if version > FORMAT:
         raise LibraryFormatError(
             f"{path} has format {version}; this version of dmd reads up to format {FORMAT}. Update it."
         )
     if not (np.isfinite([middle, slope]).all() and slope > 0):
-        raise LibraryFormatError(f"{path} is damaged (middle {middle}, slope {slope}); remove it or calibrate again.")
+        raise LibraryFormatError(f"The saved calibration is damaged (middle {middle}, slope {slope}). {cure}")
     return curve
 
 

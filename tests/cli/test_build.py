@@ -91,10 +91,28 @@ def test_a_curve_that_was_kept_is_used_and_no_more_owned_up_to(folder: Path, own
             '{"format": 1, "kit": "x", "middle": 0.9, "slope": 11.0, "source": "fitted today", "people": 9}'
         )
     _, said = built(Kit.FULL, device="cpu")
-    assert len(said) == 1
+    assert said[1:] == ["Similarity: by your own calibration, fitted today."]
     for kit in (Kit.FULL, Kit.EMBEDDED):
         curve = build_finder(kit, device="cpu").kit.similarity
         assert (curve.middle, curve.slope, curve.source, curve.measured) == (0.9, 11.0, "fitted today", True)
+
+
+def test_all_that_is_missing_of_the_full_kit_is_named_at_once(folder: Path) -> None:
+    fill(folder, weights.ARCFACE)
+    with pytest.raises(WeightsMissingError) as caught:
+        built(Kit.FULL)
+    assert "missing in" in str(caught.value)
+    assert "RetinaFace ResNet-50, 2DFAN-4. Bring it with: dmd models fetch full" in str(caught.value)
+
+
+def test_a_damaged_network_names_the_way_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def damaged(*given: object, **options: object) -> None:
+        raise WeightsCorruptError("it is damaged.")
+
+    monkeypatch.setattr(full, "FullKit", damaged)
+    fill(folder, *NEEDED)
+    with pytest.raises(WeightsCorruptError, match=r"it is damaged\. Until then --kit embedded does without"):
+        built(Kit.AUTO)
 
 
 def test_packages_that_do_not_work_leave_auto_the_embedded_kit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

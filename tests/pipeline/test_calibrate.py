@@ -59,6 +59,8 @@ def test_pairs_that_do_not_overlap_have_a_finite_slope_and_the_middle_between_th
     assert calibration.same.max() < calibration.curve.middle < calibration.different.min()
     assert 0 < calibration.curve.slope < 1000
     assert (len(calibration.same), len(calibration.different), calibration.people) == (6 * 6, 15 * 16, 6)
+    assert calibration.gap == (calibration.same.max(), calibration.different.min())
+    assert calibrate(labelled(6, 4, 1.0), "kit-1").gap is None
     assert calibration.misnamed(calibration.curve) == calibration.unrecognised(calibration.curve) == 0
     generous = Curve(calibration.different.max() + 1, 10.0, "", measured=False)
     assert calibration.misnamed(generous) == 1
@@ -90,6 +92,7 @@ def test_a_curve_is_kept_for_one_kit_and_read_again(tmp_path: Path) -> None:
     assert kept is not None
     assert (kept.middle, kept.slope) == pytest.approx((calibration.curve.middle, calibration.curve.slope), abs=1e-4)
     assert kept.measured
+    assert kept.fitted
     assert "36 pairs of one person and 240 of two" in kept.source
     assert read_curve(home, "kit-2") is None
 
