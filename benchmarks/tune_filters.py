@@ -1,6 +1,6 @@
 """The best setting of each plain filter that `dmd evaluate` compares with.
 
-    python benchmarks/tune_filters.py FACES [--crops 64] [--severity moderate] [--seed 0]
+    python benchmarks/tune_filters.py FACES [--filter NAME] [--crops 64] [--severity moderate] [--seed 0]
 
 Degrades crops of the train split, spread evenly over it, applies each filter at each setting of a grid, and prints mean
 PSNR, best first. `dmdcli/evaluation/filters.py` holds the best ones.
@@ -21,16 +21,17 @@ from dmdcli.training.degrade import Severity, apply, draw, generator_for
 
 GRID: dict[str, dict[str, tuple[float, ...]]] = {
     "bicubic": {},
-    "unsharp": {"sigma": (1, 2, 4, 8), "amount": (0.1, 0.25, 0.5, 0.75, 1)},
+    "unsharp": {"sigma": (2, 4, 8, 16, 32), "amount": (0.1, 0.25, 0.5, 1)},
     "nlm": {"strength": (1, 2, 3, 4, 6, 8)},
-    "bilateral": {"sigma_colour": (5, 10, 15, 20, 30, 40), "sigma_space": (1, 2, 3, 5)},
-    "richardson-lucy": {"sigma": (1, 2, 3, 4), "steps": (1, 2, 3, 5, 8)},
+    "bilateral": {"sigma_colour": (5, 10, 15, 20, 30), "sigma_space": (2, 3, 5, 8, 12)},
+    "richardson-lucy": {"sigma": (1, 2, 3, 4, 6, 8), "steps": (1, 2, 3, 5, 8)},
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("faces", type=Path)
+    parser.add_argument("--filter", choices=GRID, help="this filter only")
     parser.add_argument("--crops", type=int, default=64)
     parser.add_argument("--severity", type=Severity, default=Severity.MODERATE)
     parser.add_argument("--seed", type=int, default=0)
@@ -44,6 +45,8 @@ def main() -> None:
     mean = np.mean([psnr(degraded, truth) for truth, degraded, _ in pairs])
     print(f"{'input':16} {mean:.3f} dB, {len(pairs)} crops")
     for name, axes in GRID.items():
+        if options.filter not in (None, name):
+            continue
         scores = []
         for values in itertools.product(*axes.values()):
             settings = dict(zip(axes, values, strict=True))

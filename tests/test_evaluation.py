@@ -310,7 +310,12 @@ def test_the_summary_pairs_each_row_with_the_same_crops_input() -> None:
     specific = summary.gains["specific"]["psnr"]  # against ada's inputs only; one person: nothing to resample
     assert (specific.mean, specific.low, specific.high) == (3, 3, 3)
     assert "input" not in summary.gains
-    (over_generic,) = summary.differences
+    assert [(one.row, one.base) for one in summary.differences] == [
+        ("generic", "input"),
+        ("specific", "input"),
+        ("specific", "generic"),
+    ]
+    over_generic = summary.differences[-1]
     assert (over_generic.row, over_generic.base, over_generic.faces, over_generic.people) == (
         *("specific", "generic"),
         *(2, 1),
@@ -330,6 +335,7 @@ def test_intervals_are_over_people_not_over_faces() -> None:
 def test_what_is_compared_with_what() -> None:
     rows = ["input", "nlm", "generic", "specific-1", "specific", "wrong", "GFPGAN"]
     assert comparisons(rows) == [
+        *((row, "input") for row in rows[1:]),
         ("specific-1", "generic"),
         ("specific", "generic"),
         ("wrong", "generic"),
@@ -338,7 +344,7 @@ def test_what_is_compared_with_what() -> None:
         ("generic", "GFPGAN"),
         ("specific", "GFPGAN"),
     ]
-    assert comparisons(["input", "wrong", "nlm"]) == []
+    assert comparisons(["input", "nlm", "wrong"]) == [("nlm", "input"), ("wrong", "input")]
 
 
 def test_rows_keep_their_order_where_no_face_has_them_all() -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from dmdcli.evaluation.evaluate import Evaluated
     from dmdcli.evaluation.rows import Maker
-    from dmdcli.evaluation.summary import Gain, Summary
+    from dmdcli.evaluation.summary import Difference, Gain, Summary
 
 LABELS = {
     "psnr": "PSNR",
@@ -188,20 +188,20 @@ def print_summary(terminal: Terminal, summary: Summary, parts: Mapping[str, Summ
     ]
     terminal.table(["mean (faces)", *heads], lines)
     for name, part in {"": summary, **(parts if len(parts) > 1 else {})}.items():
-        gains = [(f"{row} - input ({part.counts[row]})", gain) for row, gain in part.gains.items()]
-        gains += [(f"{one.row} - {one.base} ({one.faces})", one.gains) for one in part.differences]
-        lines = [[label, *describe_all(gain, metrics)] for label, gain in gains]
+        lines = [
+            [f"{one.row} - {one.base} ({one.faces})", *(describe(one, metric) for metric in metrics)]
+            for one in part.differences
+        ]
         terminal.result("")
         terminal.table([f"{name or 'difference'} (faces)", *heads], lines)
     terminal.result("")
     terminal.result(LEGEND)
 
 
-def describe_all(gains: Mapping[str, Gain], metrics: list[str]) -> list[str]:
-    """A gain in each metric, in words."""
-    return [describe(gains[metric]) if metric in gains else "-" for metric in metrics]
-
-
-def describe(gain: Gain) -> str:
-    """A gain in words: +0.512 (+0.401 to +0.630)."""
-    return f"{gain.mean:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+def describe(difference: Difference, metric: str) -> str:
+    """A difference in words: +0.512 (+0.401 to +0.630); one person gives no interval."""
+    gain = difference.gains.get(metric)
+    if gain is None:
+        return "-"
+    interval = f"{gain.low:+.3f} to {gain.high:+.3f}" if difference.people > 1 else "one person"
+    return f"{gain.mean:+.3f} ({interval})"

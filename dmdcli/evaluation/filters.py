@@ -73,10 +73,10 @@ def richardson_lucy(degraded: Pixels, sigma: float, steps: float) -> Pixels:
             "The row richardson-lucy needs scikit-image: `pip install scikit-image`, or leave it out with --rows."
         ) from error
     reach = int(np.ceil(3 * sigma))
-    kernel = cv2.getGaussianKernel(2 * reach + 1, sigma)
+    kernel = cv2.getGaussianKernel(2 * reach + 1, sigma).astype(np.float32)
     # Continued by its mirror image, so that the dark outside does not ring into the picture.
-    frame = 4 * reach
-    framed = np.pad(degraded.astype(np.float64) / 255, [(frame, frame), (frame, frame), (0, 0)], mode="symmetric")
+    frame = 2 * reach
+    framed = np.pad(degraded.astype(np.float32) / 255, [(frame, frame), (frame, frame), (0, 0)], mode="symmetric")
     channels = [
         restoration.richardson_lucy(framed[..., channel], kernel @ kernel.T, num_iter=int(steps))
         for channel in range(3)

@@ -44,14 +44,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Summary:
-    """Means over all degraded crops that have the row, gains over the input on the same crops, by metric, and other
-    paired differences.
+    """Means over all degraded crops that have the row, by metric, and paired differences; gains: those over the input,
+    by row and metric.
     """
 
     counts: Mapping[str, int]
     means: Mapping[str, Mapping[str, float]]
     gains: Mapping[str, Mapping[str, Gain]]
-    differences: Sequence[Difference] = ()
+    differences: Sequence[Difference]
 
 
 def summarize(results: Sequence[Evaluated], seed: int = 0) -> Summary:
@@ -64,8 +64,8 @@ def summarize(results: Sequence[Evaluated], seed: int = 0) -> Summary:
         values = {metric: [getattr(quality, metric) for quality in there] for metric in METRICS}
         measured = {metric: [value for value in listed if value is not None] for metric, listed in values.items()}
         means[row] = {metric: float(np.mean(listed)) for metric, listed in measured.items() if listed}
-    gains = {row: subtract(results, row, "input", seed).gains for row in rows if row != "input"}
     differences = [subtract(results, row, base, seed) for row, base in comparisons(rows)]
+    gains = {one.row: one.gains for one in differences if one.base == "input"}
     return Summary(counts, means, gains, [difference for difference in differences if difference.faces])
 
 
@@ -88,11 +88,12 @@ def rows_of(results: Sequence[Evaluated]) -> list[str]:
 
 
 def comparisons(rows: Sequence[str]) -> list[tuple[str, str]]:
-    """Rows worth comparing beside the input: references with none and with wrong ones, ours with others."""
+    """Rows worth comparing: all with the input, references with none and with wrong ones, ours with others."""
     with_references = [row for row in rows if row.startswith("specific") or row == "wrong"]
     ours = {"input", "generic", *with_references}
     others = [row for row in FILTERS if row in rows] + [row for row in rows if row not in (*ours, *FILTERS)]
-    pairs = [(row, "generic") for row in with_references if "generic" in rows]
+    pairs = [(row, "input") for row in rows if row != "input"]
+    pairs += [(row, "generic") for row in with_references if "generic" in rows]
     pairs += [("specific", base) for base in ("wrong",) if {"specific", base} <= set(rows)]
     pairs += [("generic", other) for other in others if "generic" in rows]
     return pairs + [("specific", other) for other in others if "specific" in rows and other not in FILTERS]
