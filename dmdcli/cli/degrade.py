@@ -11,7 +11,8 @@ from dmdcli.errors import EXIT_SOME_FAILED
 from dmdcli.training.severity import Severity
 
 SeverityOption = Annotated[
-    Severity, typer.Option("--severity", help="How much blur, shrinking, noise and JPEG; drawn from ranges.")
+    Severity,
+    typer.Option("--severity", help="How much blur, shrinking, noise and JPEG; old: an old print, aged and scanned."),
 ]
 SeedOption = Annotated[
     int, typer.Option("--seed", min=0, metavar="N", help="The same number does the same damage to the same file name.")

@@ -42,7 +42,8 @@ def degrade_photos(
 
     The damage depends on `seed` and the photo's file name alone. The ranges of a severity are meant for a crop of
     512 pixels around a face; crop_side is the side of such a crop in the photos' own pixels, so that 1024 doubles blur
-    and shrinking. Grey photos get grey noise. The size, mode and metadata of a photo stay; 16 bits are filled from 8.
+    and shrinking, and the marks of an old print. Grey photos get grey noise, and no cast. The size, mode and metadata
+    of a photo stay; 16 bits are filled from 8.
     CannotGoOnError where nothing can be written.
     """
     for file, output in zip(files, outputs, strict=True):

@@ -28,7 +28,7 @@ from dmdcli.errors import FaceDataError, PhotoReadError
 from dmdcli.faces.face import component_boxes
 from dmdcli.shapes import CROP, ComponentBoxes, Pixels, Points
 from dmdcli.training.augment import Variation, draw_colour, jitter_points, mirror, recolour, vary
-from dmdcli.training.degrade import RANGES, Ranges, Severity, apply, draw
+from dmdcli.training.degrade import RANGES, Ranges, Severity, apply, draw, truth_for
 
 COLUMNS = ("crop", "identity", "split", "enlarged", "source", "licence")
 SHARP_UP_TO = 1.15
@@ -118,13 +118,13 @@ def read_faces(folder: Path, split: str) -> FaceData:
 
 @dataclass(frozen=True)
 class SampleOptions:
-    """How training samples are made; the four shares of severities are divided by their sum.
+    """How training samples are made; the five shares of severities are divided by their sum.
 
     max_references: most references of one sample; 1 to so many are drawn. specific_fraction: share of samples whose
     person has another photo. wrong_person: share of samples whose references show somebody else. soft_weight: weight of
     a target that was enlarged from a small source. mild, moderate, severe: shares of the named severities; wide: share
-    drawn from everything between them. colour, grey: see Variation, for the target before it is degraded. mirror: share
-    of targets mirrored.
+    drawn from everything between them; old: share of old prints, whose targets are in the tone of the print. colour,
+    grey: see Variation, for the target before it is degraded. mirror: share of targets mirrored.
     """
 
     max_references: int = 4
@@ -135,6 +135,7 @@ class SampleOptions:
     moderate: float = 0.6
     severe: float = 0.1
     wide: float = 0.15
+    old: float = 0.0
     colour: float = 0.15
     grey: float = 0.25
     mirror: float = 0.5
@@ -206,6 +207,7 @@ class TrainingSamples(Dataset[TrainingSample]):
             (RANGES[Severity.MODERATE], options.moderate),
             (RANGES[Severity.SEVERE], options.severe),
             (WIDE, options.wide),
+            (RANGES[Severity.OLD], options.old),
         ]
 
     def __len__(self) -> int:
@@ -237,7 +239,7 @@ class TrainingSamples(Dataset[TrainingSample]):
         references = self._references(sources or (position,), SAME_PHOTO if self_reference else OTHER_PHOTO, generator)
         return TrainingSample(
             number=number,
-            target=target,
+            target=truth_for(target, degradation),
             degraded=apply(target, degradation),
             boxes=component_boxes(jitter_points(points, generator)),
             target_boxes=component_boxes(points),

@@ -57,8 +57,8 @@ def tone(pixels: Pixels, aging: Aging) -> Pixels:
 
 
 def expose(pixels: Pixels, aging: Aging) -> Plane | FloatPixels:
-    """What the film sees, in [0, 1]: (H, W, 3) float32, or (H, W) where it knows no colour."""
-    if aging.colour == 0:
+    """What is to be printed, in [0, 1]: (H, W, 3) float32, or (H, W) without colour, which a screen never has."""
+    if aging.colour == 0 or aging.screen > 0:
         return np.asarray(cv2.transform(pixels.astype(np.float32), np.array([LUMA]) / 255), dtype=np.float32)
     return np.asarray(np.multiply(pixels, np.float32(1 / 255), dtype=np.float32))
 

@@ -42,7 +42,8 @@ class TrainConfig:
 
     specific_weight: weight of the specific answer's loss beside the generic one's; self_reference_weight: what is left
     of it where the references are variations of the target. component_weight: eyes and mouth against the rest.
-    average: decay of the running average of the weights, which is what gets saved.
+    average: decay of the running average of the weights, which is what gets saved. old: old prints for each sample of
+    all other severities together; 0.5 makes every third sample one.
     """
 
     width: int = 32
@@ -65,6 +66,7 @@ class TrainConfig:
     max_references: int = 3
     specific_fraction: float = 0.6
     wrong_person: float = 0.1
+    old: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ def train(
         max_references=config.max_references,
         specific_fraction=config.specific_fraction,
         wrong_person=config.wrong_person,
+        old=config.old,
     )
     samples = TrainingSamples(faces, options, config.seed, config.steps * config.batch_size)
     supply = batches(

@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from dmdcli.cli.main import app
-from dmdcli.training.degrade import Severity, apply, draw, generator_for
+from dmdcli.training.degrade import Degradation, Severity, apply, draw, generator_for
 
 RUNNER = CliRunner()
 
@@ -55,6 +55,30 @@ def test_records_what_was_done_and_keeps_what_is_there(photos: Path, tmp_path: P
     assert Path(first["output"]).read_bytes() == written
     RUNNER.invoke(app, [*arguments, "--seed", "1", "--overwrite"])
     assert Path(first["output"]).read_bytes() != written
+
+
+def test_old_prints_are_described_whole(photos: Path, tmp_path: Path) -> None:
+    arguments = [
+        "degrade",
+        str(photos),
+        "-o",
+        str(tmp_path / "out"),
+        "--severity",
+        "old",
+        "--crop-side",
+        "128",
+        "--json",
+    ]
+    result = RUNNER.invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    colour, grey = (json.loads(line) for line in result.stdout.splitlines())
+    described = Degradation.from_dict(colour["degradation"])
+    assert described == draw(Severity.OLD, generator_for(0, "a.png")).at_scale(128 / 512)
+    assert described.aging is not None
+    assert described.aging.side == 128
+    assert np.array_equal(read(tmp_path / "out" / "a.png"), apply(read(photos / "a.png"), described))
+    assert Degradation.from_dict(grey["degradation"]).grey_noise
+    assert read(tmp_path / "out" / "below" / "b.png").shape == (120, 160)
 
 
 def test_damage_follows_the_size_of_faces(photos: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from dmdcli.errors import ShapeError
-from dmdcli.training.degrade import RANGES, Degradation, Severity, apply, degrade, draw, generator_for
+from dmdcli.training.degrade import RANGES, Degradation, Severity, apply, degrade, draw, generator_for, truth_for
 
 NOTHING = Degradation(blur=0, downscaling=1, noise=0, jpeg=100, noise_seed=0)
 
@@ -71,6 +71,9 @@ def test_noise_of_a_grey_photo_is_grey() -> None:
 
 def test_scale_carries_damage_over_to_larger_and_smaller_faces() -> None:
     one = Degradation(blur=4, downscaling=2, noise=5, jpeg=70, noise_seed=1)
+    old = draw(Severity.OLD, generator_for(0, "a.png"))
+    assert old.aging is not None
+    assert old.at_scale(2).aging == old.aging.at_scale(2)
     assert one.at_scale(2) == dataclasses.replace(one, blur=8, downscaling=4)
     assert one.at_scale(0.25) == dataclasses.replace(one, blur=1, downscaling=1)
 
@@ -88,18 +91,49 @@ def test_refuses_other_arrays() -> None:
         apply(np.zeros((8, 8, 3), dtype=np.float32), NOTHING)
 
 
-def test_a_degradation_can_be_written_down() -> None:
-    one = draw(Severity.SEVERE, generator_for(5, "photo.png"))
-    assert Degradation(**json.loads(json.dumps(one.to_dict()))) == one
+@pytest.mark.parametrize("severity", Severity)
+def test_a_degradation_can_be_written_down(severity: Severity) -> None:
+    for number in range(20):
+        one = draw(severity, generator_for(5, f"{number}.png"))
+        assert Degradation.from_dict(json.loads(json.dumps(one.to_dict()))) == one
+
+
+def test_what_an_old_print_adds_is_not_written_for_others() -> None:
+    modern = draw(Severity.SEVERE, generator_for(5, "photo.png"))
+    assert set(modern.to_dict()) == {"blur", "downscaling", "noise", "jpeg", "noise_seed", "grey_noise"}
+    assert Degradation(**json.loads(json.dumps(modern.to_dict()))) == modern
+
+
+def test_an_old_print_is_aged_and_the_answer_to_it_has_its_tone(pixels: np.ndarray) -> None:
+    old = draw(Severity.OLD, generator_for(3, "photo.png"))
+    assert old.aging is not None
+    old = dataclasses.replace(old, aging=dataclasses.replace(old.aging, colour=0, whitest=(240, 220, 180)))
+    wanted = truth_for(pixels, old)
+    assert np.abs(apply(pixels, old).mean(axis=(0, 1)) - wanted.mean(axis=(0, 1))).max() < 12
+    assert np.corrcoef(wanted[..., 0].ravel(), wanted[..., 2].ravel())[0, 1] > 0.99  # one colour
+    assert wanted.mean(axis=(0, 1))[0] > wanted.mean(axis=(0, 1))[2] + 5
+    assert np.ptp(pixels, axis=2).mean() > 20
+    modern = dataclasses.replace(old, aging=None)
+    assert np.array_equal(truth_for(pixels, modern), pixels)
+    assert not np.array_equal(apply(pixels, modern), apply(pixels, old))
+
+
+def test_a_second_jpeg_has_its_own_blocks(pixels: np.ndarray) -> None:
+    once = apply(pixels, dataclasses.replace(NOTHING, jpeg=60))
+    shifted = [apply(pixels, dataclasses.replace(NOTHING, jpeg=60, second_jpeg=60, noise_seed=n)) for n in (0, 27)]
+    assert shifted[0].shape == shifted[1].shape == pixels.shape
+    assert np.abs(shifted[0].astype(int) - once).mean() < 1  # the same blocks and tables again: only what was cut off
+    assert np.abs(shifted[1].astype(int) - once).mean() > 1.2
 
 
 def test_moderate_validation_crops_have_about_26_decibels(test_data: Path) -> None:
-    from dmdcli.evaluation import psnr
+    from skimage.metrics import peak_signal_noise_ratio
+
     from dmdcli.training.data import read_faces
 
     faces = read_faces(test_data / "faces", "validation")
     values = [
-        psnr(degrade(crop, Severity.MODERATE, generator_for(0, sample.crop)), crop)
+        peak_signal_noise_ratio(crop, degrade(crop, Severity.MODERATE, generator_for(0, sample.crop)))  # type: ignore[no-untyped-call]
         for sample, crop in zip(faces.samples, faces.pixels, strict=True)
     ]
     assert 25 < float(np.mean(values)) < 27.5
