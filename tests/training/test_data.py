@@ -279,3 +279,15 @@ def test_batches_put_references_one_after_the_other(faces: FaceData) -> None:
         assert np.array_equal(part.numpy(), samples[number].references)
     assert len(batch.reference_boxes) == int(batch.reference_counts.sum())
     assert list(batches(samples, 6, workers=0)) == []
+
+
+def test_old_prints_come_with_targets_in_their_tone(faces: FaceData) -> None:
+    plain = SampleOptions(mirror=0, colour=0, grey=0, mild=0, moderate=0, severe=0, wide=0, old=1, max_references=1)
+    samples = TrainingSamples(faces, plain, 5, 12)
+    faded = 0
+    for number in range(12):
+        sample = samples[number]
+        true = [np.abs(sample.target.astype(int) - crop).mean() for crop in faces.pixels]
+        assert np.abs(sample.target.astype(int) - sample.degraded).mean() < min(true) + 5
+        faded += min(true) > 10
+    assert faded > 6

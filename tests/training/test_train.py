@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -148,6 +149,23 @@ def test_another_configuration_is_refused(faces: FaceData, tmp_path: Path) -> No
     run(faces, tmp_path, steps=1)
     with pytest.raises(WeightsMismatchError, match="width 4, not 8"):
         run(faces, tmp_path, replace(CONFIG, width=8))
+
+
+def test_a_checkpoint_from_before_there_were_old_prints_goes_on(faces: FaceData, tmp_path: Path) -> None:
+    run(faces, tmp_path, steps=3)
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    recipe = json.loads(state["config"])
+    assert recipe.pop("old") == 0
+    torch.save({**state, "config": json.dumps(recipe)}, tmp_path / "checkpoint.pt")
+    assert len(run(faces, tmp_path)) == 2
+    with pytest.raises(WeightsMismatchError, match=r"old 0\.0, not 0\.5"):
+        run(faces, tmp_path, replace(CONFIG, old=0.5))
+
+
+def test_old_prints_can_be_trained_on(faces: FaceData, tmp_path: Path) -> None:
+    losses = run(faces, tmp_path, replace(CONFIG, old=1000.0), steps=2)
+    assert np.isfinite(losses).all()
+    assert losses[:2] != run(faces, tmp_path / "without", steps=2)
 
 
 def test_a_damaged_checkpoint_is_refused(faces: FaceData, tmp_path: Path) -> None:
