@@ -258,18 +258,18 @@ def test_pairs_are_written_and_results_are_read(faces: FaceData, tmp_path: Path)
         people = [PEOPLE[int(Path(name).stem)] for name in written["references"]]
         assert people == [written["identity"]] * len(pair.references)
         assert all((folder / name).is_file() for name in written["references"] + written["wrong_references"])
-    results = list(evaluate(faces, pairs, [Results(folder / "degraded")]))
+    results = list(evaluate(faces, pairs[6:9], [Results(folder / "degraded")]))
     assert all(result.rows["degraded"] == result.rows["input"] for result in results)
 
     (folder / "degraded" / "seed-1" / "2.png").write_bytes(b"no picture")
     with pytest.raises(PhotoReadError, match="damaged"):
-        list(evaluate(faces, pairs, [Results(folder / "degraded")]))
+        list(evaluate(faces, pairs[6:9], [Results(folder / "degraded")]))
     Image.new("RGB", (256, 512)).save(folder / "degraded" / "seed-1" / "2.png")
     with pytest.raises(UsageError, match="256 x 512"):
-        list(evaluate(faces, pairs, [Results(folder / "degraded")]))
+        list(evaluate(faces, pairs[6:9], [Results(folder / "degraded")]))
     (folder / "degraded" / "seed-1" / "2.png").unlink()
     with pytest.raises(UsageError, match="does not exist"):
-        list(evaluate(faces, pairs, [Results(folder / "degraded")]))
+        list(evaluate(faces, pairs[6:9], [Results(folder / "degraded")]))
 
 
 def test_pairs_go_to_a_new_folder_only(faces: FaceData, tmp_path: Path) -> None:

@@ -192,6 +192,8 @@ def print_summary(terminal: Terminal, summary: Summary, parts: Mapping[str, Summ
             [f"{one.row} - {one.base} ({one.faces})", *(describe(one, metric) for metric in metrics)]
             for one in part.differences
         ]
+        if not lines:
+            continue
         terminal.result("")
         terminal.table([f"{name or 'difference'} (faces)", *heads], lines)
     terminal.result("")

@@ -127,7 +127,8 @@ class PairsFolder:
 
     def finish(self) -> None:
         """Write the manifest."""
-        manifest = json.dumps({"format": MANIFEST_FORMAT, "pairs": self._written}, indent=1)
+        pairs = ",\n".join(json.dumps(pair) for pair in self._written)
+        manifest = f'{{"format": {MANIFEST_FORMAT}, "pairs": [\n{pairs}\n]}}\n'
         try:
             (self._folder / "manifest.json").write_text(manifest, encoding="utf-8")
         except OSError as error:

@@ -110,6 +110,7 @@ def test_pairs_are_written_and_anothers_results_measured(folder: Path, tmp_path:
     written = RUNNER.invoke(app, ["evaluate", str(folder), "--rows", "input", "--pairs-out", str(pairs)])
     assert written.exit_code == 0, written.output
     assert str(pairs) in written.stderr
+    assert len(written.stdout.split("\n\n")) == 2, "the means and the legend; there are no differences"
     assert len(json.loads((pairs / "manifest.json").read_text())["pairs"]) == 2
     theirs = tmp_path / "theirs"
     for path in (pairs / "degraded").rglob("*.png"):
