@@ -94,13 +94,15 @@ def print_failure(message: str) -> None:
 
 
 def is_confirmed(question: str) -> bool:
-    """Ask on stderr; nobody there to answer means no."""
+    """Ask on stderr; nobody there to answer means no. Raises KeyboardInterrupt where the answer is Ctrl-C."""
     if sys.stdin is None:
         return False
     try:
         return typer.confirm(question, err=True)
-    except typer.Abort:
+    except typer.Abort as abort:
         typer.echo(err=True)
+        if isinstance(abort.__context__, KeyboardInterrupt):  # typer makes one error of this and of the input's end
+            raise KeyboardInterrupt from abort
         return False
 
 
