@@ -13,19 +13,24 @@ import os
 import secrets
 import shutil
 import tarfile
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Literal
 
 from dmdcli import weights
-from dmdcli.errors import CannotGoOnError, UsageError, WeightsCorruptError
-from dmdcli.fetch import check_room
+from dmdcli.errors import CannotGoOnError, UsageError
 from dmdcli.weights import NetworkFile
+from dmdcli.weights_folder import check_room, make_folder, writing
 
 FORMAT = 1
 """Version of a bundle's manifest."""
+MANIFEST = "manifest.json"
+"""The first member of a bundle."""
+PACKED = {b"\x1f\x8b": "gzip", b"\xfd7zXZ\0": "xz", b"BZh": "bzip2", b"PK\x03\x04": "zip", b"7z\xbc\xaf": "7-Zip"}
+"""How packed files begin -> what packs them."""
 LICENCE_TEXTS = {
     "MIT": "https://opensource.org/license/mit",
     "BSD-3-Clause": "https://opensource.org/license/bsd-3-clause",
@@ -42,12 +47,15 @@ class Imported:
 
     source: its path; in a bundle followed by the member's name. file: what it is, None where it is unknown. outcome:
     "imported"; "there": it was in place, intact; "installed": it comes with a package and has no place in the weights
-    folder; "damaged": named like a network file but of other content; "unknown": none of the table.
+    folder; "damaged": named like a network file but of other content; "cut off": a bundle, or a tar that was asked for,
+    that cannot be read to its end; "passed over": lies in a folder that was walked, and cannot be read; "unknown": none
+    of the table. reason: what is wrong with the last three, without a full stop.
     """
 
     source: str
     file: NetworkFile | None
-    outcome: Literal["imported", "there", "installed", "damaged", "unknown"]
+    outcome: Literal["imported", "there", "installed", "damaged", "cut off", "passed over", "unknown"]
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,25 +72,40 @@ def import_files(paths: Sequence[Path], folder: Path, files: Sequence[NetworkFil
     """Recognise files by their SHA-256, whatever they are called, and copy them to their places in `folder`.
 
     paths: files, bundles, and folders, which are walked; files of a folder that are no networks are passed over in
-    silence. files: the table. Yields what became of each. Raises UsageError for a path that does not exist,
-    WeightsCorruptError for a bundle that ends early, CannotGoOnError where nothing can be written.
+    silence. files: the table. Yields what became of each. Raises UsageError for a path that does not exist or cannot be
+    read, CannotGoOnError where nothing can be written.
     """
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises in a folder that may not be entered)
             for inner in sorted(inner for inner in path.rglob("*") if inner.is_file()):
-                yield from (found for found in _import_file(inner, folder, files) if found.outcome != "unknown")
-        elif path.is_file():
+                yield from _import_from_walk(inner, folder, files)
+        elif os.path.isfile(path):  # noqa: PTH113
             yield from _import_file(path, folder, files)
         else:
             raise UsageError(f"There is no file {path}.")
 
 
+def _import_from_walk(path: Path, folder: Path, files: Sequence[NetworkFile]) -> Iterator[Imported]:
+    """Import a file that nobody named: what is none of ours does not keep the others from being imported."""
+    try:
+        for found in _import_file(path, folder, files):
+            if found.outcome == "cut off" and not _is_bundle(path):
+                yield replace(found, outcome="passed over")
+            elif found.outcome != "unknown":
+                yield found
+    except UsageError as error:
+        yield Imported(str(path), None, "passed over", str(error).rstrip("."))
+
+
 def _import_file(path: Path, folder: Path, files: Sequence[NetworkFile]) -> Iterator[Imported]:
-    source = _Source(str(path), path.name, path.stat().st_size, lambda: path.open("rb"))
+    with _readable(str(path)):
+        size = path.stat().st_size
+    source = _Source(str(path), path.name, size, lambda: path.open("rb"))
     if _recognise(source, files) is None and _is_plain_tar(path):
         yield from _import_bundle(path, folder, files)
     else:
-        yield _import_source(source, folder, files)
+        found = _import_source(source, folder, files)
+        yield replace(found, reason=_packing(path)) if found.outcome == "unknown" else found
 
 
 def _is_plain_tar(path: Path) -> bool:
@@ -95,9 +118,27 @@ def _is_plain_tar(path: Path) -> bool:
     return True
 
 
+def _is_bundle(path: Path) -> bool:
+    """Whether a tar begins as `export_bundle` lets its own begin."""
+    with _readable(str(path)), path.open("rb") as stream:
+        return stream.read(len(MANIFEST) + 1) == f"{MANIFEST}\0".encode()
+
+
+def _packing(path: Path) -> str:
+    """What a file that is no network is packed with; empty where it is not packed. torch's own files are zips too."""
+    with _readable(str(path)), path.open("rb") as stream:
+        start = stream.read(max(map(len, PACKED)))
+    name = next((name for magic, name in PACKED.items() if start.startswith(magic)), "")
+    if name == "zip":
+        with _readable(str(path)), suppress(zipfile.BadZipFile), zipfile.ZipFile(path) as archive:
+            if any(inner.rpartition("/")[2] == "data.pkl" for inner in archive.namelist()):
+                return ""
+    return f"packed ({name})" if name else ""
+
+
 def _import_bundle(path: Path, folder: Path, files: Sequence[NetworkFile]) -> Iterator[Imported]:
     try:
-        with tarfile.open(path, "r:") as bundle:
+        with _readable(str(path)), tarfile.open(path, "r:") as bundle:
             for member in bundle:
                 if not member.isreg() or member.issparse():
                     continue
@@ -112,7 +153,7 @@ def _import_bundle(path: Path, folder: Path, files: Sequence[NetworkFile]) -> It
                 if found.outcome != "unknown":
                     yield found
     except (tarfile.TarError, EOFError) as error:
-        raise WeightsCorruptError(f"{path} is damaged ({error}); bring the bundle again.") from error
+        yield Imported(str(path), None, "cut off", str(error))
 
 
 def _import_source(source: _Source, folder: Path, files: Sequence[NetworkFile]) -> Imported:
@@ -143,11 +184,11 @@ def _recognise(source: _Source, files: Sequence[NetworkFile]) -> NetworkFile | N
 def _copy(source: _Source, file: NetworkFile, folder: Path) -> None:
     """Copy `source` to the place of `file`, where it appears whole and verified or not at all."""
     final = weights.place(file, folder)
-    with _writing(final):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_folder(final, file)
+    with writing(final):
         check_room(folder, source.size)
-    with _whole(final) as unfinished:
-        with _writing(final), unfinished.open("xb") as target, source.read() as stream:
+    with _whole(final, writing) as unfinished:
+        with writing(final), unfinished.open("xb") as target, source.read() as stream:
             shutil.copyfileobj(stream, target, weights.CHUNK)
             target.flush()
             os.fsync(target.fileno())
@@ -161,17 +202,20 @@ def export_bundle(bundle: Path, files: Sequence[NetworkFile], folder: Path, over
     WeightsCorruptError, UsageError where `bundle` exists and is not to be overwritten, CannotGoOnError where it cannot
     be written.
     """
-    if bundle.is_dir() or (bundle.exists() and not overwrite):
-        raise UsageError(
-            f"{bundle} exists; --overwrite writes it again." if bundle.is_file() else f"{bundle} is a folder."
-        )
+    with _writing(bundle):
+        if bundle.is_dir():
+            raise UsageError(f"{bundle} is a folder.")
+        if bundle.exists() and not bundle.is_file():
+            raise UsageError(f"{bundle} is no regular file.")
+        if bundle.exists() and not overwrite:
+            raise UsageError(f"{bundle} exists; --overwrite writes it again.")
     paths = {file: weights.verify(weights.locate(file, folder), file) for file in files}
     with _writing(bundle):
         check_room(bundle.parent, sum(path.stat().st_size for path in paths.values()))
     done = 0
-    with _whole(bundle) as unfinished, _writing(bundle), unfinished.open("xb") as target:
+    with _whole(bundle, _writing) as unfinished, _writing(bundle), unfinished.open("xb") as target:
         with tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            _add(tar, "manifest.json", manifest(paths).encode())
+            _add(tar, MANIFEST, manifest(paths).encode())
             _add(tar, "LICENCES.txt", licences(files).encode())
             for file, path in paths.items():
                 with path.open("rb") as stream:
@@ -222,15 +266,19 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
 
 
 @contextmanager
-def _whole(final: Path) -> Iterator[Path]:
-    """A temporary path beside `final`, renamed to it at the end and removed when something goes wrong."""
+def _whole(final: Path, writing: Callable[[Path], AbstractContextManager[None]]) -> Iterator[Path]:
+    """A temporary path beside `final`, renamed to it at the end and removed when something goes wrong.
+
+    writing: what says why `final` cannot be written.
+    """
     unfinished = final.with_name(f".{final.name}.{secrets.token_hex(4)}")
     try:
         yield unfinished
-        with _writing(final):
+        with writing(final):
             unfinished.replace(final)
     finally:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing could be written nothing can be removed, and the first error counts
+            unfinished.unlink()
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Brings network files from their publishers. The only file that connects to anything.
 
-A file arrives beside its place under the name FILE.part and takes its own name only when it is whole and its SHA-256 is
-that of the table. What has arrived is kept when a connection breaks off, and gone on from.
+A file takes its own name only when it is whole and its SHA-256 is that of the table. What has arrived is kept when a
+connection breaks off, and gone on from.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import socket
+import ssl
 import sys
 import threading
 import time
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from dmdcli import __version__, weights
 from dmdcli.errors import CannotGoOnError, UsageError, WeightsCorruptError, WeightsError, WeightsMissingError
 from dmdcli.weights import NetworkFile
+from dmdcli.weights_folder import check_room, lock, make_folder, part_of, put_in_place, size_of, writing
 
 if TYPE_CHECKING:
     from requests import Response, Session
@@ -39,6 +40,8 @@ FORBIDDEN_EVENTS = (
     "socket.sendto",
 )
 """What Python announces before anything leaves the machine through a socket."""
+CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+"""Variables that name certificates to trust; the first that is set counts."""
 _FORBIDDEN = threading.Event()
 """Set when connections are forbidden in this process."""
 
@@ -59,11 +62,15 @@ class Patience:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a fetch has come: bytes that have arrived, bytes in all, and now and then a sentence for the user."""
+    """How far a fetch has come: bytes that have arrived, bytes in all, and now and then a sentence for the user.
+
+    note: everybody should read it. detail: why a try failed; the error says it again where all tries did.
+    """
 
     done: int
     total: int
     note: str = ""
+    detail: str = ""
 
 
 class _Refused(Exception):
@@ -122,13 +129,14 @@ def fetch(
     addresses = (*([mirror_address(file, mirror)] if mirror else []), *file.addresses)
     if are_connections_forbidden():
         raise WeightsMissingError(
-            f"Connections are forbidden (--offline or DMD_OFFLINE), so {file.title} is not fetched. {_by_hand(final)}"
+            f"Connections are forbidden (--offline or DMD_OFFLINE), so {file.title} is not fetched. "
+            f"{by_hand(file, folder)}"
         )
-    part = final.with_name(f"{final.name}.part")
-    with _writing(final):
-        folder.mkdir(parents=True, exist_ok=True)
+    check_certificates()
+    make_folder(final, file)
+    part = part_of(final)
     with contextlib.ExitStack() as stack:
-        yield from _lock(stack, final)
+        yield from (Progress(0, 0, said) for said in lock(stack, final))
         found = weights.state(file, folder)
         if found == "intact":
             yield Progress(final.stat().st_size, final.stat().st_size)
@@ -136,15 +144,44 @@ def fetch(
         if found == "damaged":
             yield Progress(0, file.size, f"{final} is damaged and will be replaced.")
         yield from _fetch_from_any(addresses, file, part, patience or Patience())
-        with _writing(final):
-            _put_in_place(part, final)
+        with writing(final):
+            put_in_place(part, final)
 
 
 def mirror_address(file: NetworkFile, mirror: str) -> str:
-    """The address of `file` at a mirror. Raises UsageError for anything but http and https."""
-    if not re.match(r"https?://[^/]", mirror, re.IGNORECASE):
-        raise UsageError(f"{mirror} is no address that begins with https:// or http://. Files: dmd models import FILE")
+    """The address of `file` at a mirror. Raises UsageError for anything but http and https, queries and fragments."""
+    if not re.match(r"https?://([^/?#]*@)?(\[[^]/]*\]|[^/?#@:]+)(:\d+)?([/?#]|$)", mirror, re.IGNORECASE):
+        said = re.sub(r"^.*@", "***@", mirror, flags=re.DOTALL)  # what may be a password, in whatever this is
+        raise UsageError(f"{said} is no address that begins with https:// or http://. Files: dmd models import FILE")
+    if "?" in mirror or "#" in mirror:
+        raise UsageError(
+            "The address after --from has a query (?) or a fragment (#). The name of each file is put behind it, so "
+            "give the address of a folder."
+        )
     return f"{mirror.rstrip('/')}/{file.file}"
+
+
+def without_secrets(text: str) -> str:
+    """`text` with the user and password of each address in it made unreadable."""
+    return re.sub(r"(?<=://)[^/?#\s]*@", "***@", text)
+
+
+def check_certificates() -> None:
+    """Raise UsageError where a variable of the surroundings names certificates that are not there or are none."""
+    for name in CERTIFICATES:
+        path = os.environ.get(name)
+        if not path:
+            continue
+        try:
+            if Path(path).is_dir():
+                return
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+        except OSError as error:
+            why = "holds no certificates" if isinstance(error, ssl.SSLError) else f"cannot be read ({error.strerror})"
+            raise UsageError(
+                f"{name} names {path}, which {why}. Let it name a file of certificates to trust, or unset it."
+            ) from error
+        return
 
 
 def _fetch_from_any(
@@ -160,14 +197,14 @@ def _fetch_from_any(
             except _Refused as failure:
                 if isinstance(failure, _WrongContent):
                     kind = WeightsCorruptError
-                failures.append(f"{address}: {failure}")
+                failures.append(f"{without_secrets(address)}: {failure}")
                 if address != addresses[-1]:
-                    yield Progress(_size(part), file.size, f"{failures[-1]}. Trying the next address.")
+                    yield Progress(size_of(part), file.size, detail=f"{failures[-1]}. Trying the next address.")
             else:
                 return
-    arrived = _size(part)
+    arrived = size_of(part)
     kept = f" What has arrived ({arrived:,} bytes) is kept for the next try." if arrived else ""
-    raise kind(f"{file.title} could not be fetched. {'; '.join(failures)}.{kept} {_by_hand(part.with_name(file.file))}")
+    raise kind(f"{file.title} could not be fetched. {'; '.join(failures)}.{kept} {by_hand(file, part.parent, False)}")
 
 
 def _fetch_from(
@@ -175,21 +212,22 @@ def _fetch_from(
 ) -> Iterator[Progress]:
     """Fill `part` from one address, which may break off a few times."""
     pauses = iter(patience.pauses)
-    inherited = _size(part) > 0
+    inherited = size_of(part) > 0
     arrived = False
     while True:
-        begun = _size(part)
+        begun = size_of(part)
         try:
             yield from _download(session, address, file, part, patience)
         except _BrokenOff as failure:
-            gained = _size(part) - begun
+            gained = size_of(part) - begun
             arrived = arrived or gained > 0
             if gained >= GOOD_RUN:
                 pauses = iter(patience.pauses)
             pause = next(pauses, None)
             if pause is None or (isinstance(failure, _Unreachable) and not arrived):
                 raise _Refused(str(failure)) from failure
-            yield Progress(_size(part), file.size, f"{address}: {failure}. Going on in {pause:g} s.")
+            said = f"{without_secrets(address)}: {failure}. Going on in {pause:g} s."
+            yield Progress(size_of(part), file.size, detail=said)
             patience.wait(pause)
             continue
         got = weights.sha256_of(part, file)
@@ -199,12 +237,13 @@ def _fetch_from(
         if not inherited:
             raise _WrongContent(f"what came is damaged or another file (SHA-256 wanted {file.sha256}, got {got})")
         inherited = False  # perhaps only what an earlier try had left is wrong
-        yield Progress(0, file.size, f"{address}: what an earlier try left does not fit. Beginning anew.")
+        said = f"{without_secrets(address)}: what an earlier try left does not fit. Beginning anew."
+        yield Progress(0, file.size, said)
 
 
 def _download(session: Session, address: str, file: NetworkFile, part: Path, patience: Patience) -> Iterator[Progress]:
     """Ask once for what `part` lacks, and append what comes. Returns when nothing more is to come."""
-    begun = _size(part)
+    begun = size_of(part)
     if begun > file.longest:
         part.unlink()
         begun = 0
@@ -241,7 +280,7 @@ def _append(response: Response, part: Path, begun: int, total: int | None, file:
     from requests import RequestException
 
     done, expected = begun, total or file.size
-    with _writing(part):
+    with writing(part.with_name(file.file)):
         stream = part.open("ab" if begun else "wb", buffering=0)
     with stream:
         yield Progress(done, expected)
@@ -253,7 +292,7 @@ def _append(response: Response, part: Path, begun: int, total: int | None, file:
                 raise _BrokenOff(f"{_plain(error)} after {done:,} of {expected:,} bytes") from error
             if not chunk:
                 break
-            with _writing(part, expected - done):
+            with writing(part.with_name(file.file), expected - done):
                 _write(stream, chunk)
             done += len(chunk)
             if done > file.longest:
@@ -277,7 +316,7 @@ def _ask(session: Session, address: str, begun: int, patience: Patience) -> Resp
         raise _Refused(_plain(error)) from error
     except (requests.ConnectionError, requests.Timeout) as error:
         raise _Unreachable(_plain(error)) from error
-    except (requests.RequestException, OSError) as error:  # OSError: a bundle of certificates that is not there
+    except (requests.RequestException, OSError) as error:
         raise _Refused(_plain(error)) from error
 
 
@@ -293,7 +332,7 @@ def _session() -> Session:
 
 def _failure(response: Response) -> Exception:
     """What an answer that is no file means: servers that are busy may be asked again."""
-    said = f"{response.status_code} {response.reason or ''}".strip()
+    said = f"{response.status_code} {response.reason or ''}".strip(" .")
     if response.status_code == 429 or response.status_code >= 500:
         return _BrokenOff(said)
     return _Refused(said)
@@ -308,7 +347,7 @@ def _content_range(response: Response) -> tuple[int | None, int | None]:
 
 
 def _plain(error: Exception) -> str:
-    """What went wrong, without the layers that requests and urllib3 put around it."""
+    """What went wrong, without the layers that requests and urllib3 put around it, and without a full stop."""
     import requests
 
     if isinstance(error, requests.ConnectTimeout):
@@ -321,34 +360,12 @@ def _plain(error: Exception) -> str:
     while cause is not None:
         reason = getattr(cause, "strerror", None) or reason
         cause = cause.__cause__ or cause.__context__
+    reason = without_secrets(reason).rstrip(".")
     if isinstance(error, requests.exceptions.ProxyError):
         return f"the proxy cannot be reached or refuses ({reason})"
     if isinstance(error, requests.exceptions.SSLError):
         return f"no safe connection ({reason}); REQUESTS_CA_BUNDLE or SSL_CERT_FILE name certificates to trust"
     return reason
-
-
-def check_room(folder: Path, needed: int) -> None:
-    """Raise CannotGoOnError where fewer than `needed` bytes are free in `folder`."""
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise CannotGoOnError(
-            f"There is no room in {folder}: {needed:,} bytes are needed, {free:,} are free, {needed - free:,} are "
-            "missing. Make room, or take another folder (DMD_CACHE names that of networks)."
-        )
-
-
-@contextlib.contextmanager
-def _writing(path: Path, needed: int = 0) -> Iterator[None]:
-    """Say in one sentence why `path` could not be written."""
-    try:
-        yield
-    except OSError as error:
-        missing = f" {needed:,} bytes more are needed." if needed else ""
-        raise CannotGoOnError(
-            f"{path} cannot be written ({error.strerror}).{missing} What has arrived is kept; the same command goes on "
-            "from there. DMD_CACHE names another folder."
-        ) from error
 
 
 def _write(stream: Any, chunk: bytes) -> None:
@@ -358,40 +375,7 @@ def _write(stream: Any, chunk: bytes) -> None:
         rest = rest[stream.write(rest) :]
 
 
-def _put_in_place(part: Path, final: Path) -> None:
-    """Give a whole file its own name, so that it also survives a power failure."""
-    with part.open("rb+") as stream:
-        os.fsync(stream.fileno())
-    part.replace(final)
-    if os.name == "posix":
-        folder = os.open(final.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _lock(stack: contextlib.ExitStack, final: Path) -> Iterator[Progress]:
-    """Keep two processes from fetching one file at once: the second waits, and says so."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(final.with_name(f".{final.name}.lock"))
-    with _writing(final):
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            yield Progress(0, 0, f"Somebody else is fetching {final.name}; waiting for them.")
-            lock.acquire()
-    stack.callback(lock.release)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _by_hand(final: Path) -> str:
-    """Where a file fetched by hand goes."""
-    return f"Fetched by hand it belongs at {final}; dmd models import FILE puts it there."
+def by_hand(file: NetworkFile, folder: Path, sources: bool = True) -> str:
+    """Where a file can be had, with `sources`, and where it goes."""
+    where = f"It can be had from {' or '.join(file.addresses)}. " if sources else ""
+    return f"{where}Fetched by hand it belongs at {weights.place(file, folder)}; dmd models import FILE puts it there."

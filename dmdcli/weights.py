@@ -96,7 +96,7 @@ RECOGNITION = NetworkFile(
 DETECTOR_CNN = NetworkFile(
     name="dlib-detector",
     title="dlib CNN face detector",
-    purpose="finds faces, slowly",
+    purpose="finds more faces",
     sha256="4cb19393e2fbaf2b1609a9319ad5386618c886a6234ec1b971f3e87c85d87fe6",
     size=729_940,
     licence="CC0 1.0",
@@ -132,7 +132,7 @@ RETINAFACE_RESNET50 = NetworkFile(
 RETINAFACE_MOBILENET = NetworkFile(
     name="retinaface-mobilenet",
     title="RetinaFace MobileNet",
-    purpose="finds faces, faster",
+    purpose="finds faces fast",
     sha256="2979b33ffafda5d74b6948cd7a5b9a7a62f62b949cef24e95fd15d2883a65220",
     size=1_789_735,
     licence="MIT",
@@ -219,12 +219,16 @@ SETS = {"full": (RETINAFACE_RESNET50, FAN, ARCFACE, BISENET)}
 
 
 def named(name: str) -> tuple[NetworkFile, ...]:
-    """The file of that name, or the files of the set of that name. Raises UsageError, with near names."""
+    """The file of that name, or the files of the set of that name.
+
+    Raises UsageError with near names: those that `name` is a part of, and those that are spelt much like it.
+    """
     wanted = name.casefold()
     known = {file.name: (file,) for file in FILES} | SETS
     if wanted in known:
         return known[wanted]
-    near = difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
+    parts = [name for name in known if len(wanted) >= 3 and wanted in name]
+    near = list(dict.fromkeys([*parts, *difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)]))
     hint = f"Did you mean {', '.join(near)}?" if near else "`dmd models list` shows the names."
     raise UsageError(f"There is no network called {name!r}. {hint}")
 
@@ -239,6 +243,11 @@ def locate(file: NetworkFile, folder: Path | None = None) -> Path:
         path = place(file, folder)
         if is_there(path):
             return path
+        if is_blocked(path):
+            raise WeightsMissingError(
+                f"{file.title} is not on this machine: {path} is a folder, where a file should be. Remove or rename "
+                f"it, then bring the file with: {cure(file)}"
+            )
         raise WeightsMissingError(
             f"{file.title} is not on this machine: {path} is missing. Bring it with: {cure(file)}"
         )
@@ -253,6 +262,11 @@ def locate(file: NetworkFile, folder: Path | None = None) -> Path:
 def is_there(path: Path) -> bool:
     """Whether there is a file at `path`; what may not be looked at is not there."""
     return os.path.isfile(path)  # noqa: PTH113 (Path.is_file raises in a folder that may not be entered)
+
+
+def is_blocked(path: Path) -> bool:
+    """Whether a folder is where a file should be."""
+    return os.path.isdir(path)  # noqa: PTH112 (as above)
 
 
 def full_kit_files(is_there: Callable[[NetworkFile], bool]) -> tuple[NetworkFile, ...]:

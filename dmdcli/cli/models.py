@@ -19,6 +19,7 @@ from dmdcli.cli.console import (
     OverwriteOption,
     QuietOption,
     Terminal,
+    VerboseOption,
     counted,
     is_confirmed,
     is_terminal,
@@ -35,6 +36,7 @@ from dmdcli.errors import (
     WeightsMissingError,
 )
 from dmdcli.weights import NetworkFile
+from dmdcli.weights_folder import begun
 
 SCHEMA = 1
 """Version of the JSON objects."""
@@ -46,6 +48,8 @@ MirrorOption = Annotated[
     str | None,
     typer.Option("--from", metavar="URL", help="Try this folder of your own server first: URL/FILE for each file."),
 ]
+IMPORT_CODES = {"damaged": EXIT_INTEGRITY, "cut off": EXIT_INTEGRITY, "unknown": EXIT_USAGE}
+"""What became of a file handed in -> exit code, where it is one of failure."""
 NAMES = "Networks as `dmd models list` names them, or full for those of the full kit"
 
 models = typer.Typer(help="List, fetch, verify, import and export the networks.", no_args_is_help=True)
@@ -55,6 +59,9 @@ models = typer.Typer(help="List, fetch, verify, import and export the networks."
 def list_models(
     json: JsonOption = False,
     verify: Annotated[bool, typer.Option("--verify", help="Read every file and compare its SHA-256.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say where each fetched file belongs and where it can be had.")
+    ] = False,
 ) -> None:
     """List the networks and whether they are here.
 
@@ -62,7 +69,7 @@ def list_models(
     """
     terminal = Terminal(json_lines=json)
     folder = cache_folder()
-    states = {file: weights.state(file, folder) if verify else quick_state(file, folder) for file in weights.FILES}
+    states = {file: full_state(file, folder) if verify else quick_state(file, folder) for file in weights.FILES}
     for file, state in states.items():
         terminal.record(described(file, folder) | {"state": state})
     full = weights.SETS["full"]
@@ -72,13 +79,21 @@ def list_models(
         "On request, with `dmd models fetch NAME`": [f for f in weights.FILES if not f.package and f not in full],
     }
     columns = ("name", "for", "size", "licence", "state")
-    rows = {file: (file.name, file.purpose, megabytes(file), file.licence, state) for file, state in states.items()}
+    rows = {
+        file: (file.name, file.purpose, megabytes(file), file.licence, shown(state, file, folder))
+        for file, state in states.items()
+    }
     widths = [max(len(row[number]) for row in rows.values()) for number in range(len(columns))]
     for title, files in groups.items():
         terminal.result(f"{title}:")
         terminal.table(columns, [padded(rows[file], widths) for file in files])
         terminal.result("")
     terminal.result(f"Fetched networks lie in {folder}")
+    for file in weights.FILES:
+        if verbose and not file.package:
+            terminal.result(f"  {file.name}: {weights.place(file, folder)}")
+            for address in file.addresses:
+                terminal.result(f"    {address}")
     terminal.result("")
     terminal.result("To know before using them, commercially above all:")
     for file in weights.FILES:
@@ -93,6 +108,7 @@ def fetch_models(
     mirror: MirrorOption = None,
     offline: OfflineOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Fetch networks from their publishers.
 
@@ -101,7 +117,7 @@ def fetch_models(
     """
     from dmdcli import fetch
 
-    terminal = Terminal(quiet=quiet)
+    terminal = Terminal(quiet=quiet, verbose=verbose)
     folder = cache_folder()
     if offline:
         fetch.forbid_connections()
@@ -109,7 +125,11 @@ def fetch_models(
     for file in wanted:
         if mirror is not None:
             fetch.mirror_address(file, mirror)
-    agreed = wanted if fetch.are_connections_forbidden() else agreed_to(wanted, accept_licence, terminal)
+    if wanted and not fetch.are_connections_forbidden():
+        fetch.check_certificates()
+        agreed = agreed_to(wanted, accept_licence, terminal)
+    else:
+        agreed = wanted
     codes = [EXIT_DONE if len(agreed) == len(wanted) else EXIT_WEIGHTS]
     for file in agreed:
         try:
@@ -135,12 +155,12 @@ def verify_models(
     """
     terminal = Terminal(json_lines=json)
     folder = cache_folder()
-    files = chosen(names) if names else [file for file in weights.FILES if quick_state(file, folder) != "missing"]
+    files = chosen(names) if names else [file for file in weights.FILES if is_present(file, folder)]
     codes = [EXIT_DONE]
     rows = []
     with terminal.progress("networks", len(files)) as advance:
         for file in files:
-            fields = described(file, folder)
+            fields = described(file, folder) | {"state": absent_state(file, folder), "got": None}
             try:
                 path = weights.locate(file, folder)
                 got = weights.sha256_of(path, file)
@@ -148,7 +168,7 @@ def verify_models(
                 if got != file.sha256:
                     raise WeightsCorruptError(weights.mismatch(path, file, got))
             except WeightsError as error:
-                fields = {"state": "missing", "got": None} | fields | {"error": str(error), "cure": weights.cure(file)}
+                fields |= {"error": str(error), "cure": weights.cure(file)}
                 terminal.fail(str(error))
                 codes.append(error.exit_code)
             terminal.record(fields)
@@ -175,9 +195,15 @@ def import_models(
     codes = []
     for found in import_files(paths, folder, weights.FILES):
         file = found.file
-        codes.append({"damaged": EXIT_INTEGRITY, "unknown": EXIT_USAGE}.get(found.outcome, EXIT_DONE))
-        if file is None:
-            terminal.fail(f"{found.source}: none of the networks dmd uses, and no bundle of them.")
+        if found.outcome == "passed over":
+            terminal.say(f"{found.source}: passed over, damaged or not to be read ({found.reason}).")
+            continue
+        codes.append(IMPORT_CODES.get(found.outcome, EXIT_DONE))
+        if found.outcome == "cut off":
+            terminal.fail(f"{found.source} is damaged ({found.reason}); bring the bundle again.")
+        elif file is None:
+            hint = f" It is {found.reason}: unpack it and import what was in it." if found.reason else ""
+            terminal.fail(f"{found.source}: none of the networks dmd uses, and no bundle of them.{hint}")
         elif found.outcome == "damaged":
             terminal.fail(
                 f"{found.source}: damaged or another file: it is named like {file.title}, but its SHA-256 is not "
@@ -213,7 +239,7 @@ def export_models(
     terminal = Terminal(quiet=quiet)
     folder = cache_folder()
     fetched = [file for file in weights.FILES if not file.package]
-    files = chosen(names) if names else [file for file in fetched if quick_state(file, folder) != "missing"]
+    files = chosen(names) if names else [file for file in fetched if is_present(file, folder)]
     for file in files:
         if file.package:
             raise UsageError(f"{file.name} comes with dmd itself; a bundle holds what is fetched.")
@@ -233,17 +259,40 @@ def chosen(names: Sequence[str]) -> list[NetworkFile]:
     return list(dict.fromkeys(file for name in names for file in weights.named(name)))
 
 
+def is_present(file: NetworkFile, folder: Path) -> bool:
+    """Tell whether there is a file, whatever is in it."""
+    return quick_state(file, folder) in ("present", "wrong size")
+
+
 def quick_state(file: NetworkFile, folder: Path) -> str:
-    """Tell whether a file is here without reading it: "present", "missing", or "wrong size"."""
+    """Tell whether a file is here without reading it: "present", "wrong size", or as `absent_state`."""
     try:
         path = weights.locate(file, folder)
     except WeightsMissingError:
-        return "missing"
+        return absent_state(file, folder)
     return "present" if weights.has_its_size(path, file) else "wrong size"
 
 
+def full_state(file: NetworkFile, folder: Path) -> str:
+    """Tell whether a file is here after reading it: "intact", "damaged", or as `absent_state`."""
+    state = weights.state(file, folder)
+    return absent_state(file, folder) if state == "missing" else state
+
+
+def absent_state(file: NetworkFile, folder: Path) -> str:
+    """Tell of a file that is not here whether some of it has arrived: "partial" or "missing"."""
+    return "partial" if begun(file, folder) else "missing"
+
+
+def shown(state: str, file: NetworkFile, folder: Path) -> str:
+    """Write a state for people: of what has begun to arrive, how much is there."""
+    from dmdcli.doctor.finding import in_bytes
+
+    return f"begun: {in_bytes(begun(file, folder))}" if state == "partial" else state
+
+
 def described(file: NetworkFile, folder: Path) -> dict[str, object]:
-    """Return the JSON fields of a file; its path is null where it is missing."""
+    """Return the JSON fields of a file. path: where it is, null where it is missing; place: where it belongs."""
     try:
         path = str(weights.locate(file, folder))
     except WeightsMissingError:
@@ -262,6 +311,7 @@ def described(file: NetworkFile, folder: Path) -> dict[str, object]:
         "package": file.package,
         "addresses": list(file.addresses),
         "path": path,
+        "place": path if file.package else str(weights.place(file, folder)),
     }
 
 
@@ -289,7 +339,11 @@ def agreed_to(files: Sequence[NetworkFile], accepted: bool, terminal: Terminal) 
     if accepted:
         return list(files)
     if files and not is_terminal(sys.stdin):
+        from dmdcli.fetch import by_hand
+
         terminal.fail("Nobody is here to accept the licences, so nothing was fetched; --accept-licence accepts them.")
+        for file in files:
+            terminal.fail(f"{file.title} was not fetched. {by_hand(file, cache_folder())}")
         return []
     agreed: list[NetworkFile] = []
     for licence in dict.fromkeys(file.licence for file in files):
@@ -310,6 +364,8 @@ def bring(file: NetworkFile, folder: Path, mirror: str | None, terminal: Termina
         for step in steps:
             if step.note:
                 terminal.say(step.note)
+            if step.detail:
+                terminal.detail(step.detail)
             show(step.done, step.total)
 
 

@@ -40,12 +40,40 @@ def test_list_says_what_is_here_and_what_is_to_be_known(cache: Path, table: dict
     assert [line.split()[0] for line in kit.strip().splitlines()[1:]] == FULL
 
 
-def test_list_fits_into_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_fits_into_eighty_columns(monkeypatch: pytest.MonkeyPatch, own_home: Path) -> None:
     monkeypatch.undo()  # the real table
+    monkeypatch.setenv("DMD_CACHE", str(own_home))
+    monkeypatch.setattr("dmdcli.cli.models.begun", lambda file, folder: 0 if file.package else file.size)
     answer = run("list")
     table = answer.stdout.split("Fetched networks")[0]
-    assert "retinaface-mobilenet" in table
+    assert "begun: 604 MB" in table
     assert max(map(len, table.splitlines())) <= 80
+
+
+def test_list_says_what_has_begun_to_arrive(cache: Path, table: dict[str, NetworkFile]) -> None:
+    cache.mkdir()
+    for name in ("fan", "dmdnet"):
+        (cache / f"{table[name].file}.part").write_bytes(bytes(12_345_678))
+    put(cache, table["dmdnet"])
+    (cache / f"{table['arcface'].file}.part").write_bytes(b"")
+    states = {line.split()[0]: line for line in run("list").stdout.splitlines() if line and line[0].isalpha()}
+    assert states["fan"].endswith("  begun: 12 MB")
+    assert states["dmdnet"].endswith("  present")
+    assert states["arcface"].endswith("  missing")
+    for flags in ([], ["--verify"]):
+        found = {fields["name"]: fields["state"] for fields in objects(run("list", "--json", *flags))}
+        assert (found["fan"], found["arcface"]) == ("partial", "missing")
+    assert [fields["name"] for fields in objects(run("verify", "--json"))][-1] == "dmdnet"  # the others are not here
+    assert [fields["state"] for fields in objects(run("verify", "--json", "fan"))] == ["partial"]
+
+
+def test_list_says_where_files_belong_and_come_from(cache: Path, table: dict[str, NetworkFile]) -> None:
+    file = table["fan"]
+    lines = run("list", "--verbose").stdout.splitlines()
+    number = lines.index(f"  fan: {cache / file.file}")
+    assert lines[number + 1] == f"    {file.addresses[0]}"
+    assert not [line for line in lines if line.startswith("  base: /")]
+    assert f"  fan: {cache / file.file}" not in run("list").stdout.splitlines()
 
 
 def test_list_json(cache: Path, table: dict[str, NetworkFile]) -> None:
@@ -57,6 +85,8 @@ def test_list_json(cache: Path, table: dict[str, NetworkFile]) -> None:
     assert found["fan"]["path"] == str(path)
     assert found["fan"]["sets"] == ["full"]
     assert found["dmdnet"]["path"] is None
+    assert found["dmdnet"]["place"] == str(cache / table["dmdnet"].file)
+    assert found["base"]["place"] == found["base"]["path"]
     assert found["dmdnet"]["sha256"] == table["dmdnet"].sha256
     verified = {fields["name"]: fields["state"] for fields in objects(run("list", "--json", "--verify"))}
     assert (verified["base"], verified["fan"], verified["dmdnet"]) == ("intact", "damaged", "missing")
@@ -104,10 +134,14 @@ def test_each_licence_is_asked_once_and_declining_one_leaves_the_others(
     assert {path.name for path in cache.glob("*.pth")} == {table[name].file for name in FULL if name != "fan"}
 
 
-def test_without_anybody_to_ask_nothing_is_fetched(server: ReleaseServer) -> None:
+def test_without_anybody_to_ask_nothing_is_fetched(
+    server: ReleaseServer, cache: Path, table: dict[str, NetworkFile]
+) -> None:
     answer = run("fetch", "parsenet", answer="y\n")
     assert answer.exit_code == errors.EXIT_WEIGHTS
     assert "--accept-licence accepts them" in answer.stderr
+    assert f"It can be had from {table['parsenet'].addresses[0]}. Fetched by hand it bel" in answer.stderr
+    assert str(cache / table["parsenet"].file) in answer.stderr
     assert server.asked == []
 
 
@@ -126,7 +160,30 @@ def test_one_refusal_does_not_stop_the_others(
     assert answer.exit_code == errors.EXIT_INTEGRITY
     assert f"{server.url(table['fan'].file)}: 404 Not Found" in answer.stderr
     assert str(cache / table["fan"].file) in answer.stderr
+    assert answer.stderr.count("404 Not Found") == 1
     assert answer.stdout == f"{cache / table['parsenet'].file}\n"
+
+
+def test_each_try_is_said_to_who_wants_to_hear_it(
+    server: ReleaseServer, cache: Path, table: dict[str, NetworkFile]
+) -> None:
+    for flags, times in (([], 0), (["-v"], 1)):
+        server.answers = [release_server.status(404)]
+        answer = run("fetch", "parsenet", "-y", "--from", f"{server.address}/own", *flags)
+        assert answer.exit_code == 0
+        assert answer.stderr.count("404 Not Found. Trying the next address.") == times
+        (cache / table["parsenet"].file).unlink()
+
+
+def test_certificates_that_are_not_there_are_said_once_and_before_anybody_is_asked(
+    server: ReleaseServer, monkeypatch: pytest.MonkeyPatch, somebody_there: None
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file.pem")
+    answer = run("fetch", "full", answer="y\n")
+    assert answer.exit_code == errors.EXIT_USAGE
+    assert answer.stderr.count("\n") == 1
+    assert "REQUESTS_CA_BUNDLE names /no/such/file.pem" in answer.stderr
+    assert server.asked == []
 
 
 def test_what_comes_installed_is_not_fetched(server: ReleaseServer) -> None:
@@ -155,6 +212,7 @@ def test_offline_no_socket_is_opened_and_nobody_is_asked(
     assert answer.exit_code == errors.EXIT_WEIGHTS
     assert answer.stderr.count("Connections are forbidden") == len(FULL)
     assert str(cache / table["fan"].file) in answer.stderr
+    assert table["fan"].addresses[0] in answer.stderr
 
 
 def test_only_fetching_opens_a_socket(
@@ -198,6 +256,7 @@ def test_verify_of_a_named_file_that_is_missing_ends_with_6(cache: Path, table: 
     answer = run("verify", "full", "--json")
     assert answer.exit_code == errors.EXIT_WEIGHTS
     assert [fields["state"] for fields in objects(answer)] == ["missing"] * len(FULL)
+    assert {next(iter(fields)) for fields in objects(answer)} == {"schema"}
     flip(put(cache, table["fan"]))
     assert run("verify", "full").exit_code == errors.EXIT_INTEGRITY
 
@@ -218,7 +277,7 @@ def test_the_program_refuses_what_a_mirror_sends_damaged(server: ReleaseServer, 
     assert f"SHA-256 wanted {weights.RETINAFACE_MOBILENET.sha256}" in answer.stderr
     assert "https://github.com/xinntao/facexlib" in answer.stderr
     assert "Traceback" not in answer.stderr
-    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+    assert list(cache.iterdir()) == []
 
 
 def test_the_program_takes_no_silence_for_consent(server: ReleaseServer) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import io
 import json
+import os
 import shutil
 import tarfile
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -48,6 +52,95 @@ def test_archives_of_somebody_elses_do_not_keep_a_folder_from_being_imported(
     answer = run("import", str(downloads))
     assert answer.exit_code == 0, answer.stderr
     assert answer.stdout.split() == [str(cache / table["fan"].file)]
+
+
+def test_what_cannot_be_read_in_a_folder_is_said_and_the_others_are_imported(
+    cache: Path, table: dict[str, NetworkFile], tmp_path: Path
+) -> None:
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
+    (tmp_path / "letter.txt").write_bytes(bytes(100_000))
+    with tarfile.open(downloads / "a backup.tar", "w") as archive:
+        archive.add(tmp_path / "letter.txt")
+    cut = (downloads / "a backup.tar").read_bytes()[:50_000]
+    (downloads / "a backup.tar").write_bytes(cut)
+    (downloads / "weights").write_bytes(CONTENTS["fan"])
+    answer = run("import", str(downloads))
+    assert answer.exit_code == 0, answer.stderr
+    assert answer.stdout.split() == [str(cache / table["fan"].file)]
+    assert f"{downloads / 'a backup.tar'}: passed over" in answer.stderr
+    named = run("import", str(downloads / "a backup.tar"))
+    assert named.exit_code == errors.EXIT_INTEGRITY
+    (downloads / "weights").unlink()
+    assert run("import", str(downloads)).exit_code == errors.EXIT_NOTHING_TO_DO
+
+
+def test_a_damaged_bundle_in_a_folder_is_damage_and_the_others_are_imported(
+    cache: Path, table: dict[str, NetworkFile], tmp_path: Path
+) -> None:
+    put(cache, table["arcface"])
+    stick = tmp_path / "stick"
+    stick.mkdir()
+    run("export", str(stick / "bundle.tar"))
+    (stick / "bundle.tar").write_bytes((stick / "bundle.tar").read_bytes()[:12_000])
+    (stick / "fan").write_bytes(CONTENTS["fan"])
+    answer = run("import", str(stick))
+    assert answer.exit_code == errors.EXIT_INTEGRITY
+    assert f"{stick / 'bundle.tar'} is damaged" in answer.stderr
+    assert answer.stdout.split() == [str(cache / table["fan"].file)]
+
+
+@pytest.mark.parametrize("name", ["gzip", "zip"])
+def test_what_is_packed_is_to_be_unpacked_first(tmp_path: Path, name: str) -> None:
+    (tmp_path / "networks.tar").write_bytes(CONTENTS["fan"])
+    packed = tmp_path / "packed"
+    if name == "gzip":
+        packed.write_bytes(gzip.compress(CONTENTS["fan"]))
+    else:
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.write(tmp_path / "networks.tar", "networks.tar")
+    answer = run("import", str(packed))
+    assert answer.exit_code == errors.EXIT_USAGE
+    assert f"It is packed ({name}): unpack it and import what was in it." in answer.stderr
+
+
+def test_other_networks_of_torch_are_no_archives_to_unpack(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "other.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", "numbers")
+    answer = run("import", str(tmp_path / "other.pth"))
+    assert answer.exit_code == errors.EXIT_USAGE
+    assert "packed" not in answer.stderr
+
+
+def test_a_disk_that_cannot_be_written_is_one_sentence(
+    cache: Path, table: dict[str, NetworkFile], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *arguments: object, **settings: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    (tmp_path / "fan").write_bytes(CONTENTS["fan"])
+    put(cache, table["arcface"])
+    opened = Path.open
+    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(
+        Path, "open", lambda path, mode="r", *more: refuse(path) if mode == "xb" else opened(path, mode, *more)
+    )
+    for words in (["import", str(tmp_path / "fan")], ["export", str(tmp_path / "bundle.tar")]):
+        answer = run(*words)
+        assert answer.exit_code == errors.EXIT_CANNOT_GO_ON
+        assert answer.stderr.count("\n") == 1
+        assert "cannot be written (Read-only file system)" in answer.stderr
+        assert ("DMD_CACHE" in answer.stderr) == (words[0] == "import")
+        assert "kept" not in answer.stderr
+
+
+def test_a_folder_in_the_way_of_what_is_imported(cache: Path, table: dict[str, NetworkFile], tmp_path: Path) -> None:
+    (cache / table["fan"].file).mkdir(parents=True)
+    (tmp_path / "fan").write_bytes(CONTENTS["fan"])
+    answer = run("import", str(tmp_path / "fan"))
+    assert answer.exit_code == errors.EXIT_CANNOT_GO_ON
+    assert f"{cache / table['fan'].file} is a folder and in the way" in answer.stderr
+    assert "is a folder, where a file should be" in run("verify", "fan").stderr
 
 
 def test_import_replaces_a_damaged_file(cache: Path, table: dict[str, NetworkFile], tmp_path: Path) -> None:
@@ -142,6 +235,11 @@ def test_export_of_what_is_asked_for(cache: Path, table: dict[str, NetworkFile],
     assert run("export", str(bundle), "base").exit_code == errors.EXIT_USAGE
     assert run("export", str(bundle), "arcface").exit_code == errors.EXIT_WEIGHTS
     assert not bundle.exists()
+    for place, what in ((tmp_path, "is a folder"), (Path(os.devnull), "is no regular file")):
+        for flags in ([], ["--overwrite"]):
+            answer = run("export", str(place), *flags)
+            assert answer.exit_code == errors.EXIT_USAGE
+            assert f"{place} {what}." in answer.stderr
     assert run("export", str(bundle), "fan").exit_code == 0
     before = bundle.read_bytes()
     refused = run("export", str(bundle))

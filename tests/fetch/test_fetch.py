@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import re
 import socket
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -71,7 +73,8 @@ def test_a_connection_that_breaks_off_is_gone_on_from(
     assert 0 < int(str(second)[6:-1]) <= 100_000  # bytes=N-
     assert int(str(second)[6:-1]) < int(str(third)[6:-1]) <= 150_000
     assert pauses == [1.0, 2.0]
-    assert ["Going on in 1 s" in step.note for step in steps if step.note] == [True, False]
+    assert ["Going on in 1 s" in step.detail for step in steps if step.detail] == [True, False]
+    assert not any(step.note for step in steps)
 
 
 def test_breaking_off_too_often_ends_with_the_part_kept(
@@ -211,7 +214,7 @@ def test_a_damaged_download_is_removed_and_said(server: ReleaseServer, folder: P
         fetched(file, folder, patience)
     assert file.sha256 in str(caught.value)
     assert server.url(NAME) in str(caught.value)
-    assert [path.name for path in folder.iterdir()] == [f".{NAME}.lock"]
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", [b"<html>log in</html>", CONTENT * 2], ids=["shorter", "longer"])
@@ -253,7 +256,7 @@ def test_a_mirror_takes_over(
     server.answers = [answer]
     steps = fetched(table_entry(server.url("publisher"), server.url("mirror")), folder, patience)
     assert [path for path, _ in server.asked] == ["/publisher", "/mirror"]
-    assert next(step.note for step in steps if step.note).endswith("Trying the next address.")
+    assert next(step.detail for step in steps if step.detail).endswith("Trying the next address.")
 
 
 def test_a_mirror_goes_on_from_what_the_publisher_sent(server: ReleaseServer, folder: Path, patience: Patience) -> None:
@@ -269,10 +272,57 @@ def test_an_own_mirror_is_tried_first(server: ReleaseServer, folder: Path, patie
     assert server.asked == [(f"/our/networks/{NAME}", None)]
 
 
-@pytest.mark.parametrize("mirror", ["/media/stick", "file:///media/stick", "ftp://host/x", "https:///x"])
+@pytest.mark.parametrize(
+    "mirror",
+    [
+        "/media/stick",
+        "file:///media/stick",
+        "ftp://me:hidden@host/x",
+        "https:///x",
+        "https://me:hid/den@host/x",
+        "me:hidden@host",
+        "https://host:port/x",
+    ],
+)
 def test_a_mirror_that_is_no_web_address_is_refused(folder: Path, patience: Patience, mirror: str) -> None:
-    with pytest.raises(UsageError, match="dmd models import"):
+    with pytest.raises(UsageError, match="dmd models import") as caught:
         fetched(table_entry(), folder, patience, mirror)
+    assert not re.search("hid|den|me:", str(caught.value))
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("mirror", ["https://host/x?token=hidden", "https://host#hidden", "https://me:hid#den@host/x"])
+def test_a_mirror_with_a_query_or_a_fragment_is_refused(folder: Path, patience: Patience, mirror: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        fetched(table_entry(), folder, patience, mirror)
+    assert not re.search("hid|den", str(caught.value))
+
+
+def test_the_password_of_a_mirror_is_used_and_not_said(server: ReleaseServer, folder: Path, patience: Patience) -> None:
+    known = []
+
+    def look(handler: BaseHTTPRequestHandler, content: bytes) -> None:
+        known.append(handler.headers.get("Authorization"))
+        release_server.broken_off(10)(handler, content)
+
+    server.answers = [look, release_server.damaged, release_server.status(404)]
+    mirror = server.address.replace("//", "//me:hid@den@")
+    steps = fetch.fetch(table_entry(server.url(NAME)), folder, mirror, patience)
+    said: list[str] = []
+    with pytest.raises(WeightsCorruptError) as caught:
+        said.extend(step.note + step.detail for step in steps)
+    said.append(str(caught.value))
+    assert known == ["Basic " + base64.b64encode(b"me:hid@den").decode()]
+    assert f"{server.address.replace('//', '//***@')}/{NAME}: what came is damaged" in said[-1]
+    assert any("Going on in" in line for line in said)
+    assert not re.search("hid|den|me:", "".join(said))
+
+
+def test_a_reason_with_a_full_stop_gets_no_second_one(server: ReleaseServer, folder: Path, patience: Patience) -> None:
+    server.answers = [release_server.redirected(f"/{NAME}")] * 40
+    with pytest.raises(WeightsMissingError) as caught:
+        fetched(table_entry(server.url(NAME)), folder, patience)
+    assert "Exceeded 30 redirects. Fetched by hand" in str(caught.value)
 
 
 def test_every_refusal_is_named_with_its_reason(server: ReleaseServer, folder: Path, patience: Patience) -> None:

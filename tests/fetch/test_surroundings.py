@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
@@ -13,13 +14,14 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from types import SimpleNamespace
 
+import filelock
 import pytest
 
 from dmdcli import fetch
-from dmdcli.errors import CannotGoOnError, DMDError, WeightsMissingError
+from dmdcli.errors import CannotGoOnError, DMDError, UsageError, WeightsMissingError
 from dmdcli.fetch import Patience, Progress
 from tests.fetch import release_server
-from tests.fetch.conftest import CONTENT, NAME, fetched, table_entry
+from tests.fetch.conftest import CONTENT, NAME, fetched, leave_part, table_entry
 from tests.fetch.release_server import ReleaseServer, serving
 
 
@@ -55,14 +57,26 @@ def test_certificates_are_checked_against_those_named(
         file = table_entry(server.url(NAME))
         with pytest.raises(WeightsMissingError, match=r"no safe connection.*SSL_CERT_FILE"):
             fetched(file, folder, patience)
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
-        with pytest.raises(WeightsMissingError, match=r"none\.pem"):
-            fetched(file, folder, patience)
         for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
             monkeypatch.delenv("SSL_CERT_FILE", raising=False)
             monkeypatch.setenv(name, str(certificate))
             fetched(file, folder, patience)
             (folder / NAME).unlink()
+
+
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"])
+def test_certificates_that_are_not_there_are_said_before_anything_is_asked(
+    server: ReleaseServer, folder: Path, tmp_path: Path, patience: Patience, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "letter.txt").write_text("no certificate")
+    for file, why in (("none.pem", r"cannot be read \(No such file or directory\)"), ("letter.txt", "holds no certif")):
+        monkeypatch.setenv(name, str(tmp_path / file))
+        with pytest.raises(UsageError, match=rf"^{name} names {tmp_path}/{file}, which {why}"):
+            fetched(table_entry(server.url(NAME)), folder, patience)
+    assert server.asked == []
+    assert not folder.exists()
+    monkeypatch.setenv(name, str(tmp_path))  # a folder of certificates
+    fetched(table_entry(server.url(NAME)), folder, patience)
 
 
 def test_too_little_room_is_said_before_anything_is_written(
@@ -88,8 +102,33 @@ def test_a_disk_that_fills_up_is_said(server: ReleaseServer, folder: Path, patie
 
 def test_a_folder_that_cannot_be_made_is_said(server: ReleaseServer, tmp_path: Path, patience: Patience) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(CannotGoOnError, match="DMD_CACHE"):
+    with pytest.raises(CannotGoOnError, match="DMD_CACHE") as caught:
         fetched(table_entry(server.url(NAME)), tmp_path / "file" / "networks", patience)
+    assert "kept" not in str(caught.value)
+
+
+@pytest.mark.parametrize("there", [0, 70_000])
+def test_only_what_has_arrived_is_said_to_be_kept(
+    server: ReleaseServer, folder: Path, patience: Patience, monkeypatch: pytest.MonkeyPatch, there: int
+) -> None:
+    leave_part(folder, CONTENT[:there])
+
+    def refuse(lock: filelock.FileLock, **settings: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with pytest.raises(CannotGoOnError, match=r"Read-only file system.*DMD_CACHE") as caught:
+        fetched(table_entry(server.url(NAME)), folder, patience)
+    assert ("What has arrived is kept; the same command goes on from there." in str(caught.value)) == (there > 0)
+
+
+@pytest.mark.parametrize("name", [NAME, f"{NAME}.part"])
+def test_a_folder_in_the_way_is_said(server: ReleaseServer, folder: Path, patience: Patience, name: str) -> None:
+    (folder / name).mkdir(parents=True)
+    with pytest.raises(CannotGoOnError, match="is a folder and in the way of ParseNet") as caught:
+        list(fetch.fetch(table_entry(server.url(NAME)), folder, None, patience))
+    assert str(caught.value).startswith(str(folder / name))
+    assert server.asked == []
 
 
 def test_two_programs_fetch_one_file_once(server: ReleaseServer, folder: Path, patience: Patience) -> None:
@@ -117,6 +156,7 @@ def test_two_programs_fetch_one_file_once(server: ReleaseServer, folder: Path, p
         assert other.wait(20) == 0
     assert (folder / NAME).read_bytes() == CONTENT
     assert len(server.asked) == 1
+    assert [path.name for path in folder.iterdir()] == [NAME]
 
 
 def test_offline_nothing_is_asked_and_the_place_is_said(
@@ -126,7 +166,7 @@ def test_offline_nothing_is_asked_and_the_place_is_said(
     with pytest.raises(WeightsMissingError) as caught:
         fetched(table_entry(server.url(NAME)), folder, patience)
     assert "Connections are forbidden (--offline or DMD_OFFLINE)" in str(caught.value)
-    assert str(folder / NAME) in str(caught.value)
+    assert f"It can be had from {server.url(NAME)}. Fetched by hand it belongs at {folder / NAME};" in str(caught.value)
     assert server.asked == []
     assert not folder.exists()
 
