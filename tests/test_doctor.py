@@ -337,6 +337,9 @@ def test_devices_and_what_auto_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     found = list(devices.judge(cuda, {"DMD_DEVICE": "cuda:0"}))
     assert one(found, "cuda:0").text == "NVIDIA H100, 80 GB, compute capability 9.0"
     assert one(found, "--device auto").text == "takes cuda"
+    assert one(found, "processor").text.endswith(" for this process, 2 threads")
+    alone = one(devices.judge(with_torch(threads=1), {}), "processor")
+    assert alone.text.endswith(" for this process, 1 thread")
     assert one(found, "DMD_DEVICE").status == "ok"
     assert one(devices.judge(with_torch(mps_available=True), {}), "--device auto").text == "takes mps"
     for wanted in ("cuda", "cuda:1", "frob"):
@@ -380,6 +383,33 @@ def test_which_kit_is_taken(changes: dict[str, weights.State], kit: str, auto: s
     assert (chosen.status == "problem") == (auto == "fails")
     if auto == "fails":
         assert chosen.cure == f"dmd models fetch {next(iter(changes))}"
+
+
+@pytest.mark.parametrize(
+    ("names", "said", "cure"),
+    [
+        (["fan", "arcface"], "2DFAN-4 and ArcFace IR-SE50 are damaged", "full"),
+        (["fan", "arcface", "bisenet"], "2DFAN-4, ArcFace IR-SE50 and BiSeNet are damaged", "full"),
+        (["retinaface-mobilenet", "fan"], "RetinaFace MobileNet and 2DFAN-4 are damaged", "retinaface-mobilenet fan"),
+    ],
+)
+def test_several_damaged_files_of_the_full_kit(names: list[str], said: str, cure: str) -> None:
+    changes: dict[str, weights.State] = dict.fromkeys(names, "damaged")
+    if "retinaface-mobilenet" in names:
+        changes["retinaface-resnet50"] = "missing"
+    chosen = one(networks.judge(INTACT | changes, Path("/weights"), WELL), "--kit auto")
+    assert chosen.text.endswith(said)
+    assert chosen.cure == f"dmd models fetch {cure}"
+
+
+def test_a_folder_in_the_place_of_a_network(tmp_path: Path) -> None:
+    place = tmp_path / weights.DMDNET.file
+    place.mkdir()
+    finding = one(networks.judge(BARE, tmp_path, WELL), "dmdnet")
+    assert finding.status == "warning"
+    assert finding.text.startswith(f"{place} is a folder and in the way")
+    assert "not fetched" not in finding.text
+    assert finding.cure == f"mv {place} {place}.folder"
 
 
 def test_files_that_are_not_there_or_not_whole() -> None:
@@ -521,6 +551,20 @@ def test_room(free: float, status: str, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
+    ("free", "total", "status"), [(50e6, 90e6, "problem"), (500e6, 900e6, "warning"), (50e6, 900e6, "problem")]
+)
+def test_a_disk_that_is_too_small_is_not_called_full(
+    free: float, total: float, status: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free, total=total))
+    finding = one(places.judge((at(tmp_path / "a"), at(tmp_path / "b", "DMD_CACHE")), None), "room")
+    assert finding.status == status
+    assert finding.text.endswith("the disk is too small; take a folder on another")
+    assert "full" not in finding.text
+    assert finding.cure == "unset DMD_HOME && unset DMD_CACHE"
+
+
+@pytest.mark.parametrize(
     ("number", "status", "said"), [(errno.ENOSPC, "problem", "full"), (errno.EROFS, "warning", "read-only")]
 )
 def test_a_disk_that_takes_nothing(
@@ -560,6 +604,7 @@ def test_an_environment_with_everything(monkeypatch: pytest.MonkeyPatch) -> None
         "DMD_OFFLINE": "yes",
         "https_proxy": "http://me:se@cret@proxy.example:3128/",
         "REQUESTS_CA_BUNDLE": "/nowhere/ca.pem",
+        "SSL_CERT_FILE": "/nowhere/ca.pem",
         "PYTHONPATH": "/some/where",
         "SUDO_USER": "alice",
     }
@@ -568,6 +613,7 @@ def test_an_environment_with_everything(monkeypatch: pytest.MonkeyPatch) -> None
         "DMD_OFFLINE": ("note", "unset DMD_OFFLINE"),
         "https_proxy": ("note", None),
         "REQUESTS_CA_BUNDLE": ("warning", "unset REQUESTS_CA_BUNDLE"),
+        "SSL_CERT_FILE": ("warning", "unset SSL_CERT_FILE"),
         "output": ("note", "export PYTHONIOENCODING=utf-8"),
         "PYTHONPATH": ("note", "unset PYTHONPATH"),
         "user": ("note", "sudo -u alice dmd doctor"),

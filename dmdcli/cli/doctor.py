@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dmdcli.cli.build import cache_folder, library_folder
-from dmdcli.cli.console import JsonOption, QuietOption, Terminal, counted, is_terminal, one_line
+from dmdcli.cli.console import JsonOption, Terminal, counted, is_terminal, one_line
 from dmdcli.errors import EXIT_CANNOT_GO_ON, EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ WIDEST_SUBJECT = 23
 def doctor(
     json: JsonOption = False,
     strict: Annotated[bool, typer.Option("--strict", help="End with 3 also when there are warnings.")] = False,
-    quiet: QuietOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress; show only warnings and problems.")] = False,
 ) -> None:
     """Say what is wrong with this machine, and how to mend it.
 
@@ -67,8 +67,10 @@ def doctor(
         {"schema": SCHEMA, "works": not numbers["problem"], **{status: numbers[status] for status in STYLES}}
     )
     if not json:
-        show(findings)
-        terminal.result("")
+        told = [finding for finding in findings if not quiet or finding.status in ("warning", "problem")]
+        if told:
+            show(told)
+            terminal.result("")
         terminal.result(summary(numbers))
     if numbers["problem"]:
         raise typer.Exit(EXIT_CANNOT_GO_ON)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dmdcli.doctor.finding import Finding, brief, in_bytes, pip
+from dmdcli.doctor.finding import Finding, brief, counted, in_bytes, pip
 from dmdcli.doctor.probes import Probe
 
 PCI = Path("/sys/bus/pci/devices")
@@ -29,9 +29,8 @@ SMI_SECONDS = 10
 def judge(torch: Probe | None, environment: Mapping[str, str]) -> Iterator[Finding]:
     """Judge the devices. torch: what came of importing it."""
     facts = torch.facts if torch is not None and torch.works else {}
-    threads = f", {facts['threads']} threads" if facts else ""
-    number = cores()
-    yield Finding("devices", "processor", "ok", f"{number} core{'s' if number > 1 else ''} for this process{threads}")
+    threads = f", {counted(facts['threads'], 'thread')}" if facts else ""
+    yield Finding("devices", "processor", "ok", f"{counted(cores(), 'core')} for this process{threads}")
     yield from judge_memory()
     there = ["cpu"]
     if facts:

@@ -58,6 +58,11 @@ def in_bytes(size: float) -> str:
     return f"{size / 1e3:.0f} kB"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number with its noun: 1 thread, 2 threads."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def brief(reason: str) -> str:
     """The one line of an error's text that says most, cut where it is long."""
     lines = [line.strip() for line in reason.splitlines() if line.strip()]

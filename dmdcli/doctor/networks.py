@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from dmdcli import weights
@@ -44,8 +44,9 @@ def judge(found: Mapping[str, State], folder: Path, probes: Mapping[str, Probe])
         yield Finding("networks", "full kit", "warning", f"cannot be used; {'; '.join(full_packages)}")
     spoiled = [file for file in taken if found[file.name] == "damaged"]
     if spoiled and all(found[file.name] != "missing" for file in taken) and not full_packages:
-        text = f"fails, because of the full kit {', '.join(file.title for file in spoiled)} is damaged"
-        yield Finding("networks", "--kit auto", "problem", text, weights.cure(spoiled[0]))
+        titles = " and ".join(", ".join(file.title for file in spoiled).rsplit(", ", 1))
+        text = f"fails, because of the full kit {titles} {'is' if len(spoiled) == 1 else 'are'} damaged"
+        yield Finding("networks", "--kit auto", "problem", text, cure_all(spoiled))
     elif usable:
         yield Finding("networks", "--kit auto", "ok", "takes the full kit, because all it needs is here")
     elif embedded:
@@ -54,6 +55,12 @@ def judge(found: Mapping[str, State], folder: Path, probes: Mapping[str, Probe])
         yield Finding("networks", "--kit auto", "ok", "takes the embedded kit, because the full kit cannot be used")
     for file in weights.FILES:
         yield judge_file(file, found, folder)
+
+
+def cure_all(files: Sequence[NetworkFile]) -> str:
+    """The command that brings all these fetched files."""
+    of_set = len(files) > 1 and set(files) <= set(weights.SETS["full"])
+    return f"dmd models fetch {'full' if of_set else ' '.join(file.name for file in files)}"
 
 
 def without(files: tuple[NetworkFile, ...], found: Mapping[str, State]) -> Iterator[str]:
@@ -89,6 +96,11 @@ def judge_file(file: NetworkFile, found: Mapping[str, State], folder: Path) -> F
         if state == "damaged":
             text = f"{weights.place(file, folder)} is damaged: {file.purpose}"
             return Finding("networks", subject, "warning", text, weights.cure(file))
+        place = weights.place(file, folder)
+        if weights.is_blocked(place):
+            text = f"{place} is a folder and in the way: the file that {file.purpose} belongs there"
+            quoted = shlex.quote(str(place))
+            return Finding("networks", subject, "warning", text, f"mv {quoted} {quoted}.folder")
         of_set = any(file in members for members in weights.SETS.values())
         text = f"not fetched, {size}, {file.licence}: {file.purpose}"
         return Finding("networks", subject, "note", text, None if of_set else weights.cure(file))

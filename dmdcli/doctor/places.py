@@ -9,7 +9,7 @@ import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,16 +47,16 @@ class Place:
 
 def judge(places: tuple[Place, ...], library: Probe | None) -> Iterator[Finding]:
     """Judge the folders, what lies in them, and their disks. library: what came of reading the enrolled people."""
-    disks: set[int] = set()
+    disks: dict[int, list[Place]] = {}
     for place in places:
         yield from judge_folder(place)
         if place.variable == "DMD_HOME":
             yield from judge_library(place, library)
     for place in places:
-        parent = existing(place.folder)
-        if parent is not None and (device := parent.stat().st_dev) not in disks:
-            disks.add(device)
-            yield judge_room(parent)
+        if (parent := existing(place.folder)) is not None:
+            disks.setdefault(parent.stat().st_dev, []).append(place)
+    for sharing in disks.values():
+        yield judge_room(sharing)
 
 
 def judge_folder(place: Place) -> Iterator[Finding]:
@@ -155,16 +155,19 @@ def judge_library(place: Place, library: Probe | None) -> Iterator[Finding]:
         yield Finding("places", subject, "note", "another dmd is writing to it right now; a second one waits for it")
 
 
-def judge_room(folder: Path) -> Finding:
-    """Judge the free room on the disk of a folder that exists."""
+def judge_room(places: Sequence[Place]) -> Finding:
+    """Judge the free room on the disk that these folders are, or will be, on."""
+    folder = existing(places[0].folder) or places[0].folder
     usage = shutil.disk_usage(folder)
-    subject = "room"
     text = f"{in_bytes(usage.free)} free of {in_bytes(usage.total)} on the disk of {folder}"
-    if usage.free < FULL:
-        return Finding("places", subject, "problem", f"{text}: it is full; this shows what fills it", room_cure(folder))
-    if usage.free < LOW:
-        return Finding("places", subject, "warning", f"{text}: little; this shows what fills it", room_cure(folder))
-    return Finding("places", subject, "ok", text)
+    if usage.free >= LOW:
+        return Finding("places", "room", "ok", text)
+    status: Literal["warning", "problem"] = "problem" if usage.free < FULL else "warning"
+    if usage.total < LOW:  # nothing that could be removed from it would help
+        cure = " && ".join(place.elsewhere() for place in places)
+        return Finding("places", "room", status, f"{text}: the disk is too small; take a folder on another", cure)
+    how = "it is full" if usage.free < FULL else "little"
+    return Finding("places", "room", status, f"{text}: {how}; this shows what fills it", room_cure(folder))
 
 
 def existing(folder: Path) -> Path | None:

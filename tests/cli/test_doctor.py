@@ -214,6 +214,18 @@ def test_a_pipe_gets_unwrapped_lines_and_a_cure_that_can_be_pasted(found: list[F
     assert lines[4:] == ["", "Places", "  note     DMD_HOME a note", "", "dmd can work: 1 warning, 1 note."]
 
 
+def test_quiet_shows_only_what_is_wrong(found: list[Finding]) -> None:
+    answer = CliRunner().invoke(app, ["doctor", "-q"], prog_name="dmd")
+    lines = answer.stdout.splitlines()
+    assert lines[0] == "Versions"
+    assert lines[1].startswith("  warning  OpenCV")
+    assert lines[3:] == ["", "dmd can work: 1 warning, 1 note."]
+    found[:] = FINDINGS[:1]
+    answer = CliRunner().invoke(app, ["doctor", "-q"], prog_name="dmd")
+    assert answer.stdout == "dmd can work; nothing to mend.\n"
+    assert len(CliRunner().invoke(app, ["doctor", "-q", "--json"], prog_name="dmd").stdout.splitlines()) == 2
+
+
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_a_window_gets_wrapped_lines_but_no_wrapped_cure(
     columns: int, found: list[Finding], monkeypatch: pytest.MonkeyPatch
