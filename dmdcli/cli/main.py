@@ -43,7 +43,6 @@ Exit codes:
   6 weights missing   7 damaged or newer files   8 cannot go on   130 interrupted
 """
 
-
 NO_ROOM = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT)
 """Errors that mean that output has no place."""
 
@@ -75,7 +74,15 @@ class ErrorBoundary(TyperGroup):
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
         """Read the options before the verb; some print at once, as --help does."""
         with ending_without_room():
-            return super().make_context(*arguments, **settings)
+            try:
+                return super().make_context(*arguments, **settings)
+            except typer.BadParameter as error:
+                if getattr(error.param, "name", None) == "offline":  # a flag: the value is that of the variable
+                    from dmdcli.doctor.surroundings import NO, YES
+
+                    wrong = os.environ.get("DMD_OFFLINE")
+                    error.message = f"{wrong!r} is neither {', '.join(YES)} nor {', '.join(NO)}."
+                raise
 
 
 def broken_package(error: BaseException) -> str | None:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from dmdcli.doctor.finding import Finding
 
-YES = ("1", "true", "t", "yes", "y", "on")
-"""What DMD_OFFLINE is when it is set; what is neither yes nor no is refused before any command."""
+YES, NO = ("1", "true", "t", "yes", "y", "on"), ("0", "false", "f", "no", "n", "off")
+"""What DMD_OFFLINE is when it is set, and when it is not; anything else is refused before any command."""
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
-CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""Files or folders of certificates that the package requests is pointed to."""
+CERTIFICATES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+"""Variables that name files or folders of certificates to trust."""
 
 
 def judge(environment: Mapping[str, str], encoding: str | None) -> Iterator[Finding]:

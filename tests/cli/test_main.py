@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from dmdcli import errors
+from dmdcli import errors, fetch
 from dmdcli.cli import console
 from dmdcli.cli import main as command
 from dmdcli.cli.console import Terminal, one_line
+from dmdcli.doctor import surroundings
 from dmdcli.faces import finder, identity
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +52,18 @@ def test_help_names_every_verb_variable_and_exit_code() -> None:
     for word in ("enroll", "people", "DMD_HOME", "DMD_CACHE", "DMD_DEVICE", "DMD_OFFLINE", "130"):
         assert word in text
     assert "Learn a person's face" in text
+
+
+def test_a_value_of_dmd_offline_that_is_neither_yes_nor_no_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DMD_OFFLINE", "maybe")
+    answer = run("people", "list")
+    assert answer.exit_code == errors.EXIT_USAGE
+    assert "'maybe' is neither 1, true, t, yes, y, on nor 0, false, f, no, n, off." in answer.stderr
+    for value in (*surroundings.YES, *surroundings.NO):
+        monkeypatch.setenv("DMD_OFFLINE", value)
+        assert run("people", "list").exit_code == 0, value
+        assert fetch.are_connections_forbidden() == (value in surroundings.YES)
+        fetch._FORBIDDEN.clear()
 
 
 @pytest.mark.parametrize("arguments", [["frobnicate"], ["enroll"], ["enroll", "Alice"], ["people", "show", "--frob"]])
