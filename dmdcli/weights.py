@@ -221,14 +221,14 @@ SETS = {"full": (RETINAFACE_RESNET50, FAN, ARCFACE, BISENET)}
 def named(name: str) -> tuple[NetworkFile, ...]:
     """The file of that name, or the files of the set of that name.
 
-    Raises UsageError with near names: those that `name` is a part of, and those that are spelt much like it.
+    Raises UsageError with near names: those that `name` is a part of or, without any, those that are spelt much like it.
     """
     wanted = name.casefold()
     known = {file.name: (file,) for file in FILES} | SETS
     if wanted in known:
         return known[wanted]
     parts = [name for name in known if len(wanted) >= 3 and wanted in name]
-    near = list(dict.fromkeys([*parts, *difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)]))
+    near = parts or difflib.get_close_matches(wanted, known, n=3, cutoff=0.5)
     hint = f"Did you mean {', '.join(near)}?" if near else "`dmd models list` shows the names."
     raise UsageError(f"There is no network called {name!r}. {hint}")
 
