@@ -65,7 +65,10 @@ def build_finder(
 
 
 def build_kit(kit: Kit, thorough: bool, device: str) -> tuple[FaceKit, str]:
-    """Return the kit wanted, and a sentence that says which it is and why."""
+    """Return the kit wanted, and a sentence that says which it is and why.
+
+    The embedded kit computes on the processor, but a device that is not there is refused whatever the kit.
+    """
     from dmdcli.faces import embedded
     from dmdcli.pipeline.calibrate import read_curve
 
@@ -87,6 +90,10 @@ def build_kit(kit: Kit, thorough: bool, device: str) -> tuple[FaceKit, str]:
             if kit is Kit.FULL:
                 raise
             more = f"The full kit cannot be used: {error}"
+    if device not in ("auto", "cpu"):  # these are everywhere, and asking torch takes a second
+        from dmdcli.model.restorer import choose_device
+
+        choose_device(device)
     curve = read_curve(home, embedded.NAME) or embedded.SIMILARITY
     sentence = "Faces: the embedded kit (dlib)."
     return embedded.EmbeddedKit(thorough, curve), f"{sentence} {more}" if kit is Kit.AUTO else sentence

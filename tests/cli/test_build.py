@@ -14,7 +14,7 @@ from dmdcli import fetch, weights
 from dmdcli.cli import build
 from dmdcli.cli.build import build_finder, build_restorer, licence_of, stay_offline
 from dmdcli.cli.console import Kit
-from dmdcli.errors import PackageError, WeightsCorruptError, WeightsMissingError
+from dmdcli.errors import DeviceError, PackageError, WeightsCorruptError, WeightsMissingError
 from dmdcli.faces import embedded, full
 from dmdcli.faces.identity import Curve
 from dmdcli.model.restorer import BASE_WEIGHTS
@@ -69,6 +69,14 @@ def test_auto_does_without_a_folder_that_may_not_be_looked_into(
 def test_the_embedded_kit_asked_for_is_not_advertised_against(folder: Path) -> None:
     fill(folder, *NEEDED)
     assert built(Kit.EMBEDDED) == (embedded.NAME, ["Faces: the embedded kit (dlib)."])
+
+
+@pytest.mark.parametrize("kit", [Kit.AUTO, Kit.EMBEDDED])
+def test_a_device_that_is_not_there_is_refused_though_the_embedded_kit_needs_none(folder: Path, kit: Kit) -> None:
+    for device in ("frob", "cpu:7", "cuda:99"):
+        with pytest.raises(DeviceError, match="Try --device auto"):
+            built(kit, device=device)
+    assert built(kit, device="cpu")[0] == embedded.NAME
 
 
 @pytest.mark.parametrize("kit", [Kit.AUTO, Kit.FULL])
