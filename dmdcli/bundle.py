@@ -184,11 +184,11 @@ def _recognise(source: _Source, files: Sequence[NetworkFile]) -> NetworkFile | N
 def _copy(source: _Source, file: NetworkFile, folder: Path) -> None:
     """Copy `source` to the place of `file`, where it appears whole and verified or not at all."""
     final = weights.place(file, folder)
-    make_folder(final, file)
-    with writing(final):
+    make_folder(final, file, resumable=False)
+    with _copying(final):
         check_room(folder, source.size)
-    with _whole(final, writing) as unfinished:
-        with writing(final), unfinished.open("xb") as target, source.read() as stream:
+    with _whole(final, _copying) as unfinished:
+        with _copying(final), unfinished.open("xb") as target, source.read() as stream:
             shutil.copyfileobj(stream, target, weights.CHUNK)
             target.flush()
             os.fsync(target.fileno())
@@ -279,6 +279,11 @@ def _whole(final: Path, writing: Callable[[Path], AbstractContextManager[None]])
     finally:
         with suppress(OSError):  # where nothing could be written nothing can be removed, and the first error counts
             unfinished.unlink()
+
+
+def _copying(final: Path) -> AbstractContextManager[None]:
+    """Say in one sentence why a network cannot be copied to `final`; what a fetch has left there is no help."""
+    return writing(final, resumable=False)
 
 
 @contextmanager

@@ -221,7 +221,7 @@ SETS = {"full": (RETINAFACE_RESNET50, FAN, ARCFACE, BISENET)}
 def named(name: str) -> tuple[NetworkFile, ...]:
     """The file of that name, or the files of the set of that name.
 
-    Raises UsageError with near names: those that `name` is a part of or, without any, those that are spelt much like it.
+    Raises UsageError with near names: those that `name` is a part of, or else those spelt much like it.
     """
     wanted = name.casefold()
     known = {file.name: (file,) for file in FILES} | SETS

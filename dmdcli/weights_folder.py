@@ -39,12 +39,12 @@ def size_of(path: Path) -> int:
         return 0
 
 
-def make_folder(final: Path, file: NetworkFile) -> None:
+def make_folder(final: Path, file: NetworkFile, resumable: bool = True) -> None:
     """Make the folder that holds `final`, the place of `file`.
 
-    Raises CannotGoOnError where it cannot be made, and where a folder is in the way of the file.
+    resumable: as of `writing`. Raises CannotGoOnError where it cannot be made, and where a folder is in the way.
     """
-    with writing(final):
+    with writing(final, resumable=resumable):
         final.parent.mkdir(parents=True, exist_ok=True)
     for path in (final, part_of(final)):
         if path.is_dir():
@@ -62,10 +62,10 @@ def check_room(folder: Path, needed: int) -> None:
 
 
 @contextlib.contextmanager
-def writing(final: Path, needed: int = 0) -> Iterator[None]:
+def writing(final: Path, needed: int = 0, resumable: bool = True) -> Iterator[None]:
     """Say in one sentence why a file cannot be brought to its place `final`, and what of it is there.
 
-    needed: bytes that are still to come, where that is known.
+    needed: bytes that are still to come, where that is known. resumable: what has arrived can be gone on from.
     """
     try:
         yield
@@ -74,7 +74,7 @@ def writing(final: Path, needed: int = 0) -> Iterator[None]:
         if needed:
             said += f" {needed:,} bytes more are needed."
         with contextlib.suppress(OSError):
-            if size_of(part_of(final)):
+            if resumable and size_of(part_of(final)):
                 said += " What has arrived is kept; the same command goes on from there."
         raise CannotGoOnError(f"{said} DMD_CACHE names another folder.") from error
 

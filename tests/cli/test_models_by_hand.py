@@ -120,6 +120,7 @@ def test_a_disk_that_cannot_be_written_is_one_sentence(
 
     (tmp_path / "fan").write_bytes(CONTENTS["fan"])
     put(cache, table["arcface"])
+    (cache / f"{table['fan'].file}.part").write_bytes(b"begun to be fetched")
     opened = Path.open
     monkeypatch.setattr(Path, "unlink", refuse)
     monkeypatch.setattr(
