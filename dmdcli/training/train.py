@@ -28,6 +28,8 @@ from dmdcli.faces.face import component_boxes
 from dmdcli.model import checkpoint
 from dmdcli.model.dictionary import PATCH_NAMES, Dictionary
 from dmdcli.model.dmdnet import DMDConfig, DMDNet
+from dmdcli.shapes import Pixels
+from dmdcli.training import report
 from dmdcli.training.data import SHARP_UP_TO, Batch, FaceData, SampleOptions, TrainingSamples, batches
 from dmdcli.training.degrade import Severity, apply, draw, generator_for
 from dmdcli.training.losses import pixel_weights, reconstruction_loss
@@ -96,10 +98,10 @@ def train(
     """Train in the folder `run`, going on from its checkpoint if there is one; yield after every step.
 
     Writes checkpoint.pt (to resume), weights.safetensors (the averaged network, float16), config.json and
-    progress.csv. A run that was stopped and resumed sees the same samples as one that was not. `start_from` takes the
-    weights of another network of the same shape to begin with. Raises FaceDataError, WeightsMismatchError for a
-    checkpoint of another configuration, WeightsCorruptError for a damaged one, CannotGoOnError where nothing can be
-    written.
+    progress.csv; validations add validation/step-N.png and curves.png. A run that was stopped and resumed sees the same
+    samples as one that was not. `start_from` takes the weights of another network of the same shape to begin with.
+    Raises FaceDataError, WeightsMismatchError for a checkpoint of another configuration, WeightsCorruptError for a
+    damaged one, CannotGoOnError where nothing can be written.
     """
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -130,6 +132,7 @@ def train(
     supply = batches(
         samples, config.batch_size, config.workers, first * config.batch_size, pin_memory=place.type == "cuda"
     )
+    add_scalars = report.open_scalars(run, first)
     began = time.monotonic()
     for step, batch in enumerate(supply, start=first + 1):
         rate = learning_rate(step, config)
@@ -151,6 +154,11 @@ def train(
         total, generic, specific = torch.stack([loss, generic_loss, specific_loss]).tolist()
         progress = Progress(step, config.steps, total, generic, specific, rate, time.monotonic() - began, psnr)
         record(run / "progress.csv", progress)
+        add_scalars(progress)
+        if validation is not None and psnr is not None:
+            report.write_strip(show(average, validation, place), run, step)
+        if last or psnr is not None:
+            report.write_curves(run)
         yield progress
 
 
@@ -269,24 +277,43 @@ def validate(net: DMDNet, faces: FaceData, device: torch.device, seed: int = 0) 
     The specific answer uses all other photos of the person; who has none is left out of that mean.
     """
     scores: list[list[float]] = [[], [], []]
-    net.eval()
-    with torch.inference_mode(), mixed_precision(device):
-        for position, sample in enumerate(faces.samples):
-            degraded = apply(faces.pixels[position], draw(Severity.MODERATE, generator_for(seed, sample.crop)))
-            target = images(faces.pixels[position][None]).to(device)
-            source = images(degraded[None]).to(device)
-            features = net.encode(source, torch.from_numpy(component_boxes(sample.points))[None])
-            answers = [source, net.decode(features)]
-            others = faces.others(position)
-            if others:
-                boxes = np.stack([component_boxes(faces.samples[other].points) for other in others])
-                references = images(np.stack([faces.pixels[other] for other in others])).to(device)
-                answers.append(net.decode(features, net.memorize(references, torch.from_numpy(boxes))))
-            for score, answer in zip(scores, answers, strict=False):
-                error = ((answer.float().clamp(-1, 1) - target) / 2).square().mean().item()
-                score.append(-10 * math.log10(max(error, 1e-10)))
+    for position in range(len(faces.samples)):
+        target = images(faces.pixels[position][None]).to(device)
+        for score, answer in zip(scores, answers(net, faces, position, device, seed), strict=False):
+            error = ((answer - target) / 2).square().mean().item()
+            score.append(-10 * math.log10(max(error, 1e-10)))
     of_input, generic, specific = (float(np.mean(score)) if score else math.nan for score in scores)
     return of_input, generic, specific
+
+
+def answers(net: DMDNet, faces: FaceData, position: int, device: torch.device, seed: int = 0) -> list[Tensor]:
+    """One face moderately degraded, its generic answer and, if the person has other photos, its specific one.
+
+    Each (1, 3, 512, 512) float32 in [-1, 1].
+    """
+    sample = faces.samples[position]
+    degraded = apply(faces.pixels[position], draw(Severity.MODERATE, generator_for(seed, sample.crop)))
+    net.eval()
+    with torch.inference_mode(), mixed_precision(device):
+        source = images(degraded[None]).to(device)
+        features = net.encode(source, torch.from_numpy(component_boxes(sample.points))[None])
+        found = [source, net.decode(features)]
+        others = faces.others(position)
+        if others:
+            boxes = np.stack([component_boxes(faces.samples[other].points) for other in others])
+            references = images(np.stack([faces.pixels[other] for other in others])).to(device)
+            found.append(net.decode(features, net.memorize(references, torch.from_numpy(boxes))))
+    return [answer.float().clamp(-1, 1) for answer in found]
+
+
+def show(net: DMDNet, faces: FaceData, device: torch.device) -> list[list[Pixels | None]]:
+    """Degraded, generic, specific (None for who has no other photo) and true pixels of a few faces, for a strip."""
+    rows: list[list[Pixels | None]] = []
+    for position in report.shown_faces(faces):
+        found = torch.cat(answers(net, faces, position, device)).add(1).mul(127.5).round().byte()
+        pictures: list[Pixels | None] = list(found.permute(0, 2, 3, 1).cpu().numpy())
+        rows.append([*pictures, *([None] if len(pictures) == 2 else []), faces.pixels[position]])
+    return rows
 
 
 def mixed_precision(device: torch.device) -> AbstractContextManager[object]:
