@@ -24,14 +24,18 @@ DMD = typer.main.get_command(app)
 
 
 def verb(words: list[str]) -> Any:
-    """The command that `words` (without "dmd") lead to, as far as they lead; None for a word that is no verb."""
+    """The command that `words` (without "dmd") lead to, as far as they lead; None for a word that is no verb.
+
+    A verb that has verbs of its own and also acts itself (`dmd train DATA`, `dmd train prepare`) takes other words.
+    """
     command: Any = DMD
     for word in words:
         if word.startswith("-") or not hasattr(command, "commands"):
             break
-        command = command.commands.get(word)
-        if command is None:
-            return None
+        inner = command.commands.get(word)
+        if inner is None:
+            return command if any(not parameter.opts[0].startswith("-") for parameter in command.params) else None
+        command = inner
     return command
 
 

@@ -155,7 +155,7 @@ app.add_typer(people, name="people")
 app.add_typer(models, name="models")
 app.command("degrade")(degrade)
 app.command("evaluate")(evaluate)
-app.command("train")(train)
+app.add_typer(train, name="train")
 app.command("doctor")(doctor)
 
 

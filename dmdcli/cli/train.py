@@ -1,4 +1,4 @@
-"""`dmd train`: make weights of one's own."""
+"""`dmd train`: make weights of one's own; `dmd train prepare` makes the folder it learns from."""
 
 from __future__ import annotations
 
@@ -6,15 +6,45 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from dmdcli.cli.console import DeviceOption, FolderArgument, QuietOption, Terminal
+from dmdcli.cli.prepare import prepare
 
 RunOption = Annotated[
     Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; one that is there is gone on with.")
 ]
 
 
-def train(
+class TrainVerb(TyperGroup):
+    """A verb that acts itself, unless its first word is one of its own verbs; a folder of that name is ./prepare."""
+
+    allow_extra_args = False
+    allow_interspersed_args = True
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read its own options, or leave all words to the verb named first."""
+        if args and args[0] in self.commands:
+            ctx.args = [*args]
+            return [*args]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Train, or run the verb named first."""
+        if not ctx.args:
+            return super().invoke(ctx)
+        name, *words = ctx.args
+        command = self.commands[name]
+        with command.make_context(f"{ctx.info_name} {name}", words, parent=ctx.parent) as inner:
+            return command.invoke(inner)
+
+
+train = typer.Typer(cls=TrainVerb, invoke_without_command=True, subcommand_metavar="")
+train.command("prepare")(prepare)
+
+
+@train.callback()
+def start_run(
     folder: FolderArgument,
     run: RunOption,
     recipe: Annotated[
@@ -47,6 +77,7 @@ def train(
     from dmdcli.errors import UsageError
     from dmdcli.model.restorer import choose_device
     from dmdcli.training.data import read_faces
+    from dmdcli.training.report import draws_curves
     from dmdcli.training.train import TrainConfig
     from dmdcli.training.train import train as steps_of
 
@@ -71,6 +102,8 @@ def train(
     terminal.say(f"Reading the faces in {folder} ...")
     faces, validation = read_faces(folder, "train"), read_faces(folder, "validation")
     terminal.say(f"{len(faces.samples)} faces of {len(faces.people)} people; training on {chosen} into {run}")
+    if not draws_curves():
+        terminal.say("matplotlib is not installed: progress.csv will have the numbers, but no curves.png is drawn.")
     progress = steps_of(faces, validation, config, run, chosen, compiled=compiled, start_from=start_from)
     done = 0
     with terminal.progress("steps", config.steps) as advance:

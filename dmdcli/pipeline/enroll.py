@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +17,7 @@ from dmdcli.faces.identity import Gallery
 from dmdcli.library import Library, Memorize, NewReference, Person, check_name, same_name
 from dmdcli.photos import PhotoFile, read_photo
 from dmdcli.pipeline.one_photo import only_this_photo
+from dmdcli.pipeline.same_picture import SAME_PICTURE, face_view
 from dmdcli.shapes import Embedding, Pixels
 
 RECOMMENDED = 3
@@ -45,15 +45,8 @@ SAME_PERSON = 0.5
 a warning."""
 MARGIN = 0.3
 """How much more similar than the second such a face has to be."""
-SAME_PICTURE = 0.993
-"""Correlation of two blurred crops from which they come from one picture. Measured: copies recompressed, scaled,
-cropped, turned by 3 degrees or made grey have 0.995 to 1, photos of one person in one sitting up to 0.990."""
-SAME_PICTURE_BLUR = 4.0
-"""Sigma in crop pixels of that blur: it removes noise, grain and the marks of compression."""
 UNDECIDED = "the photos show different people, and nothing says which of them is meant"
 ADVICE = "A good one shows the face large, sharp, from the front and alone."
-FACE_ROWS, FACE_COLUMNS = slice(100, 440), slice(100, 412)
-"""The part of a crop that is compared: the face without what is around it."""
 
 
 class DuplicateError(PhotoError):
@@ -255,12 +248,12 @@ def _check_quality(path: Path, face: Face) -> None:
 
 def _check_new(path: Path, face: Face, known: Known, chosen: list[tuple[Candidate, Face]]) -> None:
     """Raise DuplicateError for another copy of a picture that is there already."""
-    view = _view(face.pixels)
+    view = face_view(face.pixels)
     for crop in known.crops:
-        if _correlation(view, _view(crop)) >= SAME_PICTURE:
+        if view @ face_view(crop) >= SAME_PICTURE:
             raise DuplicateError(path, "duplicate: the same picture is a reference already")
     for candidate, other in chosen:
-        if _correlation(view, _view(other.pixels)) >= SAME_PICTURE:
+        if view @ face_view(other.pixels) >= SAME_PICTURE:
             raise DuplicateError(path, f"duplicate: the same picture as {candidate.photo.name}")
 
 
@@ -286,19 +279,6 @@ def _similarities(embedding: Embedding, others: Sequence[Embedding], finder: Fac
     if not others:
         return np.zeros(0)
     return finder.kit.similarity(np.linalg.norm(np.stack(list(others)).astype(np.float64) - embedding, axis=1))
-
-
-def _view(crop: Pixels) -> npt.NDArray[np.float32]:
-    """The face in a crop, grey and blurred, of mean 0 and length 1: flattened, float32."""
-    grey = cv2.GaussianBlur(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), SAME_PICTURE_BLUR)
-    part = grey[FACE_ROWS, FACE_COLUMNS].ravel()
-    part = part - part.mean()
-    view: npt.NDArray[np.float32] = (part / max(float(np.linalg.norm(part)), 1e-6)).astype(np.float32)
-    return view
-
-
-def _correlation(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> float:
-    return float(one @ other)
 
 
 def _reference(candidate: Candidate, face: Face) -> NewReference:
