@@ -23,7 +23,7 @@ GRID: dict[str, dict[str, tuple[float, ...]]] = {
     "bicubic": {},
     "unsharp": {"sigma": (2, 4, 8, 16, 32), "amount": (0.1, 0.25, 0.5, 1)},
     "nlm": {"strength": (1, 2, 3, 4, 6, 8)},
-    "bilateral": {"sigma_colour": (5, 10, 15, 20, 30), "sigma_space": (2, 3, 5, 8, 12)},
+    "bilateral": {"sigma_colour": (10, 15, 20, 30), "sigma_space": (3, 5, 8, 12)},
     "richardson-lucy": {"sigma": (1, 2, 3, 4, 6, 8), "steps": (1, 2, 3, 5, 8)},
 }
 
