@@ -154,7 +154,7 @@ def open_scalars(run: Path, first: int) -> Callable[[Progress], None]:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return lambda _progress: None
-    writer = SummaryWriter(str(run / "tensorboard"), purge_step=first + 1 if first else None)
+    writer = SummaryWriter(str(run / "tensorboard"), purge_step=first + 1)
 
     def add(progress: Progress) -> None:
         numbers = {

@@ -146,7 +146,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Any, ...]]]:
     calls: list[tuple[Any, ...]] = []
 
     class SummaryWriter:
-        def __init__(self, folder: str, purge_step: int | None) -> None:
+        def __init__(self, folder: str, purge_step: int) -> None:
             calls.append((Path(folder).name, purge_step))
 
         def add_scalar(self, name: str, value: float, step: int) -> None:
@@ -164,7 +164,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[Any, ...]]]:
 def test_scalars_go_to_tensorboard_where_it_is(faces: FaceData, tmp_path: Path, written: list[tuple[Any, ...]]) -> None:
     config = replace(CONFIG, steps=2, validate_every=9)
     (event,) = [event for event in train(faces, None, config, tmp_path) if event.step == 2]
-    assert written[0] == ("tensorboard", None)
+    assert written[0] == ("tensorboard", 1)
     assert ("loss/generic", event.generic_loss, 2) in written
     assert written[-1] == ("flush",)
     add = report.open_scalars(tmp_path, 500)
