@@ -1,4 +1,4 @@
-"""What the tests of `dmd models` share: a table of small generated networks, and a server that has them."""
+"""What tests of commands share: Ctrl-C that is heard, a table of small generated networks, a server that has them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,11 @@ from tests.fetch.release_server import ReleaseServer, serving
 
 CONTENTS = {file.name: f"numbers of {file.name}".encode() * 1000 for file in weights.FILES}
 FULL = [file.name for file in weights.SETS["full"]]
+
+
+def hear_ctrl_c() -> None:
+    """Undo what the tests may have been started with: a program in the background ignores Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.fixture

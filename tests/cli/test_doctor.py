@@ -18,6 +18,7 @@ from dmdcli import errors
 from dmdcli.cli.console import UNWRAPPED
 from dmdcli.cli.main import app
 from dmdcli.doctor.finding import Finding, pip
+from tests.cli.conftest import hear_ctrl_c
 
 ROOT = Path(__file__).parents[2]
 TORCH = """
@@ -279,6 +280,7 @@ def test_stopping_it_leaves_nothing_running(tmp_path: Path) -> None:
         cwd=ROOT,
         env=environment,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
     ) as process:
         while not (mark.exists() and mark.read_text()):
             assert process.poll() is None

@@ -14,6 +14,7 @@ import pytest
 
 from dmdcli import errors
 from dmdcli.library import Library, NewReference
+from tests.cli.conftest import hear_ctrl_c
 from tests.pipeline.test_enroll import FRONTAL
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,12 @@ def test_ctrl_c_at_a_question_ends_the_program(words: list[str], own_home: Path)
     command = [sys.executable, "-m", "dmdcli.cli.main", *words]
     try:
         with subprocess.Popen(
-            command, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=ROOT
+            command,
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            cwd=ROOT,
+            preexec_fn=hear_ctrl_c,
         ) as program:
             assert program.stderr is not None
             said = b""
