@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "dmdcli"
-FREE = {"dmdcli", "dmdcli.devices", "dmdcli.errors", "dmdcli.shapes"}
+FREE = {"dmdcli", "dmdcli.devices", "dmdcli.errors", "dmdcli.shapes", "dmdcli.tensors"}
 """May be imported by anyone."""
 
 PHOTOS = {"photos", "places", "formats"}
@@ -18,6 +18,7 @@ LIBRARY = {"library", "library_files"}
 ALLOWED: dict[str, set[str]] = {
     "devices": {"errors"},
     "errors": set(),
+    "tensors": {"errors"},
     "shapes": set(),
     "weights": set(),
     "weights_folder": {"weights"},
@@ -57,7 +58,7 @@ FULL_KIT = ("faces/full.py", "faces/full_networks.py")
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "typer": ("cli/",),
     "rich": ("cli/",),
-    "torch": ("model/", "training/", "evaluation/compare.py", *FULL_KIT),
+    "torch": ("model/", "training/", "evaluation/compare.py", "tensors.py", *FULL_KIT),
     "spandrel": ("evaluation/compare.py",),
     "skimage": ("evaluation/filters.py",),
     "torchvision": FULL_KIT,

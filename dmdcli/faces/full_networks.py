@@ -6,9 +6,7 @@ file. They and torchvision are imported when a network is built, never when this
 
 from __future__ import annotations
 
-import pickle
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -23,6 +21,7 @@ from dmdcli import weights
 from dmdcli.devices import smaller_batch
 from dmdcli.errors import PackageError, WeightsCorruptError, WeightsError, WeightsMismatchError
 from dmdcli.shapes import check_shape
+from dmdcli.tensors import read_state_dict
 
 HALF_ON = {"cuda": torch.float16}
 """Kind of device -> the precision its networks run in; float32 elsewhere. Weights stay float32 (autocast), so that no
@@ -131,7 +130,8 @@ def load(file: weights.NetworkFile, folder: Path) -> nn.Module:
     """
     import_packages()
     path = weights.verify(weights.locate(file, folder), file)
-    stored = _read(path)
+    # The prefix is what training on several devices leaves behind.
+    stored = {name.removeprefix("module."): tensor for name, tensor in read_state_dict(path).items()}
     package = "face-alignment" if file.name == weights.FAN.name else "facexlib"
     with _needed(package, f"install another version of {package}"), torch.device("meta"):
         net = BUILDERS[file.name]()
@@ -152,23 +152,6 @@ def load(file: weights.NetworkFile, folder: Path) -> nn.Module:
         raise WeightsMismatchError(f"{path}: the tensor {min(stored)} is not part of the network of {package}")
     net.load_state_dict(tensors, assign=True)
     return net.requires_grad_(False).eval()
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    """The tensors of a state dict by name, without the prefix that training on several devices leaves behind."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of pickle protocols: what cannot be used is refused below
-            stored = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError, AssertionError) as error:
-        if "GLOBAL" in str(error) or "Unsupported class" in str(error):  # in the words of torch
-            reason = "holds more than tensors; it may run code, so it was not loaded"
-        else:
-            reason = "damaged, cut short, or not a weights file"
-        raise WeightsCorruptError(f"{path}: {reason}. Fetch it again and compare its SHA-256.") from error
-    if not isinstance(stored, dict) or not all(isinstance(tensor, Tensor) for tensor in stored.values()):
-        raise WeightsMismatchError(f"{path}: not a bare state dict of tensors, as the published files are")
-    return {str(name).removeprefix("module."): tensor for name, tensor in stored.items()}
 
 
 def _retinaface_resnet50() -> nn.Module:

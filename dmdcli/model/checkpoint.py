@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
-import warnings
-import zipfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +21,7 @@ from torch import Tensor
 from dmdcli.errors import WeightsCorruptError, WeightsError, WeightsMismatchError, WeightsMissingError
 from dmdcli.model.dictionary import PATCHES, patch_name
 from dmdcli.model.dmdnet import DMDConfig, DMDNet
+from dmdcli.tensors import read_state_dict
 
 FORMAT = 1
 """Version of our own file's header."""
@@ -105,19 +103,7 @@ def read_own(path: Path) -> tuple[dict[str, Tensor], bool]:
 
 def read_published(path: Path) -> dict[str, Tensor]:
     """Return the published checkpoint's tensors under our names, spectral norm folded."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of pickle protocols: what cannot be used is refused below
-            stored = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, ValueError, AssertionError) as error:
-        if "GLOBAL" in str(error) or "Unsupported class" in str(error):  # in the words of torch
-            reason = "holds more than tensors; it may run code, so it was not loaded"
-        else:
-            reason = "damaged, cut short, or not a weights file"
-        raise WeightsCorruptError(f"{path}: {reason}. Fetch it again and compare its SHA-256.") from error
-    if not isinstance(stored, dict) or not all(isinstance(tensor, Tensor) for tensor in stored.values()):
-        raise WeightsMismatchError(f"{path}: not a bare state dict of tensors, as the published DMDNet.pth is")
-    return fold_published(path, stored)
+    return fold_published(path, read_state_dict(path))
 
 
 def fold_published(path: Path, stored: dict[str, Tensor]) -> dict[str, Tensor]:
