@@ -92,6 +92,7 @@ def test_a_run_leaves_weights_a_recipe_and_a_curve(faces: FaceData, faces_folder
     assert "nothing left to do" in again.stderr
 
 
+@pytest.mark.slow
 def test_the_bar_of_a_run_that_goes_on_starts_where_it_was(
     faces: FaceData, faces_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +152,7 @@ def test_another_configuration_is_refused(faces: FaceData, tmp_path: Path) -> No
         run(faces, tmp_path, replace(CONFIG, width=8))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_from_before_there_were_old_prints_goes_on(faces: FaceData, tmp_path: Path) -> None:
     run(faces, tmp_path, steps=3)
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
