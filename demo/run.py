@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from skimage import data
 
-from dmdcli.evaluation import psnr
+from dmdcli.evaluation.measures import psnr
 from dmdcli.shapes import Pixels
 
 HERE = Path(__file__).resolve().parent
