@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dmdcli.model.dictionary import Dictionary
 from dmdcli.shapes import CROP
 
 
@@ -31,3 +32,9 @@ def reconstruction_loss(output: Tensor, target: Tensor, weights: Tensor, gradien
     down = (difference[..., 1:, :] - difference[..., :-1, :]).abs() * weights[..., 1:, :]
     total = (difference.abs() * weights).mean() + gradient_weight * (across.mean() + down.mean())
     return total / weights.mean().clamp(min=1e-6)
+
+
+def memory_size(memorised: Dictionary) -> Tensor:
+    """Return how large the values of a specific dictionary are: the mean over its patches of log(1 + mean square)."""
+    sizes = [memory.value.float().square().mean() for memory in memorised.memories.values()]
+    return torch.stack(sizes).log1p().mean()

@@ -32,7 +32,7 @@ from dmdcli.shapes import Pixels
 from dmdcli.training import report
 from dmdcli.training.data import SHARP_UP_TO, Batch, FaceData, SampleOptions, TrainingSamples, batches
 from dmdcli.training.degrade import Severity, apply, draw, generator_for
-from dmdcli.training.losses import pixel_weights, reconstruction_loss
+from dmdcli.training.losses import memory_size, pixel_weights, reconstruction_loss
 
 NOT_FOR_MEMORIES = ("london", "canada")
 """How the sources begin whose people agreed to studies only: no dictionary entry starts from their eyes and mouths."""
@@ -43,9 +43,11 @@ class TrainConfig:
     """Everything a run depends on. steps: of batch_size samples each; warmup: steps until the full learning rate.
 
     specific_weight: weight of the specific answer's loss beside the generic one's; self_reference_weight: what is left
-    of it where the references are variations of the target. component_weight: eyes and mouth against the rest.
-    average: decay of the running average of the weights, which is what gets saved. old: old prints for each sample of
-    all other severities together; 0.5 makes every third sample one.
+    of it where the references are variations of the target. specific_only: the generic answer stays what it is to the
+    last bit; only what makes and blends in a specific dictionary learns. memory_weight: weight of the memorised values'
+    size, which nothing else bounds, since the statistics of the patch replace theirs. component_weight: eyes and mouth
+    against the rest. average: decay of the running average of the weights, which is what gets saved. old: old prints
+    for each sample of all other severities together; 0.5 makes every third sample one.
     """
 
     width: int = 32
@@ -69,6 +71,12 @@ class TrainConfig:
     specific_fraction: float = 0.6
     wrong_person: float = 0.1
     old: float = 0.0
+    specific_only: bool = False
+    memory_weight: float = 0.01
+
+
+SPECIFIC_PARTS = ("reference_encoder", "key", "value", "mask")
+"""The modules that the generic answer does without."""
 
 
 @dataclass(frozen=True)
@@ -112,9 +120,11 @@ def train(
     net = start(faces, config, start_from)
     net.to(place, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = copy.deepcopy(net).requires_grad_(False)
-    optimizer = torch.optim.Adam(
-        net.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), fused=place.type == "cuda"
-    )
+    if config.specific_only:
+        for name, module in net.named_children():
+            module.requires_grad_(name in SPECIFIC_PARTS)
+    learning = [parameter for parameter in net.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(learning, lr=config.learning_rate, betas=(0.9, 0.99), fused=place.type == "cuda")
     first = resume(run / "checkpoint.pt", config, net, average, optimizer)
     if first == 0:
         (run / "config.json").write_text(json.dumps(asdict(config), indent=2) + "\n", encoding="utf-8")
@@ -142,7 +152,7 @@ def train(
         loss = generic_loss + config.specific_weight * specific_loss
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(net.parameters(), config.clip)
+        nn.utils.clip_grad_norm_(learning, config.clip)
         optimizer.step()
         blend(average, net, min(config.average, (1 + step) / (10 + step)))
         last = step == config.steps
@@ -231,22 +241,29 @@ def memory_faces(faces: FaceData, count: int) -> list[int]:
 
 
 def losses(net: DMDNet, batch: Batch, config: TrainConfig, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the generic and the specific answer's loss on one batch."""
+    """Return the generic and the specific answer's loss on one batch.
+
+    With somebody else's references the specific answer is to be the generic one: were it to be the true face, the
+    blend would learn to make something of any reference instead of ignoring those that do not fit.
+    """
     counts = batch.reference_counts.tolist()
     batch = Batch(*(tensor.to(device, non_blocking=True) for tensor in batch))
     target = images(batch.targets)
     with mixed_precision(device):
-        features = net.encode(images(batch.degraded), batch.boxes)
-        generic = net.decode(features)
+        with torch.set_grad_enabled(not config.specific_only):
+            features = net.encode(images(batch.degraded), batch.boxes)
+            generic = net.decode(features)
         memorised = net.memorize(images(batch.references), batch.reference_boxes)
         people = split_dictionary(memorised, counts)
         specific = net.decode(features, people)
+    specific_target = torch.where(batch.wrong_person[:, None, None, None], generic.detach().float(), target)
     weights = pixel_weights(batch.target_boxes, batch.sharpness_weights, config.component_weight)
     trust = torch.where(batch.self_reference, config.self_reference_weight, 1.0)
     specific_weights = pixel_weights(batch.target_boxes, batch.sharpness_weights * trust, config.component_weight)
     return (
         reconstruction_loss(generic, target, weights, config.gradient_weight),
-        reconstruction_loss(specific, target, specific_weights, config.gradient_weight),
+        reconstruction_loss(specific, specific_target, specific_weights, config.gradient_weight)
+        + config.memory_weight * memory_size(memorised),
     )
 
 

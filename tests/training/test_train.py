@@ -19,11 +19,12 @@ from dmdcli.cli.main import app
 from dmdcli.errors import CannotGoOnError, WeightsCorruptError, WeightsMismatchError
 from dmdcli.faces.face import component_boxes
 from dmdcli.model import checkpoint
+from dmdcli.model.dictionary import Dictionary
 from dmdcli.model.dmdnet import DMDConfig, DMDNet
 from dmdcli.training import train as training
-from dmdcli.training.data import FaceData, read_faces
-from dmdcli.training.losses import pixel_weights, reconstruction_loss
-from dmdcli.training.train import TrainConfig, images, split_dictionary, start, train
+from dmdcli.training.data import FaceData, SampleOptions, TrainingSamples, batches, read_faces
+from dmdcli.training.losses import memory_size, pixel_weights, reconstruction_loss
+from dmdcli.training.train import TrainConfig, images, losses, split_dictionary, start, train
 
 CONFIG = TrainConfig(
     width=4, entries=2, steps=4, batch_size=2, warmup=1, workers=0, save_every=2, validate_every=4, max_references=2
@@ -224,3 +225,44 @@ def test_the_loss_counts_components_more_and_is_zero_for_the_truth() -> None:
     plain = [reconstruction_loss(one, truth, weights, 0.0) for one in (at_eye, at_cheek)]
     assert plain[0] == pytest.approx(3 * plain[1].item(), rel=1e-4)
     assert reconstruction_loss(at_cheek, truth, weights, 1.0) > plain[1]
+
+
+def test_only_the_specific_branch_learns_where_that_is_asked(faces: FaceData, tmp_path: Path) -> None:
+    checkpoint.save(start(faces, CONFIG), tmp_path / "begun.safetensors")
+    config = replace(CONFIG, specific_only=True, learning_rate=1e-2)
+    for _ in train(faces, None, config, tmp_path / "run", start_from=tmp_path / "begun.safetensors"):
+        pass
+    before = checkpoint.load(tmp_path / "begun.safetensors")
+    after = checkpoint.load(tmp_path / "run" / "weights.safetensors")
+    changed = {
+        name.split(".")[0] for name, parameter in before.named_parameters()
+        if not torch.equal(after.get_parameter(name), parameter)
+    }  # fmt: skip
+    assert changed == {"reference_encoder", "key", "value", "mask"}
+    picture, boxes = images(faces.pixels[:1]), torch.from_numpy(component_boxes(faces.samples[0].points))[None]
+    with torch.inference_mode():
+        assert torch.equal(before(picture, boxes), after(picture, boxes)), "the generic answer"
+
+
+def test_with_somebody_elses_references_the_generic_answer_is_wanted(faces: FaceData) -> None:
+    config = replace(CONFIG, memory_weight=0.0)
+    net = start(faces, config)
+    batch = next(batches(TrainingSamples(faces, SampleOptions(wrong_person=1.0), 0, 2), 2, 0))
+    assert batch.wrong_person.all()
+    with torch.no_grad():
+        for mask in net.mask.values():
+            torch.nn.init.zeros_(mask.merge[2].weight)
+            torch.nn.init.zeros_(mask.merge[2].bias)
+    generic, specific = losses(net, batch, config, torch.device("cpu"))
+    assert generic > 0.01
+    assert specific == 0, "a blend that takes nothing from the references has done all that is asked"
+    specific.backward()  # type: ignore[no-untyped-call]
+    assert all(parameter.grad is None or not parameter.grad.any() for parameter in net.encoder.parameters())
+
+
+def test_large_memories_cost_something(faces: FaceData) -> None:
+    net = start(faces, CONFIG)
+    picture, boxes = images(faces.pixels[:1]), torch.from_numpy(component_boxes(faces.samples[0].points))[None]
+    small = net.memorize(picture, boxes)
+    large = Dictionary({name: replace(memory, value=100 * memory.value) for name, memory in small.memories.items()})
+    assert memory_size(large) > memory_size(small) > 0
