@@ -28,6 +28,20 @@ class Kit(str, Enum):
     FULL = "full"
 
 
+class Engravings(str, Enum):
+    """Whether engravings and coarse prints are restored."""
+
+    LEAVE = "leave"
+    RESTORE = "restore"
+
+
+class Surface(str, Enum):
+    """Whose tone or grain a restored face has."""
+
+    KEEP = "keep"
+    MODEL = "model"
+
+
 FolderArgument = Annotated[
     Path, typer.Argument(metavar="DATA", help="Folder with aligned_crops/, index.csv and landmarks.json.")
 ]

@@ -16,6 +16,7 @@ from dmdcli.cli.console import (
     BatchSizeOption,
     DeviceOption,
     DryRunOption,
+    Engravings,
     JsonOption,
     Kit,
     KitOption,
@@ -29,6 +30,7 @@ from dmdcli.cli.console import (
     QuietOption,
     StrengthOption,
     StrictOption,
+    Surface,
     Terminal,
     ThoroughOption,
     ThresholdOption,
@@ -52,6 +54,16 @@ def restore(
     out: OutOption,
     person: PersonOption = None,
     strength: StrengthOption = 1.0,
+    tone: Annotated[
+        Surface, typer.Option("--tone", help="Grey and toned prints keep their tone, or take the network's colours.")
+    ] = Surface.KEEP,
+    grain: Annotated[
+        Surface,
+        typer.Option("--grain", help="Restored faces get the print's grain, or stay as smooth as made."),
+    ] = Surface.KEEP,
+    engravings: Annotated[
+        Engravings, typer.Option("--engravings", help="What to do with faces made of lines or dots, not photographed.")
+    ] = Engravings.LEAVE,
     threshold: ThresholdOption = THRESHOLD,
     min_face: MinFaceOption = LEAST_FACE,
     kit: KitOption = Kit.AUTO,
@@ -109,6 +121,9 @@ def restore(
     )
     options = pipeline.RestoreOptions(
         strength=strength,
+        tone=tone.value,
+        grain=grain.value,
+        engravings=engravings.value,
         threshold=threshold,
         only=names,
         ext=ext,

@@ -16,17 +16,16 @@ from dmdcli.faces.align import blend_mask, carry_mask, outlined_mask, paste_face
 from dmdcli.faces.face import Face, component_boxes
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import THRESHOLD, Gallery, Match, match_faces
+from dmdcli.faces.surface import is_engraved, keep_grain, keep_tone
 from dmdcli.library import Library, Memorize
 from dmdcli.library_files import Arrays
-from dmdcli.photos import LUMINANCE, Canvas, Photo, copy_photo, is_converted, read_photo, write_photo
+from dmdcli.photos import Canvas, Photo, copy_photo, is_converted, read_photo, write_photo
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.places import PhotoFile
 from dmdcli.shapes import Box, ComponentBoxes, FloatPixels, Matrix, Pixels
 
-GREY_SPREAD = 2 / 255
-"""Mean spread of a crop's three channels up to which it is a grey picture; a faint sepia has ten times as much."""
-
 Status: TypeAlias = Literal["restored", "untouched", "skipped", "failed"]
+Surface: TypeAlias = Literal["keep", "model"]
 Used: TypeAlias = Literal["specific", "generic", "none"]
 
 DictionaryT = TypeVar("DictionaryT")
@@ -60,13 +59,19 @@ class CropRestorer(Protocol[DictionaryT]):
 class RestoreOptions:
     """What the user asked for.
 
-    strength: 0..1, how much of the change is taken. threshold: similarity from which a face is a person's. only: the
-    people to look for, None for all; one name forces the match in a photo with a single face. ext, quality: of what is
-    written, see `photos.write_photo`. only_restored: photos in which nothing was restored are not copied. overwrite:
-    write again what is there. dry_run: read and recognise, but restore and write nothing.
+    strength: 0..1, how much of the change is taken. tone: "keep" leaves a print in one tone in it, "model" takes the
+    network's colours. grain: "keep" gives restored faces the print's grain, "model" leaves them smooth. engravings:
+    whether faces made of lines or dots are left alone. threshold:
+    similarity from which a face is a person's. only: the people to look for, None for all; one name forces the match in
+    a photo with a single face. ext, quality: of what is written, see `photos.write_photo`. only_restored: photos in
+    which nothing was restored are not copied. overwrite: write again what is there. dry_run: read and recognise, but
+    restore and write nothing.
     """
 
     strength: float = 1.0
+    tone: Surface = "keep"
+    grain: Surface = "keep"
+    engravings: Literal["leave", "restore"] = "leave"
     threshold: float = THRESHOLD
     only: tuple[str, ...] | None = None
     ext: str = "auto"
@@ -177,6 +182,7 @@ def _restore_photo(
 ) -> RestoredPhoto:
     photo = read_photo(path)
     faces = finder.find(photo.pixels)
+    faces = [leave_engraving(face) for face in faces] if options.engravings == "leave" else faces
     usable = [index for index, face in enumerate(faces) if face.rejected is None and options.strength > 0]
     matches, forced = _who(faces, people.gallery, options)
     reported = tuple(
@@ -188,7 +194,7 @@ def _restore_photo(
     if not options.dry_run:
         if usable:
             chosen, names = [faces[index] for index in usable], [matches[index] for index in usable]
-            canvas = _restore_faces(photo, chosen, names, finder, restorer, people, options.strength)
+            canvas = _restore_faces(photo, chosen, names, finder, restorer, people, options)
             write_photo(photo, canvas.stored, output, quality=options.quality, ext=options.ext)
         elif written is not None:
             _keep(photo, output, options)
@@ -227,11 +233,11 @@ def _restore_faces(
     finder: FaceFinder,
     restorer: CropRestorer[DictionaryT],
     people: People[DictionaryT],
-    strength: float,
+    options: RestoreOptions,
 ) -> Canvas:
     """Return the photo with all `faces` restored and blended in.
 
-    Only the change the network made goes back into the photo, so its own finer detail, depth and grain stay. Where two
+    Only the change the network made goes back into the photo, so its own finer detail and depth stay. Where two
     faces overlap, the first has the say. Where the kit knows the face's outline, hair and hands stay as they were; it
     is seen in the restored face, which is the clearer picture.
     """
@@ -251,22 +257,27 @@ def _restore_faces(
         for matrix, before in pasted:
             mask = mask * (1 - carry_mask(before, matrix, face.matrix))
         x0, y0, x1, y1 = region_of_interest(face.matrix, size)
-        given = face.pixels.astype(np.float32) / np.float32(255)
+        given = as_floats(face.pixels)
         region = canvas.region(x0, y0, x1, y1)
-        changed = in_tone(best[index], given)
-        canvas.put(x0, y0, paste_face(region, (x0, y0), changed, face.matrix, mask, strength, given))
+        changed = keep_tone(best[index], given) if options.tone == "keep" else best[index]
+        if options.grain == "keep":
+            changed = keep_grain(changed, given, mask)
+        canvas.put(x0, y0, paste_face(region, (x0, y0), changed, face.matrix, mask, options.strength, given))
         pasted.append((face.matrix, mask))
     return canvas
 
 
-def in_tone(restored: FloatPixels, given: FloatPixels) -> FloatPixels:
-    """Return the restored crop, only its luminance changed where the given one is a grey picture stored in colour.
+def leave_engraving(face: Face) -> Face:
+    """Return the face, refused where it is made of lines or dots."""
+    if face.rejected is None and is_engraved(as_floats(face.pixels), blend_mask(face.landmarks.points)):
+        return replace(face, rejected="it is made of lines or dots, as engravings and coarse prints are")
+    return face
 
-    Both (512, 512, 3) float32 RGB in [0, 1]: a network trained on colours sees a little colour in everything.
-    """
-    if float(np.ptp(given, axis=2).mean()) > GREY_SPREAD:
-        return restored
-    return np.clip(given + ((restored - given) @ LUMINANCE)[..., None], 0, 1)
+
+def as_floats(pixels: Pixels) -> FloatPixels:
+    """Return uint8 pixels as float32 in [0, 1]."""
+    floats: FloatPixels = pixels.astype(np.float32) / np.float32(255)
+    return floats
 
 
 def _keep(photo: Photo, output: Path, options: RestoreOptions) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,7 +16,7 @@ from dmdcli.faces.align import TEMPLATE, crop_face, crop_matrix, invert, transfo
 from dmdcli.faces.face import Face, Landmarks
 from dmdcli.faces.identity import Gallery
 from dmdcli.pipeline import restore as pipeline
-from dmdcli.pipeline.restore import People, RestoredPhoto, RestoreOptions, restore
+from dmdcli.pipeline.restore import People, RestoredPhoto, RestoreOptions, Surface, restore
 from dmdcli.places import PhotoFile
 from dmdcli.shapes import CROP, FloatPixels, Matrix, Pixels
 
@@ -112,7 +113,7 @@ def people_of(**references: Sequence[float]) -> People[float]:
 def photo(tmp_path: Path) -> Path:
     path = tmp_path / "in" / "a.png"
     path.parent.mkdir()
-    noise = np.random.default_rng(0).integers(60, 160, (400, 600, 3), dtype=np.uint8)
+    noise = np.random.default_rng(0).integers(108, 114, (400, 600, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
     return path
 
@@ -290,7 +291,7 @@ def test_sixteen_bits_and_transparency_stay(tmp_path: Path) -> None:
 
     path = tmp_path / "in" / "deep.png"
     path.parent.mkdir()
-    stored = np.random.default_rng(1).integers(9000, 30000, (300, 300, 4), dtype=np.uint16)
+    stored = np.random.default_rng(1).integers(20000, 21000, (300, 300, 4), dtype=np.uint16)
     cv2.imwrite(str(path), stored)
     _, output = run(path, MadeUpFinder((40, 40, 200, STRANGER, None)), people_of())
     result = cv2.imread(str(output), cv2.IMREAD_UNCHANGED)
@@ -321,20 +322,38 @@ def test_what_a_library_says_of_one_photo_does_not_stop_the_rest(photo: Path) ->
 
 
 @pytest.mark.parametrize("tint", [0, 40])
-def test_a_grey_picture_stored_in_colour_stays_grey(tmp_path: Path, tint: int) -> None:
+@pytest.mark.parametrize("tone", ["keep", "model"])
+def test_a_print_in_one_tone_keeps_it_unless_asked(tmp_path: Path, tint: int, tone: Surface) -> None:
     class Reddener(Brightener):
         def restore(self, crops: Pixels, boxes: np.ndarray, dictionaries: Sequence[object], *, both: bool = True):
             return [Answer(np.clip(crop.astype(np.float32) / 255 + np.float32([0.2, 0, 0]), 0, 1)) for crop in crops]
 
-    path = tmp_path / "in" / "grey.png"
+    path = tmp_path / "in" / "print.png"
     path.parent.mkdir()
-    grey = np.random.default_rng(2).integers(90, 120, (300, 300, 1), dtype=np.uint8)
+    grey = np.random.default_rng(2).integers(100, 106, (300, 300, 1), dtype=np.uint8)
     Image.fromarray(np.repeat(grey, 3, axis=2) + np.array([tint, 0, 0], np.uint8)).save(path)
-    _, output = run(path, MadeUpFinder((40, 40, 200, STRANGER, None)), people_of(), restorer=Reddener())
+    finder = MadeUpFinder((40, 40, 200, STRANGER, None))
+    _, output = run(path, finder, people_of(), restorer=Reddener(), options=RestoreOptions(tone=tone))
     change = (pixels(output) - pixels(path))[120:160, 120:160]
-    if tint:
+    if tone == "model":
         assert np.median(change[..., 0]) == pytest.approx(51, abs=1)
         assert not change[..., 1:].any()
     else:
         assert np.median(change) == pytest.approx(51 * 0.299, abs=1)
-        assert not np.ptp(pixels(output), axis=2).any()
+        assert np.ptp(np.median(change, axis=(0, 1))) <= 1, "brighter, and no redder"
+
+
+@pytest.mark.parametrize("grain", ["keep", "model"])
+def test_a_face_has_the_grain_of_its_print_unless_asked(tmp_path: Path, grain: Surface) -> None:
+    class Smoother(Brightener):
+        def restore(self, crops: Pixels, boxes: np.ndarray, dictionaries: Sequence[object], *, both: bool = True):
+            return [Answer(np.full((512, 512, 3), crop.mean() / 255, dtype=np.float32)) for crop in crops]
+
+    path = tmp_path / "in" / "grainy.png"
+    path.parent.mkdir()
+    noise = cv2.GaussianBlur(np.random.default_rng(2).normal(0, 7, (600, 600)), (0, 0), 1)
+    Image.fromarray(np.rint(np.repeat(120 + noise[..., None], 3, axis=2)).astype(np.uint8)).save(path)
+    finder = MadeUpFinder((40, 40, 540, STRANGER, None))
+    _, output = run(path, finder, people_of(), restorer=Smoother(), options=RestoreOptions(grain=grain))
+    before, after = (pixels(which)[250:350, 250:350].std() for which in (path, output))
+    assert (0.5 < after / before < 1.2) if grain == "keep" else after / before < 0.4

@@ -1,0 +1,162 @@
+"""What a print is made of: its tone and grain, which a restored face is to have again, and an engraver's lines."""
+
+from __future__ import annotations
+
+import zlib
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import nnls
+
+from dmdcli.shapes import CROP, FloatPixels, check_shape
+
+LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+"""ITU-R BT.601 luma weights of R, G, B."""
+
+ONE_TONE = 0.009
+"""Root mean square distance (of 1) of a crop's colours from one curve over luminance, up to which it is a print in one
+tone: grey, sepia, blue, hand-tinted as a whole. Toned prints have 0 to 0.007, the palest colour portraits 0.011."""
+CURVE_DEGREE = 2
+FLAT_TONE = 0.03
+"""Standard deviation of a crop's luminance below which it shows too few tones for a curve."""
+LOOKED_AT = 64
+"""Side in pixels of the reduced crop whose colours are looked at: grain and JPEG's colour noise average out."""
+
+GRAIN_BANDS = (0.7, 1.4, 2.8)
+"""Standard deviations in crop pixels of the Gaussians that part one band of grain from the next coarser one."""
+MOST_GRAIN = 2.0 / 255
+"""Most grain of one band that is put back: film has 0.3 to 2 levels, more is noise, halftone or an engraver's line."""
+CELL = 16
+"""Side in crop pixels of the cells in which grain is measured."""
+FLAT = 1 / 3
+"""Share of the face's cells, those with the least detail after restoring, where only grain can differ."""
+FEWEST_CELLS = 8
+
+LINES = 2.4 / 255
+"""Root mean square of the middle band from which even the calm parts of a face are lines or dots. Measured, of 255:
+engravings and coarse screens 2.5 to 10, old photographs 0.2 to 2.3, modern ones 0.5 to 2.3, moderately degraded up to
+1.9."""
+CALM = 0.15
+"""Share of the face's cells that count as its calm parts."""
+BLACK, WHITE = 0.08, 0.97
+"""Mean luminance of cells without a say, because nothing can be seen in them."""
+
+
+def keep_tone(restored: FloatPixels, given: FloatPixels) -> FloatPixels:
+    """Return the restored crop in the tone of the given one where that is a print in one tone, else as it is.
+
+    Both (512, 512, 3) float32 RGB in [0, 1]. The luminance is the restored one; the colours change along the curve
+    over luminance that the print's own colours follow, and what departs from the curve stays where it was.
+    """
+    curve = tone_curve(given)
+    if curve is None:
+        return restored
+    old, new = given @ LUMINANCE, restored @ LUMINANCE
+    change = sum(curve[power] * (new**power - old**power)[..., None] for power in range(1, CURVE_DEGREE + 1))
+    kept: FloatPixels = np.clip(given + change, 0, 1).astype(np.float32, copy=False)
+    return kept
+
+
+def tone_curve(crop: FloatPixels) -> npt.NDArray[np.float32] | None:
+    """The colours of a print in one tone as a polynomial of its luminance, or None for a picture in colours.
+
+    crop: (H, W, 3) float32 RGB in [0, 1]. Returns (CURVE_DEGREE + 1, 3) float32, rows by power: colour is the sum of
+    row k times luminance to the power of k. Its own luminance is luminance again, up to what is not on the curve.
+    """
+    seen = cv2.resize(crop, (LOOKED_AT, LOOKED_AT), interpolation=cv2.INTER_AREA).reshape(-1, 3).astype(np.float64)
+    powers = np.stack([(seen @ LUMINANCE) ** power for power in range(CURVE_DEGREE + 1)], axis=1)
+    curve = np.linalg.lstsq(powers, seen, rcond=None)[0]
+    if float(np.std(powers[:, 1])) < FLAT_TONE:  # a curve through one point has any slope
+        curve = np.zeros_like(curve)
+        curve[0], curve[1] = (seen - powers[:, 1:2]).mean(axis=0), 1
+    distance = float(np.sqrt(np.square(seen - powers @ curve).mean()))
+    return curve.astype(np.float32) if distance <= ONE_TONE else None
+
+
+def keep_grain(restored: FloatPixels, given: FloatPixels, mask: npt.NDArray[np.float32]) -> FloatPixels:
+    """Return the restored crop with as much grain as the given one has on skin.
+
+    restored, given: (512, 512, 3) float32 RGB in [0, 1]. mask: (512, 512) float32 in [0, 1], where the face is. In the
+    cells of the face that are flattest after restoring, the energy of each band is compared; what is missing is added
+    as Gaussian noise of these bands, alike in the three channels. The noise depends on the given crop alone. Grain
+    finer than a crop pixel is none of its business: the photo keeps it, since only a change is pasted.
+    """
+    check_shape("mask", mask, (CROP, CROP), np.float32)
+    before, after = bands(given @ LUMINANCE), bands(restored @ LUMINANCE)
+    flat = flat_cells([cell_energy(band) for band in after], mask)
+    if flat is None:
+        return restored
+    missing = [
+        min(MOST_GRAIN**2, max(0.0, float(np.median(cell_energy(old)[flat]) - np.median(cell_energy(new)[flat]))))
+        for old, new in zip(before, after, strict=True)
+    ]
+    generator = np.random.default_rng(zlib.crc32(np.rint(given * 255).astype(np.uint8).tobytes()))
+    noise = [bands(generator.standard_normal((CROP, CROP), dtype=np.float32))[band] for band in range(len(before))]
+    # The bands overlap: column k is the energy that noise of band k has in each of them.
+    energies = np.array([[np.square(band).mean() for band in bands(field)] for field in noise]).T
+    shares = np.sqrt(nnls(energies, missing)[0])
+    grain = np.tensordot(shares.astype(np.float32), np.stack(noise), axes=1) * visible_grain(restored, flat)
+    grained: FloatPixels = np.clip(restored + grain[..., None], 0, 1).astype(np.float32, copy=False)
+    return grained
+
+
+def is_engraved(crop: FloatPixels, mask: npt.NDArray[np.float32]) -> bool:
+    """Say whether a face is made of lines or dots: an engraving, a woodcut, a coarse printing screen.
+
+    crop: (512, 512, 3) float32 RGB in [0, 1]. mask: (512, 512) float32 in [0, 1], where the face is. The network was
+    trained on photographs and turns such lines into blotches. Paintings and pencil drawings are not recognised.
+    """
+    luminance = crop @ LUMINANCE
+    tone = cell_mean(luminance)
+    seen = face_cells(mask) & (tone > BLACK) & (tone < WHITE)
+    if int(seen.sum()) < FEWEST_CELLS:
+        return False
+    return bool(np.quantile(cell_energy(bands(luminance)[1])[seen], CALM) > LINES**2)
+
+
+def visible_grain(
+    crop: FloatPixels, flat: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+) -> npt.NDArray[np.float32]:
+    """How strong grain is at each pixel (512, 512) float32, 1 as in the `flat` cells: none in black and white.
+
+    Grain is strongest in the middle tones, since black and white are where a print has all of its grains or none.
+    """
+    tone = np.clip(crop @ LUMINANCE, 0, 1)
+    strength: npt.NDArray[np.float32] = cv2.GaussianBlur(tone * (1 - tone), (0, 0), GRAIN_BANDS[-1]).astype(np.float32)
+    usual = float(cell_mean(strength)[flat].mean())
+    return np.asarray(np.clip(strength / max(usual, 1e-6), 0, 1.5), dtype=np.float32)
+
+
+def bands(luminance: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+    """A picture (H, W) taken apart into bands, finest first: differences of Gaussians (Burt and Adelson 1983)."""
+    blurred = [luminance, *(cv2.GaussianBlur(luminance, (0, 0), sigma) for sigma in GRAIN_BANDS)]
+    return [finer - coarser for finer, coarser in pairwise(blurred)]
+
+
+def cell_energy(band: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Mean square of each cell of a band (512, 512): (32, 32) float32."""
+    return cell_mean(np.square(band))
+
+
+def cell_mean(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Mean of each cell of (512, 512) float32: (32, 32) float32."""
+    cells = values.reshape(CROP // CELL, CELL, CROP // CELL, CELL)
+    return np.asarray(cells.mean(axis=(1, 3)), dtype=np.float32)
+
+
+def face_cells(mask: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """The cells that lie in the face as a whole: (32, 32) bool."""
+    cells = mask.reshape(CROP // CELL, CELL, CROP // CELL, CELL)
+    return np.asarray(cells.min(axis=(1, 3)) > 0.9)
+
+
+def flat_cells(
+    energies: list[npt.NDArray[np.float32]], mask: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
+    """Rows and columns of the face's cells with the least detail; None where the face has too few cells."""
+    rows, columns = np.nonzero(face_cells(mask))
+    order = np.argsort(np.sum(energies, axis=0)[rows, columns], kind="stable")
+    chosen = order[: max(FEWEST_CELLS, round(FLAT * len(order)))]
+    return (rows[chosen], columns[chosen]) if len(chosen) >= FEWEST_CELLS else None
