@@ -142,6 +142,9 @@ def evaluate(
     parts = {name: summarize(part) for name, part in split_by_session(results).items()}
     terminal.record(summary_record(summary, parts))
     print_summary(terminal, summary, parts)
+    nobodys = [name for name in names if name not in summary.counts]
+    if nobodys:
+        terminal.say(f"No person of {split} has the photographs that {', '.join(nobodys)} would take.")
     if writing is not None:
         terminal.say(f"The pairs are in {pairs_out}.")
     if strips is not None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dmdcli.errors import CannotGoOnError, PhotoReadError, UsageError
+from dmdcli.errors import CannotGoOnError, UsageError
 from dmdcli.faces.face import component_boxes
 from dmdcli.shapes import CROP, Pixels
 from dmdcli.training.data import FaceData
@@ -146,7 +146,7 @@ def result_name(pair: Pair, faces: FaceData) -> str:
 
 
 def read_result(folder: Path, pair: Pair, faces: FaceData) -> Pixels:
-    """What another program made of a pair: (512, 512, 3) uint8 RGB. Raises UsageError or PhotoReadError."""
+    """What another program made of a pair: (512, 512, 3) uint8 RGB. Raises UsageError where there is none."""
     path = folder / result_name(pair, faces)
     try:
         with Image.open(path) as image:
@@ -154,7 +154,7 @@ def read_result(folder: Path, pair: Pair, faces: FaceData) -> Pixels:
     except FileNotFoundError as error:
         raise UsageError(f"{path} does not exist: results have the names that --pairs-out gave the pairs") from error
     except (OSError, SyntaxError) as error:
-        raise PhotoReadError(path, f"the result is damaged: {error}") from error
+        raise UsageError(f"{path}: the result cannot be read, or is damaged: {error}") from error
     if pixels.shape != (CROP, CROP, 3):
         raise UsageError(f"{path} is {pixels.shape[1]} x {pixels.shape[0]}; results are {CROP} x {CROP}")
     return pixels
