@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +118,23 @@ def test_faces_in_whole_photos_gain(photos: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     gain = float(done.stdout.splitlines()[-1].split()[-2])
     assert gain >= 0.5, done.stdout
+
+
+def test_old_faces_stay_who_they_were(test_data: Path, photos: Path, tmp_path: Path) -> None:
+    """Three photos whose faces change the most, held against fewer copies of the sharp crops than are published."""
+    least = ("ward_thomas_bayless.jpg", "hand_augustus_cincinnatus.jpg", "mckinney_luther_franklin.jpg")
+    for name in least:
+        shutil.copy(photos / "old" / name, tmp_path / name)
+    script = Path(__file__).parents[1] / "benchmarks" / "old_photos.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(test_data / "faces"), str(tmp_path), "--seeds", "2", "--json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    *faces, last = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sorted(face["photo"] for face in faces) == sorted(least)
+    assert last["summary"]["below"] == []
+    assert last["summary"]["pairs"] >= 40
+    assert min(face["similarity"] for face in faces) >= 0.9, "not only above the line"

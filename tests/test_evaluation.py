@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,11 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dmdcli.errors import CannotGoOnError, PhotoReadError, UsageError
+from dmdcli.errors import CannotGoOnError, UsageError
 from dmdcli.evaluation.evaluate import Evaluated, evaluate
 from dmdcli.evaluation.measures import Quality, gmsd, psnr
 from dmdcli.evaluation.pairs import PairsFolder, make_pairs
 from dmdcli.evaluation.rows import FILTERS, Filtered, Maker, Restored, Results, choose_rows
+from dmdcli.evaluation.strips import ON_SHEET, faces_on_sheet
 from dmdcli.evaluation.summary import comparisons, rows_of, split_by_session, subtract, summarize
 from dmdcli.faces.face import Landmarks, component_boxes
 from dmdcli.training.data import FaceData, read_faces
@@ -262,7 +264,7 @@ def test_pairs_are_written_and_results_are_read(faces: FaceData, tmp_path: Path)
     assert all(result.rows["degraded"] == result.rows["input"] for result in results)
 
     (folder / "degraded" / "seed-1" / "2.png").write_bytes(b"no picture")
-    with pytest.raises(PhotoReadError, match="damaged"):
+    with pytest.raises(UsageError, match="damaged"):
         list(evaluate(faces, pairs[6:9], [Results(folder / "degraded")]))
     Image.new("RGB", (256, 512)).save(folder / "degraded" / "seed-1" / "2.png")
     with pytest.raises(UsageError, match="256 x 512"):
@@ -371,3 +373,12 @@ def test_filters_are_rows(faces: FaceData) -> None:
     ((made),) = Filtered(("bicubic", "unsharp")).make(faces, pairs)
     assert list(made) == ["bicubic", "unsharp"]
     assert not np.array_equal(made["unsharp"], pairs[0].degraded)
+
+
+def test_the_sheet_shows_one_face_each_of_people_with_several(faces: FaceData) -> None:
+    assert faces_on_sheet(faces) == (0, 3), "ada and cyd, not bob"
+    many = {f"person {number}": (2 * number, 2 * number + 1) for number in range(50)}
+    shown = faces_on_sheet(replace(faces, people=many))
+    assert len(shown) == ON_SHEET
+    assert max(shown) > 80, "spread over all"
+    assert faces_on_sheet(replace(faces, people={"bob": (1,)})) == (1,)

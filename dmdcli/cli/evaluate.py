@@ -80,6 +80,12 @@ def evaluate(
         Path | None,
         typer.Option("--pairs-out", metavar="DIR", help="Write the true and the degraded faces to a new folder."),
     ] = None,
+    strips_out: Annotated[
+        Path | None,
+        typer.Option(
+            "--strips", metavar="DIR", help="Write each face before, after and true, side by side, to a new folder."
+        ),
+    ] = None,
     true_landmarks: Annotated[
         bool,
         typer.Option("--true-landmarks", help="Take the landmarks of the good crop, not those found on the bad one."),
@@ -101,6 +107,7 @@ def evaluate(
     from dmdcli.evaluation.evaluate import evaluate as measure_pairs
     from dmdcli.evaluation.pairs import PairsFolder, make_pairs
     from dmdcli.evaluation.rows import FILTERS, Filtered, Restored, Results, choose_rows
+    from dmdcli.evaluation.strips import StripsFolder
     from dmdcli.evaluation.summary import split_by_session, summarize
     from dmdcli.training.data import read_faces
 
@@ -118,14 +125,16 @@ def evaluate(
         makers.append(Restored(restorer, ours, None if true_landmarks else recogniser))
     makers += [build_other(path, device) for path in compare or ()]
     makers += theirs
-    check_names([row for maker in makers for row in maker.rows])
+    names = [row for maker in makers for row in maker.rows]
+    check_names(names)
+    strips = None if strips_out is None else StripsFolder(strips_out, faces, folder, names)
     writing = None if pairs_out is None else PairsFolder(pairs_out, faces, folder)
     results: list[Evaluated] = []
     with terminal.progress("faces", len(faces.samples) * seeds) as advance:
         pairs = make_pairs(faces, severity, range(seed, seed + seeds))
         if writing is not None:
             pairs = writing.add_all(pairs)
-        for result in measure_pairs(faces, pairs, makers, recogniser):
+        for result in measure_pairs(faces, pairs, makers, recogniser, strips):
             results.append(result)
             terminal.record(crop_record(result))
             advance()
@@ -133,8 +142,13 @@ def evaluate(
     parts = {name: summarize(part) for name, part in split_by_session(results).items()}
     terminal.record(summary_record(summary, parts))
     print_summary(terminal, summary, parts)
+    nobodys = [name for name in names if name not in summary.counts]
+    if nobodys:
+        terminal.say(f"No person of {split} has the photographs that {', '.join(nobodys)} would take.")
     if writing is not None:
         terminal.say(f"The pairs are in {pairs_out}.")
+    if strips is not None:
+        terminal.say(f"The strips are in {strips_out}; sheet.png shows several people.")
 
 
 def build_other(path: Path, device: str) -> Maker:

@@ -76,7 +76,7 @@ def start_run(
 
     from dmdcli.errors import UsageError
     from dmdcli.model.restorer import choose_device
-    from dmdcli.training.data import read_faces
+    from dmdcli.training.data import read_faces, require_people
     from dmdcli.training.report import draws_curves
     from dmdcli.training.train import TrainConfig
     from dmdcli.training.train import train as steps_of
@@ -101,6 +101,7 @@ def start_run(
     config = replace(config, **{name: value for name, value in given.items() if value is not None})
     terminal.say(f"Reading the faces in {folder} ...")
     faces, validation = read_faces(folder, "train"), read_faces(folder, "validation")
+    require_people(faces)  # before a folder is made for the run
     terminal.say(f"{len(faces.samples)} faces of {len(faces.people)} people; training on {chosen} into {run}")
     if not draws_curves():
         terminal.say("matplotlib is not installed: progress.csv will have the numbers, but no curves.png is drawn.")

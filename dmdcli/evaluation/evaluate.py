@@ -12,6 +12,7 @@ from dmdcli.errors import UsageError
 from dmdcli.evaluation.measures import Quality, Truth, describe, measure
 from dmdcli.evaluation.pairs import Pair
 from dmdcli.evaluation.rows import FIELDS, Maker
+from dmdcli.evaluation.strips import StripsFolder
 from dmdcli.faces.face import component_boxes
 from dmdcli.faces.kit import FaceKit
 from dmdcli.shapes import Pixels
@@ -39,11 +40,16 @@ class Evaluated:
 
 
 def evaluate(
-    faces: FaceData, pairs: Iterable[Pair], makers: Sequence[Maker], kit: FaceKit | None = None
+    faces: FaceData,
+    pairs: Iterable[Pair],
+    makers: Sequence[Maker],
+    kit: FaceKit | None = None,
+    strips: StripsFolder | None = None,
 ) -> Iterator[Evaluated]:
     """Measure what each maker makes of each pair; yield one result per pair, in their order.
 
-    kit: measures identities and landmarks; None leaves them out. Raises UsageError where two rows have one name.
+    kit: measures identities and landmarks; None leaves them out. strips: takes the pictures too, and is finished after
+    the last. Raises UsageError where two rows have one name.
     """
     check_names([row for maker in makers for row in maker.rows])
     truths = describe_truths(faces, kit)
@@ -55,6 +61,9 @@ def evaluate(
                 pictures |= more
         for pair, pictures in zip(together, made, strict=True):
             sample = faces.samples[pair.position]
+            rows = measure_rows(pictures, replace(truths[pair.position], pixels=pair.truth), kit)
+            if strips is not None:
+                strips.add(pair, pictures, rows)
             yield Evaluated(
                 crop=sample.crop,
                 identity=sample.identity,
@@ -62,8 +71,10 @@ def evaluate(
                 seed=pair.seed,
                 degradation=pair.degradation,
                 references=len(pair.references),
-                rows=measure_rows(pictures, replace(truths[pair.position], pixels=pair.truth), kit),
+                rows=rows,
             )
+    if strips is not None:
+        strips.finish()
 
 
 def measure_rows(pictures: Mapping[str, Pixels], truth: Truth, kit: FaceKit | None) -> dict[str, Quality]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dmdcli.errors import CannotGoOnError, PhotoReadError, UsageError
+from dmdcli.errors import CannotGoOnError, UsageError
 from dmdcli.faces.face import component_boxes
 from dmdcli.shapes import CROP, Pixels
 from dmdcli.training.data import FaceData
@@ -90,19 +90,16 @@ class PairsFolder:
         self._folder = folder
         self._faces = faces
         self._written: list[Mapping[str, object]] = []
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"{folder} holds something already; pairs go to a new or empty folder")
-        if folder.resolve().is_relative_to(source.resolve()):
-            raise UsageError(f"{folder} lies inside {source}, which is only read; pairs go to a folder outside of it")
+        require_new_folder(folder, source, "pairs")
         for position, sample in enumerate(faces.samples):
-            _write(folder / "references" / png_name(sample.crop), faces.pixels[position])
+            write_picture(folder / "references" / png_name(sample.crop), faces.pixels[position])
 
     def add(self, pair: Pair) -> None:
         """Write one degraded crop and its truth."""
         faces = self._faces
         sample = faces.samples[pair.position]
-        _write(self._folder / "truth" / result_name(pair, faces), pair.truth)
-        _write(self._folder / "degraded" / result_name(pair, faces), pair.degraded)
+        write_picture(self._folder / "truth" / result_name(pair, faces), pair.truth)
+        write_picture(self._folder / "degraded" / result_name(pair, faces), pair.degraded)
         self._written.append(
             {
                 "name": result_name(pair, faces),
@@ -149,7 +146,7 @@ def result_name(pair: Pair, faces: FaceData) -> str:
 
 
 def read_result(folder: Path, pair: Pair, faces: FaceData) -> Pixels:
-    """What another program made of a pair: (512, 512, 3) uint8 RGB. Raises UsageError or PhotoReadError."""
+    """What another program made of a pair: (512, 512, 3) uint8 RGB. Raises UsageError where there is none."""
     path = folder / result_name(pair, faces)
     try:
         with Image.open(path) as image:
@@ -157,13 +154,22 @@ def read_result(folder: Path, pair: Pair, faces: FaceData) -> Pixels:
     except FileNotFoundError as error:
         raise UsageError(f"{path} does not exist: results have the names that --pairs-out gave the pairs") from error
     except (OSError, SyntaxError) as error:
-        raise PhotoReadError(path, f"the result is damaged: {error}") from error
+        raise UsageError(f"{path}: the result cannot be read, or is damaged: {error}") from error
     if pixels.shape != (CROP, CROP, 3):
         raise UsageError(f"{path} is {pixels.shape[1]} x {pixels.shape[0]}; results are {CROP} x {CROP}")
     return pixels
 
 
-def _write(path: Path, pixels: Pixels) -> None:
+def require_new_folder(folder: Path, source: Path, what: str) -> None:
+    """Raise UsageError where a folder that pictures go to holds something already, or lies inside `source`."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} holds something already; {what} go to a new or empty folder")
+    if folder.resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"{folder} lies inside {source}, which is only read; {what} go to a folder outside of it")
+
+
+def write_picture(path: Path, pixels: Pixels) -> None:
+    """Write (H, W, 3) uint8 RGB, its folder made if missing. Raises CannotGoOnError where that is impossible."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(path)

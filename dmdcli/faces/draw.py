@@ -46,6 +46,10 @@ TEXT_SIZE = 15
 """Height in pixels of written letters."""
 FONTS = ("NotoSans-Regular.ttf", "DejaVuSans.ttf", "LiberationSans-Regular.ttf", "Arial Unicode.ttf", "arial.ttf")
 """Fonts looked for to write labels in, those that know most letters first."""
+PAPER: Colour = (255, 255, 255)
+"""RGB behind the labels of `picture_rows`."""
+NOTHING = 128
+"""Grey that stands where there is no picture."""
 SHARP = 16
 """Parts of a pixel to which points are drawn."""
 
@@ -104,6 +108,29 @@ def contact_sheet(
         top, left = place // columns * height, place % columns * side
         sheet[top : top + cell.shape[0], left : left + side] = cell
     return sheet
+
+
+def picture_rows(
+    rows: Sequence[Sequence[Pixels | None]], labels: Sequence[Sequence[Sequence[str]]], side: int
+) -> Pixels:
+    """Rows of square pictures, one row under the other: (H, side x columns, 3) uint8 RGB.
+
+    rows: pictures (S, S, 3) uint8 RGB, reduced to `side` where they are larger; None leaves a grey square. labels: for
+    each row the lines above each of its pictures, equally many; for a row without labels an empty sequence.
+    """
+    parts: list[Pixels] = []
+    for pictures, lines in zip(rows, labels, strict=True):
+        parts += [np.hstack([_strip(line, side, PAPER) for line in together]) for together in zip(*lines, strict=True)]
+        parts.append(np.hstack([_square(picture, side) for picture in pictures]))
+    return np.concatenate(parts)
+
+
+def _square(picture: Pixels | None, side: int) -> Pixels:
+    if picture is None:
+        return np.full((side, side, 3), NOTHING, dtype=np.uint8)
+    if len(picture) == side:
+        return picture
+    return np.asarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def _cell(picture: Pixels, label: str, colour: Colour, side: int) -> Pixels:

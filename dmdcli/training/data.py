@@ -21,16 +21,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset
 
-from dmdcli.errors import FaceDataError, PhotoReadError
+from dmdcli.errors import FaceDataError
 from dmdcli.faces.face import component_boxes
 from dmdcli.shapes import CROP, ComponentBoxes, Pixels, Points
 from dmdcli.training.augment import Variation, draw_colour, jitter_points, mirror, recolour, vary
 from dmdcli.training.degrade import RANGES, Ranges, Severity, apply, draw, truth_for
 
 COLUMNS = ("crop", "identity", "split", "enlarged", "source", "licence")
+NEVER_EMPTY = ("crop", "identity")
 SHARP_UP_TO = 1.15
 """A crop enlarged from its source by more than this is soft: its finest detail was made up by the enlargement."""
 
@@ -89,10 +90,19 @@ def read_samples(folder: Path, split: str) -> tuple[Sample, ...]:
         ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FaceDataError(f"{index} cannot be read: {error}") from error
+    crops: dict[str, str] = {}
     for number, row in enumerate(rows, start=2):
-        missing = [column for column in COLUMNS if row.get(column) is None]
+        missing = [
+            column for column in COLUMNS if row.get(column) is None or (column in NEVER_EMPTY and not row[column])
+        ]
         if missing:
             raise FaceDataError(f"{index}, line {number}: no {', '.join(missing)}; wanted {', '.join(COLUMNS)}")
+        crop = row["crop"]
+        other = crops.get(Path(crop).stem)
+        if other is not None:
+            also = "is there twice" if other == crop else f"and {other} have one name, so they would share landmarks"
+            raise FaceDataError(f"{index}, line {number}: the crop {crop} {also}; a crop is one face of one person")
+        crops[Path(crop).stem] = crop
     chosen = [row for row in rows if row["split"] == split]
     if not chosen:
         there = ", ".join(sorted({row["split"] for row in rows})) or "nothing"
@@ -104,8 +114,7 @@ def read_samples(folder: Path, split: str) -> tuple[Sample, ...]:
 def read_faces(folder: Path, split: str) -> FaceData:
     """Read and decode all crops of one split into memory (0.79 MB each).
 
-    Raises FaceDataError where index or landmarks are missing or wrong or a crop is not 512 x 512, PhotoReadError where
-    a crop is missing or damaged.
+    Raises FaceDataError where index or landmarks are missing or wrong, or a crop is missing, damaged or not 512 x 512.
     """
     samples = read_samples(folder, split)
     pixels = np.empty((len(samples), CROP, CROP, 3), dtype=np.uint8)
@@ -114,6 +123,12 @@ def read_faces(folder: Path, split: str) -> FaceData:
         pixels[position] = _read_crop(folder / "aligned_crops" / sample.crop)
         people[sample.identity] = (*people.get(sample.identity, ()), position)
     return FaceData(samples, pixels, people)
+
+
+def require_people(faces: FaceData) -> None:
+    """Raise FaceDataError where fewer than two people are there to learn from."""
+    if len(faces.people) < 2:
+        raise FaceDataError(f"training wants at least two people, found only {', '.join(faces.people) or 'nobody'}")
 
 
 @dataclass(frozen=True)
@@ -192,8 +207,7 @@ class TrainingSamples(Dataset[TrainingSample]):
     """
 
     def __init__(self, faces: FaceData, options: SampleOptions, seed: int, count: int) -> None:
-        if len(faces.people) < 2:
-            raise FaceDataError(f"training wants at least two people, found only {', '.join(faces.people) or 'nobody'}")
+        require_people(faces)
         self.faces = faces
         self.options = options
         self.seed = seed
@@ -323,14 +337,24 @@ def _start_worker(_worker: int) -> None:
 
 def _read_landmarks(path: Path) -> dict[str, object]:
     try:
-        landmarks = json.loads(path.read_text(encoding="utf-8"))
+        landmarks = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_each_once)
     except FileNotFoundError as error:
         raise FaceDataError(f"{path} does not exist: it maps each crop to its 68 points") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise FaceDataError(f"{path} cannot be read: {error}") from error
     if not isinstance(landmarks, dict):
         raise FaceDataError(f"{path} does not map each crop to its 68 points")
     return landmarks
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """A JSON object as a dict; ValueError for a name that is there twice, of which json would keep the last."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the crop {twice} has two sets of landmarks; a crop shows one face")
+    return found
 
 
 def _sample(row: dict[str, str], index: Path, path: Path, landmarks: dict[str, object]) -> Sample:
@@ -342,8 +366,14 @@ def _sample(row: dict[str, str], index: Path, path: Path, landmarks: dict[str, o
         enlarged = float(row["enlarged"])
     except (TypeError, ValueError) as error:
         raise FaceDataError(f"{index} or {path.name}: a number of the crop {crop} cannot be read: {error}") from error
-    if points.shape != (68, 2) or not np.isfinite(points).all():
+    if points.ndim > 1 and points.shape[-1] == 2 and points.size > 136 and points.size % 136 == 0:
+        raise FaceDataError(f"{path}: the crop {crop} has the points of {points.size // 136} faces; a crop shows one")
+    if points.shape != (68, 2):
         raise FaceDataError(f"{path}: the crop {crop} wants 68 points x, y, but there is an array of {points.shape}")
+    if not np.isfinite(points).all():
+        raise FaceDataError(f"{path}: a point of the crop {crop} has no place: it is not finite")
+    if not 0 < enlarged < np.inf:
+        raise FaceDataError(f"{index}: the crop {crop} is said to be enlarged {enlarged} times; wanted is above 0")
     return Sample(crop, row["identity"], row["split"], enlarged, row["source"], row["licence"], points)
 
 
@@ -352,9 +382,11 @@ def _read_crop(path: Path) -> Pixels:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
     except FileNotFoundError as error:
-        raise PhotoReadError(path, "the crop is in index.csv but not on disk") from error
-    except (OSError, SyntaxError) as error:
-        raise PhotoReadError(path, f"the crop is damaged: {error}") from error
+        raise FaceDataError(f"{path}: the crop is in index.csv but not on disk") from error
+    except UnidentifiedImageError as error:
+        raise FaceDataError(f"{path}: the crop is no picture") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise FaceDataError(f"{path}: the crop cannot be read, or is damaged: {error}") from error
     if pixels.shape != (CROP, CROP, 3):
         raise FaceDataError(f"{path} is {pixels.shape[1]} x {pixels.shape[0]}; crops are {CROP} x {CROP}")
     return pixels

@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from dmdcli.faces.draw import picture_rows
 from dmdcli.photos import write_file
 from dmdcli.shapes import Pixels
 from dmdcli.training.data import FaceData
@@ -29,11 +29,7 @@ SHOWN = 6
 """Faces on a strip."""
 CELL = 256
 """Side in pixels of one face on a strip: half a crop."""
-HEAD = 24
-"""Height in pixels of the line above the faces."""
 COLUMNS = ("degraded", "generic", "specific", "truth")
-GREY = 128
-"""What stands where there is no specific answer: the person has no other photo."""
 SMOOTHED = 50
 """Curves of losses are means over the last steps, as many as a run has rows divided by this: one step's loss says more
 of its batch than of the network."""
@@ -49,24 +45,13 @@ def write_strip(rows: Sequence[Sequence[Pixels | None]], run: Path, step: int) -
 
     rows: (512, 512, 3) uint8 RGB each, None where there is none. Raises CannotGoOnError and PhotoWriteError.
     """
-    strip = np.full((HEAD + CELL * len(rows), CELL * len(COLUMNS), 3), 255, dtype=np.uint8)
-    for column, name in enumerate(COLUMNS):
-        text = f"{name}, step {step}" if name in ("generic", "specific") else name
-        place = (CELL * column + 6, HEAD - 7)
-        cv2.putText(strip, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
-    for row, pictures in enumerate(rows):
-        for column, picture in enumerate(pictures):
-            top, left = HEAD + CELL * row, CELL * column
-            strip[top : top + CELL, left : left + CELL] = GREY if picture is None else _reduced(picture)
+    heads = [[f"{name}, step {step}" if name in ("generic", "specific") else name] for name in COLUMNS]
+    strip = picture_rows(rows, [heads, *([[]] * (len(rows) - 1))], CELL)
     content = io.BytesIO()
     Image.fromarray(strip).save(content, "PNG")
     path = run / "validation" / f"step-{step}.png"
     write_file(content.getvalue(), path)
     return path
-
-
-def _reduced(picture: Pixels) -> npt.NDArray[np.uint8]:
-    return np.asarray(cv2.resize(picture, (CELL, CELL), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def draws_curves() -> bool:

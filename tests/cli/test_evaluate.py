@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from dmdcli.cli import build
 from dmdcli.cli.main import app
+from dmdcli.faces.draw import NOTHING, STRIP
 from dmdcli.faces.face import Landmarks
 from tests.training.conftest import face_points, write_faces
 
@@ -131,6 +132,34 @@ def test_pairs_are_written_and_anothers_results_measured(folder: Path, tmp_path:
     assert inside.exit_code == 2
     assert "lies inside" in inside.stderr
     assert not (folder / "pairs").exists()
+
+
+def test_strips_show_each_face_before_after_and_true(folder: Path, tmp_path: Path) -> None:
+    strips, pairs = tmp_path / "strips", tmp_path / "pairs"
+    command = ["evaluate", str(folder), "--rows", "generic,specific,wrong,bilateral"]
+    first = RUNNER.invoke(app, [*command, "--strips", str(strips), "--pairs-out", str(pairs), "--json"])
+    assert first.exit_code == 0, first.output
+    assert f"The strips are in {strips}" in first.stderr
+    assert "No person of validation has the photographs that wrong would take" in first.stderr
+    found = {path.relative_to(strips).as_posix() for path in strips.rglob("*.png")}
+    assert found == {"sheet.png", "seed-0/crop7.png", "seed-0/crop8.png"}
+    drawn = np.asarray(Image.open(strips / "seed-0" / "crop7.png"))
+    assert drawn.shape == (2 * STRIP + 512, 6 * 512, 3)
+    degraded, bilateral, generic, specific, wrong, truth = np.split(drawn[2 * STRIP :], 6, axis=1)
+    for shown, kind in ((degraded, "degraded"), (truth, "truth")):
+        assert (shown == np.asarray(Image.open(pairs / kind / "seed-0" / "crop7.png"))).all()
+    assert (generic == degraded).all(), "the restorer of this test changes nothing"
+    assert (specific == degraded).all()
+    assert (bilateral != degraded).any()
+    assert (wrong == NOTHING).all(), "there is nobody else"
+    with Image.open(strips / "sheet.png") as sheet:
+        assert sheet.size == (6 * 256, 2 * STRIP + 256), "one person"
+
+    for place, sentence in ((strips, "holds something already; strips go"), (folder / "strips", "lies inside")):
+        refused = RUNNER.invoke(app, [*command, "--strips", str(place)])
+        assert refused.exit_code == 2
+        assert sentence in refused.stderr
+    assert not (folder / "strips").exists()
 
 
 def test_another_network_is_a_row(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,35 +116,6 @@ def test_strangers_are_a_person_each(photos: Path, tmp_path: Path) -> None:
     assert set(read_faces(tmp_path / "data", "train").people) <= {"Anna/one.png", "Berta/one.png", "Carl/one.png"}
 
 
-def test_bad_data_folders_are_one_sentence(tmp_path: Path) -> None:
-    def two_people_short(folder: Path) -> None:
-        index = folder / "index.csv"
-        lines = index.read_text().splitlines()
-        index.write_text("\n".join(line for line in lines if "train" not in line or "ada" in line))
-
-    def no_points(folder: Path) -> None:
-        points = json.loads((folder / "landmarks.json").read_text())
-        del points["crop3"]
-        (folder / "landmarks.json").write_text(json.dumps(points))
-
-    def corrupt(folder: Path) -> None:
-        crop = folder / "aligned_crops" / "crop3.jpg"
-        crop.write_bytes(crop.read_bytes()[:3000])
-
-    for number, (spoil, code, sentence) in enumerate(
-        (
-            (two_people_short, 2, "at least two people, found only ada"),
-            (no_points, 2, "has no landmarks for the crop crop3.jpg"),
-            (corrupt, 3, "crop3.jpg: the crop is damaged"),
-        )
-    ):
-        folder = write_faces(tmp_path / str(number))
-        spoil(folder)
-        result = train(folder, tmp_path / "run")
-        assert result.exit_code == code, result.output
-        assert sentence in result.stderr.splitlines()[-1]
-
-
 def test_the_words_of_the_old_form_stay(faces_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "draws_curves", lambda: False)
     small = ["--width", 4, "--entries", 2, "--batch-size", 1, "--workers", 0, "--device", "cpu", "--steps", 1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dmdcli.errors import ShapeError
-from dmdcli.faces.draw import COMPONENT_COLOURS, STRIP, VERDICT_COLOURS, contact_sheet, draw_face
+from dmdcli.faces.draw import COMPONENT_COLOURS, NOTHING, STRIP, VERDICT_COLOURS, contact_sheet, draw_face, picture_rows
 from dmdcli.faces.face import component_boxes
 from tests.faces.conftest import drawn_points
 
@@ -56,3 +56,17 @@ def test_a_sheet_wants_a_label_for_each_picture() -> None:
         contact_sheet([], [], [])
     with pytest.raises(ShapeError):
         contact_sheet([np.zeros((5, 5, 3), dtype=np.uint8)], [], ["good"])
+
+
+def test_rows_of_pictures_stand_under_their_labels() -> None:
+    white, small = np.full((128, 128, 3), 255, dtype=np.uint8), np.full((64, 64, 3), 200, dtype=np.uint8)
+    drawn = picture_rows([[white, None], [small, white]], [[("one", "1 dB"), ("two", "2 dB")], []], 64)
+    assert drawn.shape == (2 * STRIP + 64 + 64, 128, 3)
+    heads, first, second = np.split(drawn, [2 * STRIP, 2 * STRIP + 64])
+    for strip in (heads[:STRIP], heads[STRIP:]):
+        for half in np.hsplit(strip, 2):
+            assert half.min() < 60 < half.mean(), "dark letters on white, above each"
+    assert (first[:, :64] == 255).all()
+    assert (first[:, 64:] == NOTHING).all()
+    assert (second[:, :64] == 200).all()
+    assert (second[:, 64:] == 255).all()

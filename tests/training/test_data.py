@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from dmdcli.errors import FaceDataError, PhotoReadError
+from dmdcli.errors import FaceDataError
 from dmdcli.faces.face import component_boxes
 from dmdcli.training import data
 from dmdcli.training.augment import MIRRORED, Variation, draw_colour, jitter_points, mirror, recolour, vary
@@ -173,10 +173,10 @@ def test_a_damaged_missing_or_wrongly_sized_crop_is_named(new_faces_folder: Make
     folder = new_faces_folder()
     crop = folder / "aligned_crops" / "crop5.jpg"
     crop.write_bytes(crop.read_bytes()[:2000])
-    with pytest.raises(PhotoReadError, match=r"crop5\.jpg.*damaged"):
+    with pytest.raises(FaceDataError, match=r"crop5\.jpg.*damaged"):
         read_faces(folder, "train")
     crop.unlink()
-    with pytest.raises(PhotoReadError, match=r"crop5\.jpg.*not on disk"):
+    with pytest.raises(FaceDataError, match=r"crop5\.jpg.*not on disk"):
         read_faces(folder, "train")
     Image.new("RGB", (256, 256)).save(crop)
     with pytest.raises(FaceDataError, match="256 x 256"):

@@ -17,9 +17,10 @@ import pytest
 from PIL import Image
 
 from dmdcli.errors import CannotGoOnError
+from dmdcli.faces.draw import NOTHING, STRIP
 from dmdcli.training import report
 from dmdcli.training.data import FaceData, read_faces
-from dmdcli.training.report import CELL, GREY, HEAD, read_progress, shown_faces, write_curves, write_strip
+from dmdcli.training.report import CELL, read_progress, shown_faces, write_curves, write_strip
 from dmdcli.training.train import TrainConfig, train
 
 CONFIG = TrainConfig(
@@ -69,8 +70,8 @@ def test_each_validation_leaves_a_strip(run: Path, validation: FaceData) -> None
     assert sorted(path.name for path in (run / "validation").iterdir()) == ["step-1.png", "step-2.png"]
     with Image.open(run / "validation" / "step-2.png") as image:
         strip = np.asarray(image).astype(int)
-    assert strip.shape == (HEAD + 2 * CELL, 4 * CELL, 3)
-    degraded, generic, specific, truth = np.split(strip[HEAD : HEAD + CELL], 4, axis=1)
+    assert strip.shape == (STRIP + 2 * CELL, 4 * CELL, 3)
+    degraded, generic, specific, truth = np.split(strip[STRIP : STRIP + CELL], 4, axis=1)
     reduced = np.asarray(Image.fromarray(validation.pixels[0]).resize((CELL, CELL), Image.Resampling.BOX)).astype(int)
     assert abs(truth - reduced).max() <= 1
     assert 1 < abs(degraded - truth).mean() < 40
@@ -85,7 +86,7 @@ def test_who_has_other_photos_is_shown_first_and_the_rest_without_a_specific_ans
     picture = faces.pixels[0]
     with Image.open(write_strip([[picture, picture, None, picture]], tmp_path, 7)) as image:
         strip = np.asarray(image)
-    assert (strip[HEAD:, 2 * CELL : 3 * CELL] == GREY).all()
+    assert (strip[STRIP:, 2 * CELL : 3 * CELL] == NOTHING).all()
 
 
 def test_pictures_change_nothing_in_the_run(run: Path, faces: FaceData, validation: FaceData, tmp_path: Path) -> None:
