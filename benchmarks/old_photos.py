@@ -3,10 +3,11 @@
     python benchmarks/old_photos.py FACES PHOTOS [--json] [--keep DIR] [--model base|PATH] [--seeds 8]
 
 The measure: sharp validation crops of FACES (enlarged up to 1.15) against their own moderately damaged copies, eight
-seeds. The 5th percentile of their similarity is the line. Each photo of PHOTOS is restored as `dmd restore` does where
-nobody is enrolled, and each restored face is compared with the same place of the photo as it was; it should lie at or
-above the line. Similarity is the embedded kit's. Both pictures of a pair are embedded with the landmarks found in the
-first (the sharp crop, the photo as it was), so that nothing but the pixels differs.
+seeds. The 5th percentile of their similarity is the line. Each photo of PHOTOS is restored as
+`dmd restore --engravings restore` does where nobody is enrolled, and each restored face is compared with the same place
+of the photo as it was; it should lie at or above the line. Similarity is the embedded kit's. Both pictures of a pair
+are embedded with the landmarks found in the first (the sharp crop, the photo as it was), so that nothing but the pixels
+differs.
 
 --json prints one object a face and the summary last. --keep leaves the restored photos in an empty or new folder.
 """
@@ -79,7 +80,7 @@ def restored_faces(photos: Path, out: Path, finder: FaceFinder, restorer: Restor
     """Restore all photos into `out` with nobody enrolled, and compare each restored face with what it was."""
     files = find_photos([photos])
     nobody: People[Dictionary] = People(Gallery({}, finder.kit.similarity), dictionary=_nobody)
-    for result in restore(files, plan_outputs(files, out), finder, restorer, nobody, RestoreOptions()):
+    for result in restore(files, plan_outputs(files, out), finder, restorer, nobody, RestoreOptions(engravings="restore")):
         if result.status != "restored" or result.output is None:
             raise SystemExit(f"{result.photo}: {result.status}, {result.error or 'no usable face'}")
         faces = [face for face in finder.find(read_photo(result.photo).pixels) if face.rejected is None]
