@@ -80,7 +80,8 @@ def restored_faces(photos: Path, out: Path, finder: FaceFinder, restorer: Restor
     """Restore all photos into `out` with nobody enrolled, and compare each restored face with what it was."""
     files = find_photos([photos])
     nobody: People[Dictionary] = People(Gallery({}, finder.kit.similarity), dictionary=_nobody)
-    for result in restore(files, plan_outputs(files, out), finder, restorer, nobody, RestoreOptions(engravings="restore")):
+    options = RestoreOptions(engravings="restore")
+    for result in restore(files, plan_outputs(files, out), finder, restorer, nobody, options):
         if result.status != "restored" or result.output is None:
             raise SystemExit(f"{result.photo}: {result.status}, {result.error or 'no usable face'}")
         faces = [face for face in finder.find(read_photo(result.photo).pixels) if face.rejected is None]
