@@ -8,6 +8,7 @@ be taken for real, to give the discriminators' features the values they have on 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,11 +46,10 @@ class Discriminator(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        widths = [3, channels, 2 * channels, 4 * channels, 4 * channels]
-        self.stages = nn.ModuleList(
-            spectral_norm(nn.Conv2d(source, target, 3 if number == 0 else 4, 1 if number == 0 else 2, padding=1))
-            for number, (source, target) in enumerate(zip(widths, widths[1:], strict=False))
-        )
+        widths = [channels, 2 * channels, 4 * channels, 4 * channels]
+        self.stages = nn.ModuleList([spectral_norm(nn.Conv2d(3, channels, 3, padding=1))])
+        for source, target in itertools.pairwise(widths):
+            self.stages.append(spectral_norm(nn.Conv2d(source, target, 4, stride=2, padding=1)))
         self.judge = spectral_norm(nn.Conv2d(widths[-1], 1, 3, padding=1))
 
     def forward(self, patches: Tensor) -> Seen:
@@ -135,10 +135,13 @@ class Adversary:
         self.optimizer.step()
         return loss.detach()
 
-    def judge(self, answers: Sequence[Tensor], target: Tensor, boxes: Tensor, sharp: Tensor) -> Tensor:
-        """This process's share of what the network is to minimise, a scalar: the three losses, each with its weight.
+    def judge(
+        self, answers: Sequence[Tensor], target: Tensor, boxes: Tensor, sharp: Tensor, counts: Sequence[Tensor]
+    ) -> Tensor:
+        """What the network is to minimise, this process's share of it, a scalar: three losses, each with its weight.
 
-        Arguments as in `learn`. Features are compared with those of sharp truths only.
+        Arguments as in `learn`; counts: for each answer (B,) float, how much each of its faces counts. Features are
+        compared with those of sharp truths only.
         """
         self.discriminators.requires_grad_(False)
         seen = self._see(target, answers, boxes)
@@ -152,9 +155,9 @@ class Adversary:
                 style = (gram(fake) - gram(truth)).abs().flatten(1).mean(dim=1)
                 compared.append(self._weights.feature_matching * matching + self._weights.style * style)
         realism, likeness = torch.stack(judged).mean(dim=0), torch.stack(compared).mean(dim=0)
-        return self._processes.mean(realism, torch.ones_like(realism)) + self._processes.mean(
-            likeness, sharp.repeat(times)
-        )
+        counted = torch.cat(list(counts))
+        mean = self._processes.mean
+        return mean(realism, counted) + mean(likeness, counted * sharp.repeat(times))
 
     def state_dict(self) -> dict[str, Any]:
         """All that makes its next step what it would have been."""

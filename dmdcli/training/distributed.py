@@ -52,7 +52,7 @@ class Processes:
         return summed
 
     def mean(self, values: Tensor, weights: Tensor) -> Tensor:
-        """This process's share of the weighted mean over all processes' values; 0 where no value counts.
+        """The weighted mean over all processes' values, this process's share of it; 0 where no value counts.
 
         values, weights: (N,) float; N may differ between processes. Gradients flow to the values.
         """
@@ -132,7 +132,7 @@ def _on_one_tensor(tensors: Sequence[Tensor], change: Callable[[Tensor], object]
         return
     flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
     _done_by_all(lambda: change(flat))
-    for tensor, part in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+    for tensor, part in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
         tensor.copy_(part.view_as(tensor))
 
 

@@ -37,17 +37,22 @@ class Recogniser(Protocol):
 
 
 def identity_loss(
-    recognise: Recogniser, answers: Sequence[Tensor], target: Tensor, processes: Processes = ALONE
+    recognise: Recogniser,
+    answers: Sequence[Tensor],
+    target: Tensor,
+    counts: Sequence[Tensor],
+    processes: Processes = ALONE,
 ) -> Tensor:
     """1 minus the cosine between the embeddings of answers and truth, meaned; this process's share of it, a scalar.
 
-    answers, target: (B, 3, 512, 512) in [-1, 1]. Gradients flow to the answers alone.
+    answers, target: (B, 3, 512, 512) in [-1, 1]. counts: for each answer (B,) float, how much each of its faces counts.
+    Gradients flow to the answers alone.
     """
     with torch.no_grad():
         truth = recognise(target.float())
     answered = recognise(torch.cat([answer.float() for answer in answers]))
     distances = 1 - F.cosine_similarity(answered, truth.repeat(len(answers), 1), dim=1)
-    return processes.mean(distances, torch.ones_like(distances))
+    return processes.mean(distances, torch.cat(list(counts)))
 
 
 class ArcFace(nn.Module):

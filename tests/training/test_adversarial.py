@@ -10,6 +10,7 @@ from dmdcli.shapes import COMPONENTS
 from dmdcli.training.adversarial import PATCH_SIDES, AdversarialWeights, Adversary, cut_components, gram
 
 BOXES = torch.tensor([[[150, 200, 230, 280], [280, 200, 380, 290], [190, 330, 318, 458]]])
+ONE = torch.ones(1)
 CPU = torch.device("cpu")
 
 
@@ -38,7 +39,7 @@ def test_boxes_of_the_patches_own_size_are_cut_as_they_are() -> None:
 
 def test_gradients_reach_the_components_and_nothing_else() -> None:
     answer = noise(1).requires_grad_(True)
-    loss = adversary(adversarial=1.0, feature_matching=1.0, style=1.0).judge([answer], noise(2), BOXES, torch.ones(1))
+    loss = adversary(adversarial=1.0, feature_matching=1.0, style=1.0).judge([answer], noise(2), BOXES, ONE, [ONE])
     loss.backward()
     assert answer.grad is not None
     assert answer.grad[..., 200:280, 150:230].abs().sum() > 0
@@ -52,22 +53,25 @@ def test_discriminators_learn_to_tell_answers_from_truth() -> None:
     judge = adversary(adversarial=1.0)
     boxes, sharp = BOXES.expand(2, -1, -1), torch.ones(2)
     truth, answers = noise(3, 2), [noise(4, 2, smoothness=4), noise(5, 2, smoothness=8)]
-    before = judge.judge(answers, truth, boxes, sharp)
+    before = judge.judge(answers, truth, boxes, sharp, [sharp] * 2)
     losses = [judge.learn(answers, truth, boxes, sharp, 2e-3).item() for _ in range(12)]
     assert losses[0] == pytest.approx(2, abs=0.3), "they begin undecided: the hinge costs 1 on either side"
     assert losses[-1] < 0.7 * losses[0]
-    after = judge.judge(answers, truth, boxes, sharp)
+    after = judge.judge(answers, truth, boxes, sharp, [sharp] * 2)
     assert after > before, "what is seen through costs more"
-    assert judge.judge([truth], truth, boxes, sharp) < after
+    assert judge.judge([truth], truth, boxes, sharp, [sharp]) < after
 
 
 def test_soft_truths_are_not_shown_as_real_nor_compared_with() -> None:
     judge = adversary(feature_matching=1.0, style=1.0)
     boxes = BOXES.expand(2, -1, -1)
     truth, answers = noise(6, 2), [noise(7, 2)]
-    only_first = judge.judge([answers[0][:1]], truth[:1], BOXES, torch.ones(1))
-    torch.testing.assert_close(judge.judge(answers, truth, boxes, torch.tensor([1.0, 0.0])), only_first, rtol=0.02, atol=0)
-    assert judge.judge(answers, truth, boxes, torch.zeros(2)) == 0
+    only_first = judge.judge([answers[0][:1]], truth[:1], BOXES, ONE, [ONE])
+    first, both, none = torch.tensor([1.0, 0.0]), torch.ones(2), torch.zeros(2)
+    for sharp, counts in ((first, both), (both, first)):
+        found = judge.judge(answers, truth, boxes, sharp, [counts])
+        torch.testing.assert_close(found, only_first, rtol=0.02, atol=0)
+    assert judge.judge(answers, truth, boxes, none, [both]) == 0
     one, other = adversary(adversarial=1.0), adversary(adversarial=1.0)
     softened = torch.cat([truth[:1], noise(8)])
     for judge, shown in ((one, truth), (other, softened)):
@@ -79,8 +83,8 @@ def test_soft_truths_are_not_shown_as_real_nor_compared_with() -> None:
 def test_features_and_style_are_those_of_the_truth_only_for_the_truth() -> None:
     judge = adversary(feature_matching=1.0, style=1.0)
     truth = noise(9)
-    assert judge.judge([truth], truth, BOXES, torch.ones(1)) == pytest.approx(0, abs=1e-6)
-    assert judge.judge([noise(10)], truth, BOXES, torch.ones(1)) > 0.01
+    assert judge.judge([truth], truth, BOXES, ONE, [ONE]) == pytest.approx(0, abs=1e-6)
+    assert judge.judge([noise(10)], truth, BOXES, ONE, [ONE]) > 0.01
 
 
 def test_a_gram_matrix_says_what_goes_together_wherever_it_is() -> None:
@@ -93,16 +97,16 @@ def test_a_gram_matrix_says_what_goes_together_wherever_it_is() -> None:
 def test_the_network_learns_nothing_from_the_discriminators_step_nor_they_from_its() -> None:
     judge = adversary(adversarial=1.0)
     answer = noise(11).requires_grad_(True)
-    judge.learn([answer], noise(12), BOXES, torch.ones(1), 1e-3)
+    judge.learn([answer], noise(12), BOXES, ONE, 1e-3)
     assert answer.grad is None
     judge.optimizer.zero_grad(set_to_none=True)
-    judge.judge([answer], noise(12), BOXES, torch.ones(1)).backward()
+    judge.judge([answer], noise(12), BOXES, ONE, [ONE]).backward()
     assert all(parameter.grad is None for parameter in judge.discriminators.parameters())
 
 
 def test_a_stored_adversary_goes_on_as_if_it_had_not_been() -> None:
     whole, first = adversary(adversarial=1.0), adversary(adversarial=1.0)
-    step = ([noise(13)], noise(14), BOXES, torch.ones(1), 1e-3)
+    step = ([noise(13)], noise(14), BOXES, ONE, 1e-3)
     for judge in (whole, first):
         judge.learn(*step)
     torch.manual_seed(5)

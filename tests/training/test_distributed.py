@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import socket
+import subprocess
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as multiprocessing
+from torch import Tensor
 
 from dmdcli.errors import CannotGoOnError, DeviceError, UsageError
+from dmdcli.training import adversarial
+from dmdcli.training import train as training
+from dmdcli.training.data import read_faces
 from dmdcli.training.distributed import ALONE, Processes, joined, own_device
+from dmdcli.training.recipe import TrainConfig
+
+CONFIG = TrainConfig(
+    width=4,
+    entries=2,
+    steps=3,
+    batch_size=4,
+    warmup=1,
+    workers=0,
+    save_every=2,
+    max_references=2,
+    wrong_person=0.3,
+    adversarial_weight=0.1,
+    feature_matching_weight=1.0,
+    style_weight=10.0,
+    identity_weight=0.1,
+)
+"""Samples 0 to 11 have sharp and soft truths, one to two references, some of them somebody else's."""
 
 
 def free_port() -> int:
@@ -67,10 +94,15 @@ def test_processes_that_do_not_find_each_other_end_with_a_sentence(monkeypatch: 
         pass
 
 
-def meet(rank: int, port: int, out: Path) -> None:
-    """What each of two processes does in the test below."""
+def become(rank: int, port: int) -> None:
+    """Make this one of two processes."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     torch.set_num_threads(1)
+
+
+def meet(rank: int, port: int, out: Path) -> None:
+    """What each of two processes does in the test below."""
+    become(rank, port)
     with joined(torch.device("cpu")) as processes:
         assert processes == Processes(rank, 2)
         assert processes.total(torch.tensor([1.0, rank])).tolist() == [2.0, 1.0]
@@ -107,3 +139,75 @@ def meet(rank: int, port: int, out: Path) -> None:
 def test_two_processes_add_up_what_they_have(tmp_path: Path) -> None:
     multiprocessing.spawn(meet, (free_port(), tmp_path), nprocs=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1"]
+
+
+def colours(faces: Tensor) -> Tensor:
+    """A stand-in for a recogniser."""
+    return torch.nn.functional.adaptive_avg_pool2d(faces, 4).flatten(1)
+
+
+def train_in(run: Path, folder: Path, steps: int, processes: Processes = ALONE) -> None:
+    """Train in float32, stopping after so many steps: bfloat16 would round sums of halves and of wholes apart."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (training, adversarial):
+            patch.setattr(module, "mixed_precision", lambda device: nullcontext())
+        faces = read_faces(folder, "train")
+        events = training.train(faces, None, CONFIG, run, processes=processes, recognise=colours)
+        for _ in zip(range(steps), events, strict=False):
+            pass
+
+
+def train_a_share(rank: int, port: int, run: Path, folder: Path, steps: int) -> None:
+    become(rank, port)
+    with joined(torch.device("cpu")) as processes:
+        train_in(run, folder, steps, processes)
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one_with_the_whole_batch_and_so_they_do_when_resumed(
+    faces_folder: Path, tmp_path: Path
+) -> None:
+    train_in(tmp_path / "one", faces_folder, 3)
+    for steps in (2, 3):
+        multiprocessing.spawn(train_a_share, (free_port(), tmp_path / "two", faces_folder, steps), nprocs=2)
+    whole, shared = (
+        list(csv.DictReader((tmp_path / name / "progress.csv").read_text().splitlines())) for name in ("one", "two")
+    )
+    assert [row["step"] for row in shared] == ["1", "2", "3"], "written once"
+    for name in ("loss", "generic_loss", "specific_loss", "adversarial_loss", "discriminator_loss", "identity_loss"):
+        np.testing.assert_allclose(
+            [float(row[name]) for row in shared], [float(row[name]) for row in whole], rtol=1e-3, err_msg=name
+        )
+    one, two = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True) for name in ("one", "two"))
+    for theirs, ours, rate in (
+        (one["net"], two["net"], CONFIG.learning_rate),
+        (one["adversary"]["discriminators"], two["adversary"]["discriminators"], CONFIG.discriminator_learning_rate),
+    ):
+        # Not each number: Adam moves those without a clear gradient by a whole step one way or the other.
+        apart = torch.cat([(ours[name] - tensor).flatten() for name, tensor in theirs.items()])
+        assert apart.square().mean().sqrt() < 0.02 * rate
+
+
+@pytest.mark.slow
+def test_torchrun_trains_and_a_batch_that_cannot_be_shared_ends_it(faces_folder: Path, tmp_path: Path) -> None:
+    def torchrun(batch_size: int) -> subprocess.CompletedProcess[str]:
+        words = ["--width", 4, "--entries", 2, "--batch-size", batch_size, "--workers", 0, "--steps", 1]
+        return subprocess.run(
+            [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+            + ["-m", "dmdcli", "train", str(faces_folder), "--out", str(tmp_path / "run"), "--device", "cpu"]
+            + [str(word) for word in words],
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = torchrun(3)
+    assert done.returncode != 0
+    assert "A batch of 3 cannot be shared evenly by 2 processes" in done.stderr
+    assert not (tmp_path / "run").exists()
+    done = torchrun(2)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["step 1"]
+    assert "shared by 2 processes" in done.stderr
+    assert (tmp_path / "run" / "validation" / "step-1.png").exists()

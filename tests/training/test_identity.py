@@ -16,6 +16,8 @@ from dmdcli.faces.full import RECOGNITION_SIDE, RECOGNITION_TEMPLATE
 from dmdcli.training.identity import ArcFace, identity_loss, load_arcface
 from tests.faces.generated_weights import in_the_table, write_full_kit
 
+BOTH = torch.ones(2)
+
 
 class Halves(nn.Module):
     """A stand-in: people differ in the means of the four quarters of their faces' colours."""
@@ -32,19 +34,20 @@ def faces(seed: int, count: int) -> Tensor:
 
 def test_the_same_person_costs_nothing_whatever_the_contrast_and_the_opposite_costs_two() -> None:
     truth = faces(0, 2)
-    assert identity_loss(Halves(), [truth, 0.5 * truth], truth) == pytest.approx(0, abs=1e-5)
-    assert identity_loss(Halves(), [-truth], truth) == pytest.approx(2, abs=1e-5)
-    assert identity_loss(Halves(), [truth, -truth], truth) == pytest.approx(1, abs=1e-5)
+    assert identity_loss(Halves(), [truth, 0.5 * truth], truth, [BOTH] * 2) == pytest.approx(0, abs=1e-5)
+    assert identity_loss(Halves(), [-truth], truth, [BOTH]) == pytest.approx(2, abs=1e-5)
+    assert identity_loss(Halves(), [truth, -truth], truth, [BOTH] * 2) == pytest.approx(1, abs=1e-5)
+    assert identity_loss(Halves(), [truth, -truth], truth, [BOTH, 0 * BOTH]) == pytest.approx(0, abs=1e-5)
 
 
 def test_gradients_flow_to_the_answers_alone_and_bring_them_nearer() -> None:
     truth, answer = faces(1, 2).requires_grad_(True), faces(2, 2).requires_grad_(True)
-    before = identity_loss(Halves(), [answer], truth)
+    before = identity_loss(Halves(), [answer], truth, [BOTH])
     before.backward()
     assert truth.grad is None
     assert answer.grad is not None
     nearer = answer.detach() - 1e4 * answer.grad
-    assert identity_loss(Halves(), [nearer], truth.detach()) < before
+    assert identity_loss(Halves(), [nearer], truth.detach(), [BOTH]) < before
 
 
 def test_arcface_sees_what_the_full_kit_shows_it() -> None:
@@ -77,10 +80,10 @@ def test_arcface_from_the_weights_folder_carries_gradients(tmp_path: Path) -> No
     with in_the_table(digests, tmp_path):
         arcface = load_arcface(tmp_path, torch.device("cpu"))
     answer = faces(4, 1).requires_grad_(True)
-    loss = identity_loss(arcface, [answer], faces(5, 1))
+    loss = identity_loss(arcface, [answer], faces(5, 1), [BOTH[:1]])
     loss.backward()
     assert 0 < loss < 2
     assert answer.grad is not None
     assert answer.grad.abs().max() > 0
-    assert identity_loss(arcface, [answer.detach()], answer.detach()) == pytest.approx(0, abs=1e-5)
+    assert identity_loss(arcface, [answer.detach()], answer.detach(), [BOTH[:1]]) == pytest.approx(0, abs=1e-5)
     assert not any(parameter.requires_grad for parameter in arcface.parameters())
