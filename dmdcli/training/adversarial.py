@@ -77,10 +77,19 @@ def cut_components(images: Tensor, boxes: Tensor) -> dict[str, Tensor]:
 
 
 def gram(features: Tensor) -> Tensor:
-    """How much each two of C channels go together, (N, C, C) float32: (N, C, h, w) times itself over C * h * w."""
+    """How much each two of C channels go together, (N, C, C) float32: (N, C, h, w) times itself over h * w."""
     with torch.autocast(features.device.type, enabled=False):
         flat = features.float().flatten(2)
-        return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
+        return flat @ flat.transpose(1, 2) / flat.shape[2]
+
+
+def difference(answered: Tensor, truth: Tensor) -> Tensor:
+    """The mean of |answered - truth| over that of |truth|, (N,), for tensors (N, ...).
+
+    Relative, because spectral normalisation makes features smaller from stage to stage, and Gram matrices more so.
+    """
+    answered, truth = answered.float().flatten(1), truth.float().flatten(1)
+    return (answered - truth).abs().mean(dim=1) / truth.abs().mean(dim=1).clamp(min=1e-8)
 
 
 @dataclass(frozen=True)
@@ -151,8 +160,7 @@ class Adversary:
             judged.append(-self._weights.adversarial * one.logits[count:])
             for features in one.features:
                 truth, fake = features[:count].detach().repeat(times, 1, 1, 1), features[count:]
-                matching = (fake.float() - truth.float()).abs().flatten(1).mean(dim=1)
-                style = (gram(fake) - gram(truth)).abs().flatten(1).mean(dim=1)
+                matching, style = difference(fake, truth), difference(gram(fake), gram(truth))
                 compared.append(self._weights.feature_matching * matching + self._weights.style * style)
         realism, likeness = torch.stack(judged).mean(dim=0), torch.stack(compared).mean(dim=0)
         counted = torch.cat(list(counts))

@@ -121,7 +121,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
     try:
         dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE, device_id=device if cuda else None)
     except (RuntimeError, ValueError) as error:
-        raise CannotGoOnError(f"The processes of this run did not come together ({_first_line(error)}).") from error
+        raise CannotGoOnError(f"The processes of this run did not come together ({_first_sentence(error)}).") from error
     yield Processes(dist.get_rank(), dist.get_world_size())
     dist.destroy_process_group()  # not after an error: it would wait for processes that are gone
 
@@ -141,10 +141,10 @@ def _done_by_all(message: Callable[[], object]) -> None:
         message()
     except RuntimeError as error:
         raise CannotGoOnError(
-            f"Another process of this run has ended, or cannot be reached ({_first_line(error)}). "
+            f"Another process of this run has ended, or cannot be reached ({_first_sentence(error)}). "
             "The same command goes on from the last checkpoint."
         ) from error
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+def _first_sentence(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")

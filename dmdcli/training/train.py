@@ -97,7 +97,7 @@ def train(
     samples = TrainingSamples(faces, options, config.seed, config.steps * config.batch_size)
     mine = first * config.batch_size + processes.rank
     supply = batches(samples, share, config.workers, mine, pin_memory=place.type == "cuda", every=processes.count)
-    add_scalars = report.open_scalars(run, first) if processes.first else None
+    add_scalars = report.open_scalars(run, first) if processes.first else lambda _progress: None
     began = time.monotonic()
     for step, batch in enumerate(supply, start=first + 1):
         rate = learning_rate(step, config)
@@ -136,7 +136,7 @@ def train(
             psnr=psnr,
             **dict(zip(terms, whole, strict=True)),
         )
-        if add_scalars is not None:
+        if processes.first:
             record(run / "progress.csv", progress)
             add_scalars(progress)
             if validation is not None and psnr is not None:
