@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import subprocess
+from dataclasses import asdict
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import typer.main
 
 from dmdcli import errors
 from dmdcli.cli.main import app
+from dmdcli.training.recipe import TrainConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(
@@ -119,6 +122,16 @@ def test_the_readme_lists_every_exit_code() -> None:
     codes = {value for name, value in vars(errors).items() if name.startswith("EXIT_")}
     table = (ROOT / "README.md").read_text(encoding="utf-8").split("**Exit codes.**")[1].split("**Offline")[0]
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", table, re.MULTILINE)} == codes
+
+
+def test_the_page_on_training_lists_every_setting_with_its_default_and_shows_recipes_that_are_read() -> None:
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", page.split("## Settings")[1], re.MULTILINE)
+    assert {name: json.loads(value) for name, value in listed} == asdict(TrainConfig())
+    recipes = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    assert recipes
+    for recipe in recipes:
+        TrainConfig(**json.loads(recipe))
 
 
 def test_make_alone_says_what_can_be_made() -> None:

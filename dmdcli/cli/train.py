@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from dmdcli.cli.console import DeviceOption, FolderArgument, QuietOption, Terminal
 from dmdcli.cli.prepare import prepare
+
+if TYPE_CHECKING:
+    from dmdcli.training.run_folder import Progress
 
 RunOption = Annotated[
     Path, typer.Option("--out", "-o", metavar="RUN", help="Folder of the run; one that is there is gone on with.")
@@ -74,15 +77,17 @@ def start_run(
 
     import torch
 
+    from dmdcli.cli.build import cache_folder
     from dmdcli.errors import UsageError
     from dmdcli.model.restorer import choose_device
     from dmdcli.training.data import read_faces, require_people
+    from dmdcli.training.distributed import joined, own_device
+    from dmdcli.training.identity import load_arcface
+    from dmdcli.training.recipe import TrainConfig
     from dmdcli.training.report import draws_curves
-    from dmdcli.training.train import TrainConfig
     from dmdcli.training.train import train as steps_of
 
-    terminal = Terminal(quiet=quiet)
-    chosen = str(choose_device(device))
+    place = own_device(choose_device(device))
     if threads:
         torch.set_num_threads(threads)
     try:
@@ -99,23 +104,48 @@ def start_run(
         "workers": workers,
     }
     config = replace(config, **{name: value for name, value in given.items() if value is not None})
-    terminal.say(f"Reading the faces in {folder} ...")
-    faces, validation = read_faces(folder, "train"), read_faces(folder, "validation")
-    require_people(faces)  # before a folder is made for the run
-    terminal.say(f"{len(faces.samples)} faces of {len(faces.people)} people; training on {chosen} into {run}")
-    if not draws_curves():
-        terminal.say("matplotlib is not installed: progress.csv will have the numbers, but no curves.png is drawn.")
-    progress = steps_of(faces, validation, config, run, chosen, compiled=compiled, start_from=start_from)
-    done = 0
-    with terminal.progress("steps", config.steps) as advance:
-        for event in progress:
-            advance(event.step - done)  # the first step of a run that goes on is not 1
-            done = event.step
-            if event.step % every == 0 or event.psnr is not None:
-                line = f"step {event.step}: loss {event.loss:.4f}, {event.seconds:.0f} s"
-                if event.psnr is not None:
-                    degraded, generic, specific = event.psnr
-                    line += f"; PSNR input {degraded:.2f}, generic {generic:.2f}, specific {specific:.2f} dB"
-                terminal.result(line)
-    if not done:
-        terminal.say(f"{run} has its {config.steps} steps; there is nothing left to do.")
+    recognise = load_arcface(cache_folder(), place) if config.identity_weight else None
+    with joined(place) as processes:
+        terminal = Terminal(quiet=quiet or not processes.first)
+        terminal.say(f"Reading the faces in {folder} ...")
+        faces, validation = read_faces(folder, "train"), read_faces(folder, "validation")
+        require_people(faces)  # before a folder is made for the run
+        among = f", shared by {processes.count} processes," if processes.count > 1 else ""
+        counted = f"{len(faces.samples)} faces of {len(faces.people)} people"
+        terminal.say(f"{counted}; training on {place}{among} into {run}")
+        if not draws_curves():
+            terminal.say("matplotlib is not installed: progress.csv will have the numbers, but no curves.png is drawn.")
+        progress = steps_of(
+            faces,
+            validation,
+            config,
+            run,
+            str(place),
+            compiled=compiled,
+            start_from=start_from,
+            processes=processes,
+            recognise=recognise,
+        )
+        done = 0
+        with terminal.progress("steps", config.steps) as advance:
+            for event in progress:
+                advance(event.step - done)  # the first step of a run that goes on is not 1
+                done = event.step
+                if processes.first and (event.step % every == 0 or event.psnr is not None):
+                    terminal.result(line_of(event))
+        if not done:
+            terminal.say(f"{run} has its {config.steps} steps; there is nothing left to do.")
+
+
+def line_of(progress: Progress) -> str:
+    """What is printed of one step."""
+    line = f"step {progress.step}: loss {progress.loss:.4f}"
+    for name in ("adversarial", "discriminator", "identity"):
+        value = getattr(progress, f"{name}_loss")
+        if value is not None:
+            line += f", {name} {value:.4f}"
+    line += f", {progress.seconds:.0f} s"
+    if progress.psnr is not None:
+        degraded, generic, specific = progress.psnr
+        line += f"; PSNR input {degraded:.2f}, generic {generic:.2f}, specific {specific:.2f} dB"
+    return line

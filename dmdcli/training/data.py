@@ -309,9 +309,9 @@ def collate(samples: Sequence[TrainingSample]) -> Batch:
 
 
 def batches(
-    samples: TrainingSamples, batch_size: int, workers: int, first: int = 0, pin_memory: bool = False
+    samples: TrainingSamples, batch_size: int, workers: int, first: int = 0, pin_memory: bool = False, every: int = 1
 ) -> Iterator[Batch]:
-    """The samples from number `first` on, in order, in batches of `batch_size`; an incomplete last batch is left out.
+    """Each `every`-th sample from number `first` on, in batches of `batch_size`; an incomplete last one is left out.
 
     workers: processes that make them; 0 makes them here. Where processes can be forked they share the decoded crops.
     """
@@ -319,7 +319,7 @@ def batches(
     loader = DataLoader(
         samples,
         batch_size=batch_size,
-        sampler=range(first, len(samples)),
+        sampler=range(first, len(samples), every),
         num_workers=workers,
         collate_fn=collate,
         drop_last=True,

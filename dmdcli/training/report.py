@@ -23,7 +23,7 @@ from dmdcli.shapes import Pixels
 from dmdcli.training.data import FaceData
 
 if TYPE_CHECKING:
-    from dmdcli.training.train import Progress
+    from dmdcli.training.run_folder import Progress
 
 SHOWN = 6
 """Faces on a strip."""
@@ -148,6 +148,10 @@ def open_scalars(run: Path, first: int) -> Callable[[Progress], None]:
             "loss/specific": progress.specific_loss,
             "learning_rate": progress.learning_rate,
         }
+        for name in ("adversarial", "discriminator", "identity"):
+            value = getattr(progress, f"{name}_loss")
+            if value is not None:
+                numbers[f"loss/{name}"] = value
         if progress.psnr is not None:
             numbers |= dict(zip(("psnr/input", "psnr/generic", "psnr/specific"), progress.psnr, strict=True))
         for name, value in numbers.items():

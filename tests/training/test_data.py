@@ -281,6 +281,14 @@ def test_batches_put_references_one_after_the_other(faces: FaceData) -> None:
     assert list(batches(samples, 6, workers=0)) == []
 
 
+def test_shares_of_a_batch_are_every_nth_sample_of_it(faces: FaceData) -> None:
+    samples = TrainingSamples(faces, SampleOptions(), 0, 8)
+    shares = [
+        [batch.numbers.tolist() for batch in batches(samples, 2, workers=0, first=first, every=2)] for first in (4, 5)
+    ]
+    assert shares == [[[4, 6]], [[5, 7]]]
+
+
 def test_old_prints_come_with_targets_in_their_tone(faces: FaceData) -> None:
     plain = SampleOptions(mirror=0, colour=0, grey=0, mild=0, moderate=0, severe=0, wide=0, old=1, max_references=1)
     samples = TrainingSamples(faces, plain, 5, 12)

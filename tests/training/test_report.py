@@ -20,8 +20,9 @@ from dmdcli.errors import CannotGoOnError
 from dmdcli.faces.draw import NOTHING, STRIP
 from dmdcli.training import report
 from dmdcli.training.data import FaceData, read_faces
+from dmdcli.training.recipe import TrainConfig
 from dmdcli.training.report import CELL, read_progress, shown_faces, write_curves, write_strip
-from dmdcli.training.train import TrainConfig, train
+from dmdcli.training.train import train
 
 CONFIG = TrainConfig(
     width=4, entries=2, steps=2, batch_size=1, warmup=1, workers=0, save_every=2, validate_every=1, max_references=1

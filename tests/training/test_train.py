@@ -21,10 +21,13 @@ from dmdcli.faces.face import component_boxes
 from dmdcli.model import checkpoint
 from dmdcli.model.dictionary import Dictionary
 from dmdcli.model.dmdnet import DMDConfig, DMDNet
-from dmdcli.training import train as training
+from dmdcli.training import run_folder
 from dmdcli.training.data import FaceData, SampleOptions, TrainingSamples, batches, read_faces
+from dmdcli.training.images import images
+from dmdcli.training.initialise import start
 from dmdcli.training.losses import memory_size, pixel_weights, reconstruction_loss
-from dmdcli.training.train import TrainConfig, images, losses, split_dictionary, start, train
+from dmdcli.training.recipe import TrainConfig
+from dmdcli.training.train import answer, losses, split_dictionary, train
 
 CONFIG = TrainConfig(
     width=4, entries=2, steps=4, batch_size=2, warmup=1, workers=0, save_every=2, validate_every=4, max_references=2
@@ -189,7 +192,7 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before(
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(training.torch, "save", full)
+    monkeypatch.setattr(run_folder.torch, "save", full)
     with pytest.raises(CannotGoOnError, match="No space left"):
         run(faces, tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
@@ -253,7 +256,8 @@ def test_with_somebody_elses_references_the_generic_answer_is_wanted(faces: Face
         for mask in net.mask.values():
             torch.nn.init.zeros_(mask.merge[2].weight)
             torch.nn.init.zeros_(mask.merge[2].bias)
-    generic, specific = losses(net, batch, config, torch.device("cpu"))
+    found = losses(answer(net, batch, config, torch.device("cpu")), config)
+    generic, specific = found["generic_loss"], found["specific_loss"]
     assert generic > 0.01
     assert specific == 0, "a blend that takes nothing from the references has done all that is asked"
     specific.backward()  # type: ignore[no-untyped-call]
