@@ -20,8 +20,8 @@ from dmdcli.cli.main import app
 from dmdcli.model import checkpoint
 from dmdcli.model.dmdnet import DMDConfig, DMDNet
 from dmdcli.training.data import read_faces
+from dmdcli.training.recipe import TrainConfig
 from dmdcli.training.report import read_progress
-from dmdcli.training.train import TrainConfig
 from dmdcli.training.train import train as steps_of
 from tests.cli.conftest import hear_ctrl_c
 from tests.training.conftest import write_faces
