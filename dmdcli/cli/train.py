@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -127,14 +130,41 @@ def start_run(
             recognise=recognise,
         )
         done = 0
-        with terminal.progress("steps", config.steps) as advance:
+        with (
+            terminal.progress("steps", config.steps) as advance,
+            held_interrupts(processes.count == 1) as is_asked_to_stop,
+        ):
             for event in progress:
                 advance(event.step - done)  # the first step of a run that goes on is not 1
                 done = event.step
                 if processes.first and (event.step % every == 0 or event.psnr is not None):
                     terminal.result(line_of(event))
+                if is_asked_to_stop():
+                    progress.throw(KeyboardInterrupt())
         if not done:
             terminal.say(f"{run} has its {config.steps} steps; there is nothing left to do.")
+
+
+@contextmanager
+def held_interrupts(wanted: bool) -> Iterator[Callable[[], bool]]:
+    """Let a first Ctrl-C wait until it is asked for; a second one interrupts at once.
+
+    Not wanted where several processes train: those that wait for one another must end together.
+    """
+    held = False
+
+    def hold(_signal: int, _frame: object) -> None:
+        nonlocal held
+        held = True
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.getsignal(signal.SIGINT)
+    if wanted and before is signal.default_int_handler:  # not where Ctrl-C is ignored, as in the background
+        signal.signal(signal.SIGINT, hold)
+    try:
+        yield lambda: held
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def line_of(progress: Progress) -> str:

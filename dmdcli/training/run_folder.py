@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import pickle
 from dataclasses import asdict, dataclass, fields
@@ -67,14 +68,15 @@ def save(run: Path, config: TrainConfig, step: int, trained: Trained) -> None:
         state["adversary"] = trained.adversary.state_dict()
     unfinished = run / "checkpoint.pt.part"
     try:
-        torch.save(state, unfinished)
+        content = io.BytesIO()  # given a path, torch does not say why it cannot write
+        torch.save(state, content)
+        unfinished.write_bytes(content.getbuffer())
         unfinished.replace(run / "checkpoint.pt")
         notes = {"trained_steps": str(step), "recipe": recipe}
         checkpoint.save(trained.average, run / "weights.safetensors", notes=notes)
     except (OSError, RuntimeError, SafetensorError) as error:
-        raise CannotGoOnError(
-            f"{run}: the checkpoint of step {step} cannot be written ({error}). The one before it is still there."
-        ) from error
+        kept = " The one before it is still there." if (run / "checkpoint.pt").exists() else ""
+        raise CannotGoOnError(f"{run}: the checkpoint of step {step} cannot be written ({error}).{kept}") from error
     finally:
         unfinished.unlink(missing_ok=True)
 

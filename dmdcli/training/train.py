@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -47,12 +47,13 @@ def train(
     start_from: Path | None = None,
     processes: Processes = ALONE,
     recognise: Recogniser | None = None,
-) -> Iterator[Progress]:
+) -> Generator[Progress, None, None]:
     """Train in the folder `run`, going on from its checkpoint if there is one; yield after every step.
 
     Writes checkpoint.pt (to resume), weights.safetensors (the averaged network, float16), config.json and
     progress.csv; validations add validation/step-N.png and curves.png. A run that was stopped and resumed sees the same
-    samples as one that was not. `start_from` takes the weights of another network of the same shape to begin with.
+    samples as one that was not. A KeyboardInterrupt thrown into the generator is raised again once the last step's
+    checkpoint is written. `start_from` takes the weights of another network of the same shape to begin with.
     processes: those that share each batch; the first one writes. recognise: for a recipe with an identity_weight.
     Raises FaceDataError, UsageError for a batch that cannot be shared, WeightsMismatchError for a checkpoint of another
     configuration, WeightsCorruptError for a damaged one, CannotGoOnError where nothing can be written or another
@@ -143,7 +144,12 @@ def train(
                 report.write_strip(show(average, validation, place), run, step)
             if last or psnr is not None:
                 report.write_curves(run)
-        yield progress
+        try:
+            yield progress
+        except KeyboardInterrupt:  # thrown in between two steps by who was asked to stop: nothing done is lost
+            if processes.first:
+                save(run, config, step, trained)
+            raise
 
 
 @dataclass(frozen=True)

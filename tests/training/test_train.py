@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -188,8 +189,8 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before(
     run(faces, tmp_path, steps=2)
     before = (tmp_path / "checkpoint.pt").read_bytes()
 
-    def full(state: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    def full(state: object, file: BinaryIO) -> None:
+        file.write(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(run_folder.torch, "save", full)
@@ -197,6 +198,16 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before(
         run(faces, tmp_path)
     assert (tmp_path / "checkpoint.pt").read_bytes() == before
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_an_interrupted_run_has_saved_its_last_step(faces: FaceData, tmp_path: Path) -> None:
+    config = replace(CONFIG, save_every=100)
+    steps = train(faces, None, config, tmp_path)
+    done = [next(steps).loss for _ in range(3)]
+    with pytest.raises(KeyboardInterrupt):
+        steps.throw(KeyboardInterrupt())
+    (last,) = run(faces, tmp_path, config)
+    np.testing.assert_allclose([*done, last], run(faces, tmp_path / "whole", config), rtol=1e-5)
 
 
 def test_weights_of_another_network_are_no_beginning(faces: FaceData, tmp_path: Path) -> None:
