@@ -161,7 +161,7 @@ def test_the_same_stem_under_two_endings_does_not_collide(weights: Path, photos:
         Image.new("RGB", (50, 40)).save(photos / name)
     result = run(weights, photos, "--out", tmp_path / "out", "--ext", "png")
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == [
         "collins.png",
         "old photo.bmp.png",
         "old photo.tif.png",
@@ -246,7 +246,7 @@ def test_a_full_disk_ends_the_run_and_leaves_no_half_photo(
     result = run(weights, photos, "--out", tmp_path / "out")
     assert result.exit_code == 8
     assert "disk is full" in result.stderr
-    assert list((tmp_path / "out").iterdir()) == []
+    assert list((tmp_path / "out").glob("[!.]*")) == list((tmp_path / "out").glob(".dmd-*")) == []
 
 
 def test_a_folder_that_cannot_be_written_ends_the_run(
@@ -279,7 +279,7 @@ def test_stopping_keeps_what_was_finished(
     result = run(weights, photos, "--out", tmp_path / "out")
     assert result.exit_code == 130
     assert "is kept" in result.stderr
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["collins.png"]
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["collins.png"]
     monkeypatch.setattr(pipeline, "read_photo", read)
     again = run(weights, photos, "--out", tmp_path / "out", "--json")
     assert {Path(str(one["photo"])).name: one["status"] for one in records(again)} == {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
@@ -14,9 +14,12 @@ from PIL import Image
 from dmdcli.errors import CannotGoOnError
 from dmdcli.faces.align import TEMPLATE, crop_face, crop_matrix, invert, transform
 from dmdcli.faces.face import Face, Landmarks
-from dmdcli.faces.identity import Gallery
-from dmdcli.pipeline import restore as pipeline
-from dmdcli.pipeline.restore import People, RestoredPhoto, RestoreOptions, Surface, restore
+from dmdcli.faces.identity import Curve, Gallery
+from dmdcli.journal import copy_journal, open_journal
+from dmdcli.pipeline import standing
+from dmdcli.pipeline.people import People
+from dmdcli.pipeline.restore import RestoredPhoto, RestoreOptions, Surface, restore
+from dmdcli.pipeline.standing import Enrolled
 from dmdcli.places import PhotoFile
 from dmdcli.shapes import CROP, FloatPixels, Matrix, Pixels
 
@@ -46,11 +49,16 @@ def face_at(
     )
 
 
+class Straight(Curve):
+    """1 at no distance, 0 at a distance of 1."""
+
+    def __call__(self, distance: np.ndarray) -> np.ndarray:
+        return np.clip(1 - distance, 0, 1)
+
+
 class MadeUpKit:
     name = "made-up"
-
-    def similarity(self, distance: np.ndarray) -> np.ndarray:
-        return np.clip(1 - distance, 0, 1)
+    similarity = Straight(0.5, 1.0, source="made up", measured=False)
 
     def outlines(self, crops: Pixels) -> np.ndarray | None:
         return None
@@ -61,6 +69,7 @@ class MadeUpFinder:
 
     kit_name = "made-up"
     kit = MadeUpKit()
+    settings: Mapping[str, object] = {"min-face": 32}
 
     def __init__(self, *faces: tuple[float, float, float, Sequence[float], str | None]) -> None:
         self.faces = faces
@@ -106,7 +115,8 @@ class OutliningKit(MadeUpKit):
 
 def people_of(**references: Sequence[float]) -> People[float]:
     gallery = Gallery({name: np.array([row], np.float32) for name, row in references.items()}, MadeUpKit().similarity)
-    return People(gallery, lambda name: {"alice": 0.2, "bob": -0.2}[name])
+    enrolled = {name: Enrolled(f"{name}'s id", str(row), 1) for name, row in references.items()}
+    return People(gallery, lambda name: {"alice": 0.2, "bob": -0.2}[name], enrolled)
 
 
 @pytest.fixture
@@ -127,7 +137,9 @@ def run(
 ) -> tuple[RestoredPhoto, Path]:
     output = photo.parent.parent / "out" / photo.name
     files = [PhotoFile(photo, PurePath(photo.name))]
-    (result,) = restore(files, [output], finder, restorer or Brightener(), people, options or RestoreOptions())
+    options = options or RestoreOptions()
+    with (copy_journal if options.dry_run else open_journal)(output.parent) as journal:
+        (result,) = restore(files, [output], finder, restorer or Brightener(), people, journal, options)
     return result, output
 
 
@@ -227,12 +239,8 @@ def test_existing_results_are_kept_unless_overwritten(photo: Path) -> None:
 
 
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(photo: Path) -> None:
-    class NoRestorer(Brightener):
-        def restore(self, *_: object, **__: object) -> list[Answer]:
-            raise AssertionError("a dry run restores nothing")
-
     finder = MadeUpFinder((20, 40, 200, ALICE, None))
-    result, output = run(photo, finder, people_of(alice=(0.0, 0.1)), RestoreOptions(dry_run=True), NoRestorer())
+    result, output = run(photo, finder, people_of(alice=(0.0, 0.1)), RestoreOptions(dry_run=True))
     assert (result.status, result.output, result.faces[0].used) == ("restored", output, "specific")
     assert not output.parent.exists()
 
@@ -243,7 +251,8 @@ def test_a_bad_photo_is_reported_and_the_rest_goes_on(photo: Path) -> None:
     files = [PhotoFile(bad, PurePath("bad.png")), PhotoFile(photo, PurePath("a.png"))]
     outputs = [photo.parent.parent / "out" / file.relative for file in files]
     finder = MadeUpFinder((20, 40, 200, ALICE, None))
-    first, second = restore(files, outputs, finder, Brightener(), people_of(), RestoreOptions())
+    with open_journal(outputs[0].parent) as journal:
+        first, second = restore(files, outputs, finder, Brightener(), people_of(), journal, RestoreOptions())
     assert (first.status, first.output, second.status) == ("failed", None, "restored")
     assert first.error
     assert not outputs[0].exists()
@@ -253,7 +262,7 @@ def test_what_ends_the_run_is_not_swallowed(photo: Path, monkeypatch: pytest.Mon
     def full(*_: object, **__: object) -> None:
         raise CannotGoOnError("the disk is full")
 
-    monkeypatch.setattr(pipeline, "write_photo", full)
+    monkeypatch.setattr(standing, "write_file", full)
     with pytest.raises(CannotGoOnError):
         run(photo, MadeUpFinder((20, 40, 200, ALICE, None)), people_of())
 
