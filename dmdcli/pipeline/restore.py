@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias
 
@@ -46,6 +46,8 @@ from dmdcli.shapes import Box, FloatPixels, Matrix, Pixels
 
 RECIPE = 1
 """Raised whenever the same photo comes out differently from the same settings; results of a lower one are stale."""
+WITHOUT_EFFECT = frozenset({"only_restored", "overwrite", "dry_run", "only"})
+"""Options that change nothing about what a photo comes out as; `only` counts by the ids of the people."""
 SAMPLE = 3
 """Faces restored in a dry run, to say what all of them will take."""
 
@@ -197,17 +199,14 @@ def _circumstances(
     journal: Journal,
     options: RestoreOptions,
 ) -> Circumstances:
-    """What every result of this run depends on; `settings` under the names of the flags."""
+    """What every result of this run depends on: all options but those without effect, the finder, people, networks."""
     curve = finder.kit.similarity
     settings = {
-        "recipe": RECIPE,
-        "strength": options.strength,
-        "threshold": options.threshold,
-        "person": None if options.only is None else sorted(people.enrolled[name].id for name in options.only),
-        "ext": options.ext,
-        "quality": options.quality,
-        "calibration": [curve.middle, curve.slope],
+        **{key: value for key, value in asdict(options).items() if key not in WITHOUT_EFFECT},
         **finder.settings,
+        "person": None if options.only is None else sorted(people.enrolled[name].id for name in options.only),
+        "calibration": [curve.middle, curve.slope],
+        "recipe": RECIPE,
     }
     known = journal.number_people([person.id for person in people.enrolled.values()])
     return Circumstances(

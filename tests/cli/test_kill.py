@@ -95,9 +95,10 @@ def files_of(out: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_killed_at_random_instants(test_data: Path, tmp_path: Path) -> None:
-    """Twenty times; `tests/pipeline/test_reruns.py` kills at every step, with fakes."""
-    photos, kills = 4, 20
+    """As often as DMD_TEST_KILLS says, or 20 times; `tests/pipeline/test_reruns.py` kills at every step, with fakes."""
+    photos, kills = 2, int(os.environ.get("DMD_TEST_KILLS", "20"))
     torch.manual_seed(0)
     weights = tmp_path / "tiny.safetensors"
     checkpoint.save(DMDNet(DMDConfig(4, 2, residual=True)), weights)
@@ -105,7 +106,7 @@ def test_killed_at_random_instants(test_data: Path, tmp_path: Path) -> None:
     album.mkdir()
     for path in sorted((test_data / "faces" / "photos" / "old").glob("*.jpg"))[:photos]:
         with Image.open(path) as picture:
-            picture.thumbnail((170, 170))
+            picture.thumbnail((140, 140))
             picture.save(album / path.name, quality=90)
     Image.new("L", (90, 60), 128).save(album / "blank.tif")
     whole, out = tmp_path / "whole", tmp_path / "out"
@@ -118,13 +119,13 @@ def test_killed_at_random_instants(test_data: Path, tmp_path: Path) -> None:
         expected, killed = files_of(whole), 0
         assert len(expected) == photos + 1
         for number in range(kills):
-            if number % 5 == 4:  # begin anew, else later kills would hit runs with nothing to do
+            if number % 3 == 2:  # begin anew, else later kills would hit runs with nothing to do
                 for name in files_of(out):
                     (out / name).unlink()
             killed += runs.run("restore", album, "--out", out, *settings, kill_after=chance.uniform(0, seconds)) < 0
             for name, content in files_of(out).items():
                 assert name.endswith(".part") or content == expected[name], f"kill {number}: {name} is not whole"
         assert runs.run("restore", album, "--out", out, *settings) == 0
-    assert killed > 0
+    assert killed or not kills
     assert files_of(out) == expected
     assert journal_of(out) == journal_of(whole)

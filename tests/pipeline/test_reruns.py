@@ -105,7 +105,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     def brighten(
         photo: Photo, faces: Sequence[Face], matches: Sequence[Match | None], *others: Any
     ) -> Canvas:  # by whom it was restored from, and how much
-        canvas, strength = photo.canvas(), others[-1]
+        canvas, strength = photo.canvas(), others[-1].strength
         canvas.put(60, 60, np.full((9, 9, 3), strength * (0.5 if matches[0] is None else 1.0), np.float32))
         return canvas
 
