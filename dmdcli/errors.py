@@ -13,6 +13,7 @@ DMDError
 ├── PackageError           an installed package is missing, broken or of another build
 ├── UsageError             a refused name, place or combination of flags
 ├── FaceDataError          a folder of training crops is not as it should be
+├── JournalFormatError     the journal of an output folder is of a newer version
 ├── NothingToDoError       no photo found
 └── CannotGoOnError        output folder not writable, disk full
 ShapeError(ValueError)     a programmer's mistake, outside the tree
@@ -159,6 +160,12 @@ class FaceDataError(DMDError):
     exit_code = EXIT_USAGE
 
 
+class JournalFormatError(DMDError):
+    """The journal of an output folder was written by a newer version."""
+
+    exit_code = EXIT_INTEGRITY
+
+
 class NothingToDoError(DMDError):
     """No photo was found where photos were expected."""
 
@@ -166,7 +173,7 @@ class NothingToDoError(DMDError):
 
 
 class CannotGoOnError(DMDError):
-    """The whole run must end: output folder not writable, disk full."""
+    """The whole run must end: output folder not writable or taken by another run, disk full."""
 
     exit_code = EXIT_CANNOT_GO_ON
 

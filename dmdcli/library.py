@@ -172,9 +172,17 @@ class Library:
         points = [read_points(self._points_path(person, reference)) for reference in person.references]
         return np.stack(crops), np.stack(points)
 
+    def version(self, person: Person) -> str:
+        """Return what names the references as they are now: a digest over their files, in the person's order."""
+        digest = hashlib.sha256()
+        for reference in person.references:
+            for path in (self.crop_path(person, reference), self._points_path(person, reference)):
+                digest.update(hashlib.sha256(read(path)).digest())
+        return digest.hexdigest()
+
     def caches(self, person: Person) -> list[Cache]:
         """Return what has been made from the person's references so far."""
-        truth = self._truth(person)
+        truth = self.version(person)
         found = []
         for path in sorted(self.folder(person).glob("*.safetensors")):
             kind, _, maker = path.stem.partition("-")
@@ -333,19 +341,11 @@ class Library:
             raise LibraryFormatError(f"{path} is damaged (its name or references); restore it from a backup.")
         return person
 
-    def _truth(self, person: Person) -> str:
-        """Say what the references are now: one digest over every crop and landmark file, in the person's order."""
-        digest = hashlib.sha256()
-        for reference in person.references:
-            for path in (self.crop_path(person, reference), self._points_path(person, reference)):
-                digest.update(hashlib.sha256(read(path)).digest())
-        return digest.hexdigest()
-
     def _cached(self, person: Person, kind: str, maker: str, make: Callable[[], Arrays]) -> Arrays:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", maker):
             raise ValueError(f"{maker!r} cannot be part of a file name")
         path = self.folder(person) / f"{kind}-{maker}.safetensors"
-        header = cache_header(kind, maker, self._truth(person))
+        header = cache_header(kind, maker, self.version(person))
         found = read_cache(path, header)
         if found is not None:
             return found

@@ -44,11 +44,13 @@ __all__ = [
     "PhotoFile",
     "check_output_places",
     "copy_photo",
+    "encode_photo",
     "find_photos",
     "is_converted",
     "output_path",
     "plan_outputs",
     "read_photo",
+    "remove_unfinished",
     "upright",
     "write_file",
     "write_photo",
@@ -61,6 +63,8 @@ MODULES: dict[str, ModuleType] = {"JPEG": jpeg, "PNG": png, "TIFF": tiff, "WEBP"
 FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "tif": "TIFF", "tiff": "TIFF", "webp": "WEBP", "bmp": "BMP"}
 """Extension as in EXTENSIONS -> format."""
 
+UNFINISHED = ".dmd-*.part"
+"""Names of files that are being written; the star stands for hexadecimal digits."""
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -191,14 +195,8 @@ def is_converted(photo: Photo, ext: str = "auto") -> bool:
     return extension != "auto" and FORMATS[extension] != photo.format
 
 
-def write_photo(photo: Photo, stored: Samples, path: Path, *, quality: int | None = None, ext: str = "auto") -> None:
-    """Write `stored` (as Canvas.stored) to `path`, with everything else of the photo kept, and its time.
-
-    "auto" keeps the format; `ext` as in EXTENSIONS changes it, with EXIF, XMP, ICC and density where the format has a
-    place for them. quality: 1..100 for JPEG and lossy WebP instead of the source's own. The file appears whole or not
-    at all; missing folders are made. PhotoWriteError if this photo cannot be written, CannotGoOnError if none can: disk
-    full, folder not writable.
-    """
+def encode_photo(photo: Photo, stored: Samples, path: Path, *, quality: int | None = None, ext: str = "auto") -> bytes:
+    """The file that `write_photo` writes to `path`; PhotoWriteError if this photo cannot be written."""
     if stored.shape != photo.original.shape or stored.dtype != photo.original.dtype:
         raise ShapeError(
             f"stored: wanted {photo.original.shape} {photo.original.dtype}, got {stored.shape} {stored.dtype}"
@@ -208,14 +206,25 @@ def write_photo(photo: Photo, stored: Samples, path: Path, *, quality: int | Non
             name = FORMATS[check_extension(ext)]
             if name == "BMP":  # has no place for the orientation
                 stored = upright(stored, photo.orientation)
-            content = MODULES[name].write(np.ascontiguousarray(stored), photo.metadata, quality)
+            content: bytes = MODULES[name].write(np.ascontiguousarray(stored), photo.metadata, quality)
         else:
             content = MODULES[photo.format].rewrite(photo.source, photo.original, stored, quality)
     except Unwritable as error:
         raise PhotoWriteError(path, str(error)) from error
     except (OSError, ValueError, struct.error) as error:
         raise PhotoWriteError(path, f"cannot be written: {error}") from error
-    write_file(content, path, photo.modified)
+    return content
+
+
+def write_photo(photo: Photo, stored: Samples, path: Path, *, quality: int | None = None, ext: str = "auto") -> None:
+    """Write `stored` (as Canvas.stored) to `path`, with everything else of the photo kept, and its time.
+
+    "auto" keeps the format; `ext` as in EXTENSIONS changes it, with EXIF, XMP, ICC and density where the format has a
+    place for them. quality: 1..100 for JPEG and lossy WebP instead of the source's own. The file appears whole or not
+    at all; missing folders are made. PhotoWriteError if this photo cannot be written, CannotGoOnError if none can: disk
+    full, folder not writable.
+    """
+    write_file(encode_photo(photo, stored, path, quality=quality, ext=ext), path, photo.modified)
 
 
 def copy_photo(path: Path, target: Path) -> None:
@@ -275,7 +284,7 @@ def write_file(content: bytes, path: Path, modified: int | None = None) -> None:
     """
     with _file_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".dmd-{secrets.token_hex(6)}.part"
+        temporary = path.parent / UNFINISHED.replace("*", secrets.token_hex(6))
         try:
             with temporary.open("xb") as file:
                 file.write(content)
@@ -287,6 +296,13 @@ def write_file(content: bytes, path: Path, modified: int | None = None) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove the temporary files that killed programs left in a folder, where that is possible."""
+    with suppress(OSError):
+        for left in folder.glob(UNFINISHED):
+            left.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ from dmdcli.errors import EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
     from dmdcli.faces.identity import Curve
-    from dmdcli.pipeline.restore import RestoredPhoto
+    from dmdcli.pipeline.restore import RestoredFace, RestoredPhoto
 
 SCHEMA = 1
 """Version of the JSON objects."""
@@ -92,8 +92,10 @@ def restore(
     """Restore the faces in photos and folders of photos; the photos themselves are never changed.
 
     A face that is recognised as an enrolled person is restored from that person's own dictionary, every other face from
-    the generic one. Photos without faces are copied as they are. Results that are there already are kept, so a run that
-    was stopped goes on where it was.
+    the generic one. Photos without faces are copied as they are.
+
+    A journal in the output folder knows what was made of what. The same command, after a stop or a change, does what is
+    missing and what would come out differently now; files that are not, or no longer, the journal's are kept.
     """
     stay_offline(offline)
     from dmdcli.photos import find_photos
@@ -109,11 +111,13 @@ def restore(
     library.people()  # a damaged or newer library, and an unknown person, are said at once
     names = tuple(library.person(name).name for name in person) if person else None
 
+    from dmdcli.journal import copy_journal, open_journal
     from dmdcli.pipeline import restore as pipeline
+    from dmdcli.pipeline.people import recall_people
 
     finder = build_finder(kit, thorough, min_face, device, terminal.say)
     restorer = build_restorer(model, device, batch_size)
-    people = pipeline.recall_people(library, finder, restorer, build_memorize(restorer), names)
+    people = recall_people(library, finder, restorer, build_memorize(restorer), names)
     known = len(people.gallery.people)
     terminal.say(
         f"Restoring: {model}{licence_of(model)} on {restorer.device}. "
@@ -134,8 +138,11 @@ def restore(
     )
     results: list[RestoredPhoto] = []
     faces = skipped = 0
-    with terminal.progress("faces", None) as advance:
-        for result in pipeline.restore(files, outputs, finder, restorer, people, options):
+    opened = copy_journal(out) if dry_run else open_journal(out)
+    with opened as journal, terminal.progress("faces", None) as advance:
+        for note in journal.notes:
+            terminal.fail(note)
+        for result in pipeline.restore(files, outputs, finder, restorer, people, journal, options):
             results.append(result)
             faces += len(result.faces)
             skipped += result.status == "skipped"
@@ -144,10 +151,14 @@ def restore(
                 terminal.fail(f"{result.photo}: {result.error}")
             for note in result.notes:
                 terminal.say(f"{result.photo}: {note}")
-            terminal.detail(f"{result.photo}: {result.status}, {result.seconds:.1f} s")
+            why = f" ({result.reason})" if result.reason else ""
+            terminal.detail(f"{result.photo}: {result.status}{why}, {result.seconds:.1f} s")
             terminal.record(as_record(result, model, finder.kit_name, finder.kit.similarity))
-    print_table(terminal, results, {file.path: str(file.relative) for file in files}, dry_run)
+    references = {name: person.references for name, person in people.enrolled.items()}
+    print_table(terminal, results, {file.path: str(file.relative) for file in files}, references if dry_run else None)
     print_totals(terminal, results, out, dry_run)
+    if dry_run:
+        print_estimate(terminal, results, out)
     unsure = strict and any(face.problems for result in results for face in result.faces)
     if files.unreadable or unsure or any(result.status == "failed" for result in results):
         raise typer.Exit(EXIT_SOME_FAILED)
@@ -166,6 +177,8 @@ def as_record(result: RestoredPhoto, model: str, kit: str, similarity: Curve) ->
         "output": None if result.output is None else str(result.output),
         "status": result.status,
         "error": result.error,
+        "standing": result.standing,
+        "reason": result.reason,
         "seconds": round(result.seconds, 3),
         "model": model,
         "kit": kit,
@@ -186,43 +199,53 @@ def as_record(result: RestoredPhoto, model: str, kit: str, similarity: Curve) ->
     }
 
 
-def print_table(terminal: Terminal, results: Sequence[RestoredPhoto], names: dict[Path, str], dry_run: bool) -> None:
-    """Print a line a photo: what became of it, how many faces, who was recognised."""
+def print_table(
+    terminal: Terminal, results: Sequence[RestoredPhoto], names: dict[Path, str], references: dict[str, int] | None
+) -> None:
+    """Print a line a photo: what became of it, how many faces, who was recognised.
+
+    references: under --dry-run, how many each person has; then it is said, too, where in the photo people are.
+    """
     telling = results
     if len(results) > MOST_ROWS:
-        telling = [one for one in results if one.error or any(face.person for face in one.faces)]
-    words = {"restored": "would be restored", "untouched": "would be copied", "skipped": "there already"}
+        telling = [
+            one for one in results if one.error or one.standing == "foreign" or any(face.person for face in one.faces)
+        ]
+    words = {"restored": "would be restored", "untouched": "would be copied"} if references is not None else {}
     rows = []
     for one in telling:
-        what = (
-            words.get(one.status, one.status)
-            if dry_run
-            else words["skipped"]
-            if one.status == "skipped"
-            else one.status
-        )
-        people = [
-            f"{face.person}{', as asked' if face.forced else ''} ({face.similarity:.2f})"
-            for face in one.faces
-            if face.person
-        ]
+        what = words.get(one.status, one.status)
+        if one.status == "skipped":
+            what = "up to date" if one.standing == "current" else "there already"
+        again = [one.reason] if one.reason and one.reason != "--overwrite" and one.standing != "current" else []
+        people = [recognised(face, references) for face in one.faces if face.person]
         left_alone = [f"left alone: {face.problems[0]}" for face in one.faces if face.used == "none" and face.problems]
         restored = sum(face.used != "none" for face in one.faces)
-        remarks = "; ".join(dict.fromkeys(people + left_alone))
+        remarks = "; ".join(dict.fromkeys(again + people + left_alone))
         rows.append((names[one.photo], what, f"{restored} of {len(one.faces)}" if one.faces else "-", remarks))
-    terminal.table(["photo", "result", "faces", "recognised (similarity)"], rows)
+    terminal.table(["photo", "result", "faces", "remarks, and who was recognised (similarity)"], rows)
+
+
+def recognised(face: RestoredFace, references: dict[str, int] | None) -> str:
+    """Say who a face is, how surely, and, with `references`, by how many and where: the middle of the face."""
+    forced = ", as asked" if face.forced else ""
+    if references is None or face.person is None:
+        return f"{face.person}{forced} ({face.similarity:.2f})"
+    x0, y0, x1, y1 = face.box
+    by = counted(references[face.person], "reference")
+    return f"{face.person}{forced} ({face.similarity:.2f}, {by}) at {(x0 + x1) / 2:.0f}, {(y0 + y1) / 2:.0f}"
 
 
 def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path, dry_run: bool) -> None:
     """Print what the run came to, in one or two sentences."""
-    statuses = Counter(result.status for result in results)
+    statuses = Counter("up to date" if result.standing == "current" else result.status for result in results)
     used = Counter(face.used for result in results for face in result.faces)
     people = Counter(face.person for result in results for face in result.faces if face.person and not face.forced)
     seconds = sum(result.seconds for result in results)
     would = "would be " if dry_run else ""
     parts = [
         f"{count} {would if status in ('restored', 'untouched') else ''}{status}"
-        for status in ("restored", "untouched", "skipped", "failed")
+        for status in ("restored", "untouched", "up to date", "skipped", "failed")
         if (count := statuses[status])
     ]
     terminal.result(
@@ -236,9 +259,39 @@ def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path
         )
     if statuses["skipped"]:
         terminal.result(
-            "What was there already may be of another kit, network or calibration; --overwrite does it again."
+            f"Left as it was, not made by dmd or changed since: {counted(statuses['skipped'], 'file')}. "
+            "--overwrite replaces them too."
         )
     if dry_run:
         terminal.result("Nothing was written (--dry-run).")
     elif any(result.output is not None for result in results):
         terminal.result(f"The results are in {out}.")
+
+
+def print_estimate(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path) -> None:
+    """Say what the run would take, and what room there is; on stderr where stdout is for JSON."""
+    import shutil
+
+    from dmdcli.pipeline.estimate import estimate
+
+    expected = estimate(results)
+    if not expected.space:
+        return
+    place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
+    free = shutil.disk_usage(place).free
+    sample = f", judged by {counted(expected.sampled, 'face')} restored for it" if expected.sampled else ""
+    sentence = (
+        f"It would take about {duration(expected.seconds)} and {expected.space / 1e6:,.1f} MB{sample}; "
+        f"{free / 1e6:,.0f} MB are free in {place}{', which is too little' if free < expected.space else ''}."
+    )
+    if terminal.json_lines:
+        terminal.say(sentence)
+    terminal.result(sentence)
+
+
+def duration(seconds: float) -> str:
+    """Write a span of time as people say it: 40 s, 12 min, 3 h 20 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

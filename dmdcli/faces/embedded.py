@@ -103,6 +103,7 @@ class EmbeddedKit:
         import dlib
 
         self.similarity = similarity
+        self.settings = {"thorough": thorough}
         self._dlib: Any = dlib
         self._hog: Any = dlib.get_frontal_face_detector()
         self._predictor: Any = dlib.shape_predictor(_path(weights.LANDMARKS_68))

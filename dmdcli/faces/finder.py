@@ -53,6 +53,11 @@ class FaceFinder:
         """Names the networks embeddings come from; embeddings under different names must not be compared."""
         return self._kit.name
 
+    @property
+    def settings(self) -> dict[str, object]:
+        """Everything that may change what is found in a photo, but the kit's name; in what JSON can say."""
+        return {"min-face": self._min_face, **self._kit.settings}
+
     def find(self, pixels: Pixels) -> list[Face]:
         """All faces of a photo (H, W, 3) uint8 RGB, the largest first; those that must not be used say why in
         `rejected`.

@@ -133,6 +133,7 @@ class FullKit:
 
         files = weights.full_kit_files(lambda file: weights.is_there(weights.place(file, folder)))
         self.title = ", ".join(file.title for file in files)
+        self.settings = {"thorough": thorough, "networks": [file.sha256 for file in files]}
         detector, fan, recognition, *parsers = files
         half = (127.5, 127.5, 127.5)
         self._detector = network(detector, _boxes_and_points, large, DETECTOR_MEAN, (1.0, 1.0, 1.0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -60,6 +60,10 @@ class FaceKit(Protocol):
         It means the same for all kits: from 0.5 on, two photographs are taken for one person, and strangers, in old
         photographs too, are to stay below.
         """
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """What else of the kit may change what is found in a photo, in what JSON can say."""
 
     @property
     def trust(self) -> Trust:

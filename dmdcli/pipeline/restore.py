@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeAlias, TypeVar
+from typing import Generic, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,42 +18,42 @@ from dmdcli.faces.face import Face, component_boxes
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import THRESHOLD, Gallery, Match, match_faces
 from dmdcli.faces.surface import is_engraved, keep_grain, keep_tone
-from dmdcli.library import Library, Memorize
-from dmdcli.library_files import Arrays
-from dmdcli.photos import Canvas, Photo, copy_photo, is_converted, read_photo, write_photo
+from dmdcli.journal import FaceRow, Journal, Likeness, PhotoRow
+from dmdcli.photos import (
+    Canvas,
+    Photo,
+    encode_photo,
+    is_converted,
+    read_photo,
+    remove_unfinished,
+)
 from dmdcli.pipeline.one_photo import only_this_photo
+from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
+from dmdcli.pipeline.standing import (
+    NEAR,
+    Circumstances,
+    Enrolled,
+    Standing,
+    Verdict,
+    input_stamp,
+    judge,
+    put,
+    settled_stamp,
+    whole_path,
+)
 from dmdcli.places import PhotoFile
-from dmdcli.shapes import Box, ComponentBoxes, FloatPixels, Matrix, Pixels
+from dmdcli.shapes import Box, FloatPixels, Matrix, Pixels
+
+RECIPE = 1
+"""Raised whenever the same photo comes out differently from the same settings; results of a lower one are stale."""
+WITHOUT_EFFECT = frozenset({"only_restored", "overwrite", "dry_run", "only"})
+"""Options that change nothing about what a photo comes out as; `only` counts by the ids of the people."""
+SAMPLE = 3
+"""Faces restored in a dry run, to say what all of them will take."""
 
 Status: TypeAlias = Literal["restored", "untouched", "skipped", "failed"]
 Surface: TypeAlias = Literal["keep", "model"]
 Used: TypeAlias = Literal["specific", "generic", "none"]
-
-DictionaryT = TypeVar("DictionaryT")
-
-
-class Restored(Protocol):
-    """A restored crop; `best` is (512, 512, 3) float32 RGB in [0, 1]."""
-
-    @property
-    def best(self) -> FloatPixels:
-        """The specific result where there is one, else the generic one."""
-
-
-class CropRestorer(Protocol[DictionaryT]):
-    """The network, as `model.restorer.Restorer`; what a dictionary is, is its own affair."""
-
-    @property
-    def weights_id(self) -> str:
-        """Names the weights in caches."""
-
-    def restore(
-        self, crops: Pixels, boxes: ComponentBoxes, dictionaries: Sequence[DictionaryT | None], *, both: bool = True
-    ) -> Sequence[Restored]:
-        """Restore N crops (N, 512, 512, 3) with boxes (N, 3, 4)."""
-
-    def recall(self, arrays: Arrays) -> DictionaryT:
-        """Make a dictionary of the arrays the library keeps."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class RestoredFace:
 
     box: in photo pixels. matrix: (2, 3) photo -> crop. person: who it was recognised as, with the similarity in [0, 1].
     used: the dictionary it was restored from, or "none". problems: what made it unsure, or why it was left alone.
-    forced: the person was named by the user, not recognised.
+    forced: the person was named by the user, not recognised. near: of a face recognised as nobody, the people whom it
+    resembles by NEAR or more.
     """
 
     box: Box
@@ -97,11 +99,27 @@ class RestoredFace:
     used: Used
     problems: tuple[str, ...] = ()
     forced: bool = False
+    near: tuple[Match, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one photo took. given, written: bytes of the photo and of its result, None where that was not made.
+
+    restoring: seconds of `seconds` that went into the faces that were restored, and into making the file.
+    """
+
+    given: int
+    written: int | None = None
+    restoring: float | None = None
 
 
 @dataclass(frozen=True)
 class RestoredPhoto:
-    """What became of one photo; output is None where nothing was (or would be) written. notes: worth telling."""
+    """What became of one photo; output is None where nothing is, or would be written. notes: worth telling.
+
+    standing: what was found where the result belongs, with the reason; None where that was not found out.
+    """
 
     photo: Path
     output: Path | None
@@ -110,39 +128,9 @@ class RestoredPhoto:
     faces: tuple[RestoredFace, ...] = ()
     error: str | None = None
     notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class People(Generic[DictionaryT]):
-    """The enrolled people as restoring needs them: whom a face resembles, and each one's dictionary."""
-
-    gallery: Gallery
-    dictionary: Callable[[str], DictionaryT] = field(repr=False)
-
-
-def recall_people(
-    library: Library,
-    finder: FaceFinder,
-    restorer: CropRestorer[DictionaryT],
-    memorize: Memorize,
-    only: Sequence[str] | None = None,
-) -> People[DictionaryT]:
-    """Bring the enrolled people to mind; their dictionaries are read, or made anew, when a photo first needs them.
-
-    memorize: makes the arrays that the library keeps of a dictionary. only: names to consider, None for everybody;
-    UnknownPersonError for a name nobody has.
-    """
-    chosen = library.people() if only is None else [library.person(name) for name in only]
-    by_name = {person.name: person for person in chosen}
-    references = {name: library.embeddings(one, finder.kit_name, finder.embed) for name, one in by_name.items()}
-    recalled: dict[str, DictionaryT] = {}
-
-    def dictionary(name: str) -> DictionaryT:
-        if name not in recalled:
-            recalled[name] = restorer.recall(library.dictionary(by_name[name], restorer.weights_id, memorize))
-        return recalled[name]
-
-    return People(Gallery(references, finder.kit.similarity), dictionary)
+    standing: Verdict | None = None
+    reason: str | None = None
+    cost: Cost | None = None
 
 
 def restore(
@@ -151,54 +139,151 @@ def restore(
     finder: FaceFinder,
     restorer: CropRestorer[DictionaryT],
     people: People[DictionaryT],
+    journal: Journal,
     options: RestoreOptions,
 ) -> Iterator[RestoredPhoto]:
     """Restore one photo after the other and yield what became of each.
 
-    outputs: where each photo's result goes, from `places.plan_outputs`. A photo in which no face is restored is copied
-    byte for byte. A photo that fails is reported and the rest goes on; what is written appears whole or not at all.
+    outputs: where each photo's result goes, from `places.plan_outputs`. journal: of the output folder, for a dry run a
+    copy of it; photos whose results it knows to be current are skipped, and so are those in whose place there is a file
+    that is not ours. A photo in which no face is restored is copied byte for byte. A photo that fails is reported and
+    the rest goes on; what is written appears whole or not at all.
     Raises CannotGoOnError where nothing can be written any more, and the errors of library and device.
     """
+    circumstances = _circumstances(finder, restorer, people, journal, options)
+    run = _Run(finder, restorer, people, journal, circumstances, options)
+    if not options.dry_run:
+        for folder in {(journal.out / place).parent for place in journal.unfinished()}:
+            remove_unfinished(folder)
+    sampled = 0
     for file, output in zip(files, outputs, strict=True):
         began = time.monotonic()
-        if output.exists() and not options.overwrite:
-            yield RestoredPhoto(file.path, output, "skipped", 0.0)
-            continue
         try:
             with only_this_photo(file.path):
-                result = _restore_photo(file.path, output, finder, restorer, people, options)
+                standing = judge(
+                    journal,
+                    file.path,
+                    output,
+                    circumstances,
+                    overwrite=options.overwrite,
+                    only_restored=options.only_restored,
+                )
+                if standing.verdict == "current" or (standing.verdict == "foreign" and not options.overwrite):
+                    result = RestoredPhoto(file.path, output if output.is_file() else None, "skipped", 0.0)
+                else:
+                    result = _restore_photo(run, file.path, output, standing, not options.dry_run or sampled < SAMPLE)
+                    sampled += sum(face.used != "none" for face in result.faces)
+                result = replace(result, standing=result.standing or standing.verdict, reason=standing.reason)
         except PhotoError as error:
+            journal.fail(journal.place(output), whole_path(file.path), error.reason)
             result = RestoredPhoto(file.path, None, "failed", 0.0, error=error.reason)
         yield replace(result, seconds=time.monotonic() - began)
 
 
-def _restore_photo(
-    path: Path,
-    output: Path,
+@dataclass(frozen=True)
+class _Run(Generic[DictionaryT]):
+    """What `restore` was given, for one photo after the other."""
+
+    finder: FaceFinder
+    restorer: CropRestorer[DictionaryT]
+    people: People[DictionaryT]
+    journal: Journal
+    circumstances: Circumstances
+    options: RestoreOptions
+
+
+def _circumstances(
     finder: FaceFinder,
     restorer: CropRestorer[DictionaryT],
     people: People[DictionaryT],
+    journal: Journal,
     options: RestoreOptions,
-) -> RestoredPhoto:
+) -> Circumstances:
+    """What every result of this run depends on: all options but those without effect, the finder, people, networks."""
+    curve = finder.kit.similarity
+    settings = {
+        **{key: value for key, value in asdict(options).items() if key not in WITHOUT_EFFECT},
+        **finder.settings,
+        "person": None if options.only is None else sorted(people.enrolled[name].id for name in options.only),
+        "calibration": [curve.middle, curve.slope],
+        "recipe": RECIPE,
+    }
+    known = journal.number_people([person.id for person in people.enrolled.values()])
+    return Circumstances(
+        settings, journal.keep_settings(settings), restorer.weights_id, finder.kit_name, people.enrolled, known
+    )
+
+
+def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: Standing, work: bool) -> RestoredPhoto:
+    """Restore and write one photo. work: restore its faces, though it may be a dry run.
+
+    Where only somebody might be recognised who was not, and nobody is, the result that is there stays.
+    """
+    people, options, circumstances = run.people, run.options, run.circumstances
+    before = input_stamp(path)
     photo = read_photo(path)
-    faces = finder.find(photo.pixels)
+    faces = run.finder.find(photo.pixels)
     faces = [leave_engraving(face) for face in faces] if options.engravings == "leave" else faces
     usable = [index for index, face in enumerate(faces) if face.rejected is None and options.strength > 0]
     matches, forced = _who(faces, people.gallery, options)
     reported = tuple(
-        _report(face, matches[index] if index in usable else None, index in usable, forced)
+        _report(face, matches[index] if index in usable else None, index in usable, forced, people.gallery)
         for index, face in enumerate(faces)
     )
-    status: Status = "restored" if usable else "untouched"
-    written = output if usable or not options.only_restored else None
+    rows = tuple(_face_row(face, people.enrolled) for face in reported)
+    if standing.earlier is not None and _who_is_in(rows) == _who_is_in(standing.earlier.faces):
+        run.journal.write(replace(standing.earlier, known=circumstances.known, faces=rows))
+        return RestoredPhoto(path, output, "skipped", 0.0, standing="current")
+    status: Literal["restored", "untouched"] = "restored" if usable else "untouched"
+    is_written = bool(usable) or not options.only_restored
+    content, cost = photo.source if is_written else None, Cost(len(photo.source))
+    if (usable and work) or (is_written and not usable and is_converted(photo, options.ext)):
+        began = time.monotonic()
+        chosen, names = [faces[index] for index in usable], [matches[index] for index in usable]
+        stored = (
+            _restore_faces(photo, chosen, names, run.finder, run.restorer, people, options).stored
+            if usable
+            else photo.original
+        )
+        content = encode_photo(photo, stored, output, quality=options.quality, ext=options.ext)
+        cost = Cost(len(photo.source), len(content), time.monotonic() - began if usable else None)
     if not options.dry_run:
-        if usable:
-            chosen, names = [faces[index] for index in usable], [matches[index] for index in usable]
-            canvas = _restore_faces(photo, chosen, names, finder, restorer, people, options)
-            write_photo(photo, canvas.stored, output, quality=options.quality, ext=options.ext)
-        elif written is not None:
-            _keep(photo, output, options)
-    return RestoredPhoto(path, written, status, 0.0, reported, notes=photo.notes)
+        digest = hashlib.sha256(photo.source).hexdigest()
+        row = PhotoRow(
+            place=run.journal.place(output),
+            photo=whole_path(path),
+            result=status,
+            input_digest=digest,
+            input_stamp=settled_stamp(path, before, digest),
+            output_digest=None if content is None else hashlib.sha256(content).hexdigest(),
+            replaced_digest=standing.ours,
+            settings=circumstances.digest,
+            weights=circumstances.weights,
+            kit=circumstances.kit,
+            known=circumstances.known,
+            faces=rows,
+        )
+        put(run.journal, row, content, output, photo.modified)
+    return RestoredPhoto(path, output if is_written else None, status, 0.0, reported, notes=photo.notes, cost=cost)
+
+
+def _who_is_in(rows: Sequence[FaceRow]) -> list[tuple[Used, str | None]]:
+    """What each face was restored from, and whose it is."""
+    return [(face.result, None if face.match is None else face.match.person) for face in rows]
+
+
+def _face_row(face: RestoredFace, enrolled: Mapping[str, Enrolled]) -> FaceRow:
+    def likeness(person: str, similarity: float) -> Likeness:
+        return Likeness(enrolled[person].id, enrolled[person].version, round(similarity, 4))
+
+    return FaceRow(
+        box=tuple(round(float(edge), 2) for edge in face.box),
+        matrix=tuple(tuple(float(number) for number in row) for row in face.matrix),
+        result=face.used,
+        reason=face.problems,
+        match=None if face.person is None or face.similarity is None else likeness(face.person, face.similarity),
+        near=tuple(likeness(one.person, one.similarity) for one in face.near),
+    )
 
 
 def _who(faces: Sequence[Face], gallery: Gallery, options: RestoreOptions) -> tuple[list[Match | None], bool]:
@@ -211,7 +296,7 @@ def _who(faces: Sequence[Face], gallery: Gallery, options: RestoreOptions) -> tu
     return matches, True
 
 
-def _report(face: Face, match: Match | None, used: bool, forced: bool) -> RestoredFace:
+def _report(face: Face, match: Match | None, used: bool, forced: bool, gallery: Gallery) -> RestoredFace:
     problems = face.doubts if face.rejected is None else (face.rejected, *face.doubts)
     if forced and match is not None:
         problems = (f"forced: it resembles {match.person} by {match.similarity:.2f} only", *problems)
@@ -223,6 +308,9 @@ def _report(face: Face, match: Match | None, used: bool, forced: bool) -> Restor
         used="none" if not used else "generic" if match is None else "specific",
         problems=problems,
         forced=forced and match is not None,
+        near=tuple(one for one in gallery.rank(face.embedding) if one.similarity >= NEAR)
+        if used and match is None
+        else (),
     )
 
 
@@ -278,11 +366,3 @@ def as_floats(pixels: Pixels) -> FloatPixels:
     """Return uint8 pixels as float32 in [0, 1]."""
     floats: FloatPixels = pixels.astype(np.float32) / np.float32(255)
     return floats
-
-
-def _keep(photo: Photo, output: Path, options: RestoreOptions) -> None:
-    """Put a photo without restored faces to the output: its very bytes, unless another format is wanted."""
-    if is_converted(photo, options.ext):
-        write_photo(photo, photo.original, output, quality=options.quality, ext=options.ext)
-    else:
-        copy_photo(photo.path, output)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
+import sqlite3
 import struct
 import subprocess
 import sys
 import zlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +26,13 @@ from typer.testing import CliRunner
 
 import dmdcli.photos
 from dmdcli.cli.main import app
-from dmdcli.cli.restore import faces_in_all
+from dmdcli.cli.restore import duration, faces_in_all, recognised
+from dmdcli.journal import open_journal
+from dmdcli.journal_file import journal_path
 from dmdcli.library import Library
 from dmdcli.model import checkpoint
 from dmdcli.model.dmdnet import DMDConfig, DMDNet
+from dmdcli.pipeline.restore import RestoredFace
 
 RUNNER = CliRunner()
 
@@ -91,6 +97,8 @@ def test_without_json_there_is_a_table_and_with_it_nothing_else(weights: Path, p
     assert result.exit_code == 0
     assert "would be restored" in result.stdout
     assert "Nothing was written" in result.stdout
+    said = r"about \d+ s and [\d.]+ MB, judged by 1 face restored for it; [\d,]+ MB are free"
+    assert re.search(said, result.stdout)
     assert not (tmp_path / "out").exists()
 
 
@@ -161,7 +169,7 @@ def test_the_same_stem_under_two_endings_does_not_collide(weights: Path, photos:
         Image.new("RGB", (50, 40)).save(photos / name)
     result = run(weights, photos, "--out", tmp_path / "out", "--ext", "png")
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == [
         "collins.png",
         "old photo.bmp.png",
         "old photo.tif.png",
@@ -246,7 +254,7 @@ def test_a_full_disk_ends_the_run_and_leaves_no_half_photo(
     result = run(weights, photos, "--out", tmp_path / "out")
     assert result.exit_code == 8
     assert "disk is full" in result.stderr
-    assert list((tmp_path / "out").iterdir()) == []
+    assert list((tmp_path / "out").glob("[!.]*")) == list((tmp_path / "out").glob(".dmd-*")) == []
 
 
 def test_a_folder_that_cannot_be_written_ends_the_run(
@@ -279,13 +287,56 @@ def test_stopping_keeps_what_was_finished(
     result = run(weights, photos, "--out", tmp_path / "out")
     assert result.exit_code == 130
     assert "is kept" in result.stderr
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["collins.png"]
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["collins.png"]
     monkeypatch.setattr(pipeline, "read_photo", read)
     again = run(weights, photos, "--out", tmp_path / "out", "--json")
     assert {Path(str(one["photo"])).name: one["status"] for one in records(again)} == {
         "collins.png": "skipped",
         "second.png": "restored",
     }
+
+
+def test_the_same_command_again_says_what_it_finds(weights: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "collins.png").unlink()
+    for name in ("one.png", "two.png"):
+        Image.new("L", (40, 40), 99).save(photos / name)
+    out = tmp_path / "out"
+    assert [one["standing"] for one in records(run(weights, photos, "--out", out, "--json"))] == ["new", "new"]
+    (out / "one.png").write_bytes(b"mine")
+    again = records(run(weights, photos, "--out", out, "--json", "--strength", "0.5"))
+    found = {Path(str(one["photo"])).stem: (one["status"], one["standing"], one["reason"]) for one in again}
+    assert found == {
+        "one": ("skipped", "foreign", "it was changed since it was made"),
+        "two": ("untouched", "stale", "other settings: strength"),
+    }
+    said = run(weights, photos, "--out", out, "--strength", "0.5").stdout
+    assert re.search(r"two.png +up to date", said)
+    assert "2 photos: 1 up to date, 1 skipped;" in said
+    assert "Left as it was, not made by dmd or changed since: 1 file." in said
+
+
+def test_a_dry_run_says_by_what_and_where_somebody_was_recognised() -> None:
+    matrix = np.zeros((2, 3), np.float32)
+    face = RestoredFace((10.0, 20.0, 50.0, 70.0), matrix, "Anna", 0.8341, "specific")
+    assert recognised(face, {"Anna": 4}) == "Anna (0.83, 4 references) at 30, 45"
+    assert recognised(face, None) == "Anna (0.83)"
+    assert [duration(seconds) for seconds in (7.4, 99.0, 700.0, 12_000.0)] == ["7 s", "99 s", "12 min", "3 h 20 min"]
+
+
+def test_a_folder_in_use_a_newer_journal_and_a_damaged_one(weights: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (photos / "collins.png").unlink()
+    Image.new("L", (40, 40), 99).save(photos / "blank.png")
+    with open_journal(out):
+        taken = run(weights, photos, "--out", out)
+    assert (taken.exit_code, "Another dmd is restoring into" in taken.stderr) == (8, True)
+    with closing(sqlite3.connect(journal_path(out))) as database:
+        database.execute("PRAGMA user_version = 9")
+    newer = run(weights, photos, "--out", out)
+    assert (newer.exit_code, "has format 9" in newer.stderr) == (7, True)
+    journal_path(out).write_bytes(b"no journal at all")
+    damaged = run(weights, photos, "--out", out)
+    assert (damaged.exit_code, "was damaged" in damaged.stderr) == (0, True)
 
 
 @pytest.mark.slow

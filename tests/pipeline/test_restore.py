@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import cv2
@@ -12,83 +11,15 @@ import pytest
 from PIL import Image
 
 from dmdcli.errors import CannotGoOnError
-from dmdcli.faces.align import TEMPLATE, crop_face, crop_matrix, invert, transform
-from dmdcli.faces.face import Face, Landmarks
-from dmdcli.faces.identity import Gallery
-from dmdcli.pipeline import restore as pipeline
-from dmdcli.pipeline.restore import People, RestoredPhoto, RestoreOptions, Surface, restore
+from dmdcli.faces.align import invert, transform
+from dmdcli.faces.face import Face
+from dmdcli.journal import copy_journal, open_journal
+from dmdcli.pipeline import standing
+from dmdcli.pipeline.people import People
+from dmdcli.pipeline.restore import RestoredPhoto, RestoreOptions, Surface, restore
 from dmdcli.places import PhotoFile
-from dmdcli.shapes import CROP, FloatPixels, Matrix, Pixels
-
-POINTS = np.zeros((68, 2), np.float32)
-POINTS[:17] = np.stack([np.linspace(90, 420, 17), 240 + 220 * np.sin(np.linspace(0, np.pi, 17))], axis=1)
-POINTS[17:27] = np.stack([np.linspace(130, 380, 10), np.full(10, 195)], axis=1)
-POINTS[27:36] = np.stack([np.full(9, 256), np.linspace(240, 330, 9)], axis=1)
-for first, (x, y) in ((36, (193, 240)), (42, (319, 240))):
-    angle = np.linspace(0, 2 * np.pi, 6, endpoint=False)
-    POINTS[first : first + 6] = np.stack([x + 22 * np.cos(angle), y + 9 * np.sin(angle)], axis=1)
-POINTS[48:68] = np.stack([np.linspace(201, 313, 20), 371 + 12 * np.sin(np.linspace(0, 6.28, 20))], axis=1)
-
-
-def face_at(
-    pixels: Pixels, x: float, y: float, size: float, embedding: Sequence[float], rejected: str | None = None
-) -> Face:
-    """A face whose five points are the template's, `size` photo pixels for a crop, its corner at x, y."""
-    matrix = crop_matrix((TEMPLATE * size / CROP + (x, y)).astype(np.float32))
-    return Face(
-        box=(x, y, x + size, y + size),
-        score=1.0,
-        matrix=matrix,
-        pixels=crop_face(pixels, matrix),
-        landmarks=Landmarks(POINTS),
-        embedding=np.array(embedding, np.float32),
-        rejected=rejected,
-    )
-
-
-class MadeUpKit:
-    name = "made-up"
-
-    def similarity(self, distance: np.ndarray) -> np.ndarray:
-        return np.clip(1 - distance, 0, 1)
-
-    def outlines(self, crops: Pixels) -> np.ndarray | None:
-        return None
-
-
-class MadeUpFinder:
-    """Finds what `faces` says for each photo, by width."""
-
-    kit_name = "made-up"
-    kit = MadeUpKit()
-
-    def __init__(self, *faces: tuple[float, float, float, Sequence[float], str | None]) -> None:
-        self.faces = faces
-        self.calls = 0
-
-    def find(self, pixels: Pixels) -> list[Face]:
-        self.calls += 1
-        return [face_at(pixels, *face) for face in self.faces]
-
-
-@dataclass
-class Answer:
-    best: FloatPixels
-
-
-class Brightener:
-    """Adds 0.1 for strangers and what the dictionary says for known people."""
-
-    weights_id = "made-up"
-
-    def restore(self, crops: Pixels, boxes: np.ndarray, dictionaries: Sequence[float | None], *, both: bool = True):
-        return [
-            Answer(np.clip(crop.astype(np.float32) / 255 + np.float32(0.1 if one is None else one), 0, 1))
-            for crop, one in zip(crops, dictionaries, strict=True)
-        ]
-
-    def recall(self, arrays: object) -> float:
-        raise AssertionError("not asked for here")
+from dmdcli.shapes import Matrix, Pixels
+from tests.pipeline.made_up import ALICE, STRANGER, Answer, Brightener, MadeUpFinder, MadeUpKit, people_of
 
 
 class OutliningKit(MadeUpKit):
@@ -102,11 +33,6 @@ class OutliningKit(MadeUpKit):
         outlines = np.ones(crops.shape[:3], dtype=np.float32)
         outlines[:, :, :256] = 0
         return outlines
-
-
-def people_of(**references: Sequence[float]) -> People[float]:
-    gallery = Gallery({name: np.array([row], np.float32) for name, row in references.items()}, MadeUpKit().similarity)
-    return People(gallery, lambda name: {"alice": 0.2, "bob": -0.2}[name])
 
 
 @pytest.fixture
@@ -127,16 +53,15 @@ def run(
 ) -> tuple[RestoredPhoto, Path]:
     output = photo.parent.parent / "out" / photo.name
     files = [PhotoFile(photo, PurePath(photo.name))]
-    (result,) = restore(files, [output], finder, restorer or Brightener(), people, options or RestoreOptions())
+    options = options or RestoreOptions()
+    with (copy_journal if options.dry_run else open_journal)(output.parent) as journal:
+        (result,) = restore(files, [output], finder, restorer or Brightener(), people, journal, options)
     return result, output
 
 
 def pixels(path: Path) -> np.ndarray:
     with Image.open(path) as picture:
         return np.asarray(picture).astype(int)
-
-
-STRANGER, ALICE = (0.0, 9.0), (0.0, 0.0)
 
 
 def test_a_known_face_gets_its_dictionary_and_a_stranger_the_generic_one(photo: Path) -> None:
@@ -227,12 +152,8 @@ def test_existing_results_are_kept_unless_overwritten(photo: Path) -> None:
 
 
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(photo: Path) -> None:
-    class NoRestorer(Brightener):
-        def restore(self, *_: object, **__: object) -> list[Answer]:
-            raise AssertionError("a dry run restores nothing")
-
     finder = MadeUpFinder((20, 40, 200, ALICE, None))
-    result, output = run(photo, finder, people_of(alice=(0.0, 0.1)), RestoreOptions(dry_run=True), NoRestorer())
+    result, output = run(photo, finder, people_of(alice=(0.0, 0.1)), RestoreOptions(dry_run=True))
     assert (result.status, result.output, result.faces[0].used) == ("restored", output, "specific")
     assert not output.parent.exists()
 
@@ -243,7 +164,8 @@ def test_a_bad_photo_is_reported_and_the_rest_goes_on(photo: Path) -> None:
     files = [PhotoFile(bad, PurePath("bad.png")), PhotoFile(photo, PurePath("a.png"))]
     outputs = [photo.parent.parent / "out" / file.relative for file in files]
     finder = MadeUpFinder((20, 40, 200, ALICE, None))
-    first, second = restore(files, outputs, finder, Brightener(), people_of(), RestoreOptions())
+    with open_journal(outputs[0].parent) as journal:
+        first, second = restore(files, outputs, finder, Brightener(), people_of(), journal, RestoreOptions())
     assert (first.status, first.output, second.status) == ("failed", None, "restored")
     assert first.error
     assert not outputs[0].exists()
@@ -253,7 +175,7 @@ def test_what_ends_the_run_is_not_swallowed(photo: Path, monkeypatch: pytest.Mon
     def full(*_: object, **__: object) -> None:
         raise CannotGoOnError("the disk is full")
 
-    monkeypatch.setattr(pipeline, "write_photo", full)
+    monkeypatch.setattr(standing, "write_file", full)
     with pytest.raises(CannotGoOnError):
         run(photo, MadeUpFinder((20, 40, 200, ALICE, None)), people_of())
 
