@@ -1,6 +1,7 @@
 """Photos: found, read, changed in places, and written so that everything else in the file stays as it was.
 
-Colour is taken as stored: no ICC profile is applied, it only travels along. No torch here, and nothing about faces.
+What is shown and changed is sRGB; what is stored stays in the photo's own colour space, see colour.py. No torch here,
+and nothing about faces.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ import secrets
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import numpy.typing as npt
 
+from dmdcli.colour import LUMINANCE, AsStored, Colours, colours_of
 from dmdcli.errors import CannotGoOnError, PhotoReadError, PhotoWriteError, ShapeError
 from dmdcli.formats import bmp, jpeg, png, tiff, webp
 from dmdcli.formats.picture import Metadata, Samples, Unreadable, Unwritable, eight_bit, mode_of
@@ -38,6 +38,7 @@ from dmdcli.shapes import FloatPixels, Pixels
 __all__ = [
     "ENDINGS",
     "EXTENSIONS",
+    "LUMINANCE",
     "Canvas",
     "FoundPhotos",
     "Photo",
@@ -54,12 +55,14 @@ __all__ = [
     "write_photo",
 ]
 
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-"""Weights of red, green and blue (ITU-R BT.601) for photos without colour."""
-
 MODULES: dict[str, ModuleType] = {"JPEG": jpeg, "PNG": png, "TIFF": tiff, "WEBP": webp, "BMP": bmp}
 FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "tif": "TIFF", "tiff": "TIFF", "webp": "WEBP", "bmp": "BMP"}
 """Extension as in EXTENSIONS -> format."""
+
+COLOUR_CHANNELS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3, "CMYK": 4}
+"""Mode -> channels that are not transparency."""
+LEAST_CHANGE = 0.25 / 65535
+"""In sRGB from 0 to 1; less is rounding of floating point."""
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -71,9 +74,11 @@ class Photo:
 
     original: (H, W[, C]) uint8 or uint16 as stored: mode, depth and orientation of the file, so width and height may
     be swapped against `pixels`. Palette and 1-bit photos stand here as grey or RGB.
-    pixels: (H, W, 3) uint8 RGB, upright, for finding and cropping: 16 bits scaled and rounded, transparency ignored.
+    pixels: (H, W, 3) uint8 sRGB, upright, for finding and cropping: 16 bits scaled and rounded, transparency ignored.
     orientation: EXIF, 1..8. format: "JPEG", "PNG", "TIFF", "WEBP" or "BMP" by content, whatever the ending says.
     source: the bytes of the file. modified: its time, in nanoseconds. notes: sentences that the user should see.
+    metadata: EXIF, XMP, ICC, Photoshop blocks (with IPTC) and density; empty where they cannot be read.
+    inks: four channels are CMYK. colours: the photo's colour space.
     """
 
     path: Path
@@ -84,11 +89,14 @@ class Photo:
     source: bytes = field(repr=False)
     modified: int
     notes: tuple[str, ...] = ()
+    metadata: Metadata = field(default=Metadata(), repr=False)
+    inks: bool = False
+    colours: Colours = field(default=AsStored(), repr=False)
 
     @property
     def mode(self) -> str:
-        """'L', 'LA', 'RGB' or 'RGBA'."""
-        return mode_of(self.original)
+        """'L', 'LA', 'RGB', 'RGBA' or 'CMYK'."""
+        return mode_of(self.original, self.inks)
 
     @property
     def depth(self) -> int:
@@ -100,18 +108,10 @@ class Photo:
         """(H, W) as stored, upright; None for an opaque photo."""
         return upright(self.original[..., -1], self.orientation) if self.mode in ("LA", "RGBA") else None
 
-    @cached_property
-    def metadata(self) -> Metadata:
-        """EXIF, XMP, ICC, Photoshop blocks (with IPTC) and density; empty where they cannot be read."""
-        try:
-            found: Metadata = MODULES[self.format].metadata(self.source)
-        except (Unreadable, struct.error):
-            return Metadata()
-        return found
-
     def region(self, x0: int, y0: int, x1: int, y1: int) -> FloatPixels:
-        """(y1 - y0, x1 - x0, 3) float32 RGB in [0, 1] at full depth; end excluded, upright photo pixels, inside it."""
-        return _region(self.original, self.orientation, (x0, y0, x1, y1))
+        """(y1 - y0, x1 - x0, 3) float32 sRGB in [0, 1] at full depth; end excluded, upright photo pixels, inside it."""
+        part = _part(self.original, self.orientation, COLOUR_CHANNELS[self.mode], (x0, y0, x1, y1))
+        return self.colours.to_srgb(part).clip(0, 1)
 
     def canvas(self) -> Canvas:
         """A copy to change regions of."""
@@ -126,28 +126,31 @@ class Canvas:
 
     def __init__(self, photo: Photo) -> None:
         self.orientation = photo.orientation
+        self.colours = photo.colours
+        self.channels = COLOUR_CHANNELS[photo.mode]
         self.stored: Samples = photo.original.copy()
 
     def region(self, x0: int, y0: int, x1: int, y1: int) -> FloatPixels:
         """As Photo.region, of the changed copy."""
-        return _region(self.stored, self.orientation, (x0, y0, x1, y1))
+        part = _part(self.stored, self.orientation, self.channels, (x0, y0, x1, y1))
+        return self.colours.to_srgb(part).clip(0, 1)
 
     def put(self, x0: int, y0: int, region: FloatPixels) -> None:
-        """Write (h, w, 3) float RGB in [0, 1] (clipped) with its first pixel at x0, y0.
+        """Write (h, w, 3) float sRGB in [0, 1] (clipped) with its first pixel at x0, y0.
 
-        Rounded to the photo's depth; turned to luminance where the photo is grey; transparency is left alone. What
-        `region` gave out goes back to the very same samples. ShapeError if it does not lie inside or is not finite.
+        Samples that look as wanted already stay the numbers they are. The others are converted to the photo's colour
+        space, rounded to its depth, and turned to luminance where it is grey; transparency is left alone.
+        ShapeError if the region does not lie inside or is not finite.
         """
         if region.ndim != 3 or region.shape[2] != 3 or not np.isfinite(region).all():
             raise ShapeError(f"a region must be (h, w, 3) and finite, got {region.shape} {region.dtype}")
         height, width = region.shape[:2]
-        view = _inside(self.stored, self.orientation, (x0, y0, x0 + width, y0 + height))
-        scaled = np.clip(region, 0.0, 1.0) * np.float32(np.iinfo(view.dtype).max)
-        if mode_of(self.stored) in ("L", "LA"):
-            grey = np.rint(scaled @ LUMINANCE).astype(view.dtype)
-            (view if view.ndim == 2 else view[..., 0])[...] = grey
-        else:
-            view[..., :3] = np.rint(scaled).astype(view.dtype)
+        part = _part(self.stored, self.orientation, self.channels, (x0, y0, x0 + width, y0 + height))
+        before = self.colours.to_srgb(part)
+        shown = before.clip(0, 1)
+        change = region.clip(0, 1) - shown
+        moved = (np.abs(change) > LEAST_CHANGE).any(axis=2)
+        part[moved] = self.colours.from_srgb(before + change, part)[moved]
 
 
 def upright(samples: Samples, orientation: int) -> Samples:
@@ -176,13 +179,20 @@ def read_photo(path: Path) -> Photo:
         raise PhotoReadError(path, "is no JPEG, PNG, TIFF, WebP or BMP picture")
     try:
         picture = MODULES[name].read(source)
-        pixels = _colour(eight_bit(upright(picture.samples, picture.orientation)))
+        metadata, trouble = _metadata(name, source)
+        samples = np.ascontiguousarray(picture.samples)
+        mode = mode_of(samples, picture.inks)
+        colours, doubt = colours_of(metadata.icc, mode.removesuffix("A"))
+        seen = upright(samples[..., : COLOUR_CHANNELS[mode]] if samples.ndim == 3 else samples, picture.orientation)
+        pixels = colours.seen(eight_bit(seen[..., 0] if mode == "LA" else seen))
     except Unreadable as error:
         raise PhotoReadError(path, str(error)) from error
     except MemoryError as error:
         raise PhotoReadError(path, "does not fit into memory; use a smaller copy") from error
-    samples = np.ascontiguousarray(picture.samples)
-    return Photo(path, samples, pixels, name, picture.orientation, source, modified, picture.notes)
+    notes = (*picture.notes, *(note for note in (trouble, doubt) if note is not None))
+    return Photo(
+        path, samples, pixels, name, picture.orientation, source, modified, notes, metadata, picture.inks, colours
+    )
 
 
 def is_converted(photo: Photo, ext: str = "auto") -> bool:
@@ -195,9 +205,9 @@ def write_photo(photo: Photo, stored: Samples, path: Path, *, quality: int | Non
     """Write `stored` (as Canvas.stored) to `path`, with everything else of the photo kept, and its time.
 
     "auto" keeps the format; `ext` as in EXTENSIONS changes it, with EXIF, XMP, ICC and density where the format has a
-    place for them. quality: 1..100 for JPEG and lossy WebP instead of the source's own. The file appears whole or not
-    at all; missing folders are made. PhotoWriteError if this photo cannot be written, CannotGoOnError if none can: disk
-    full, folder not writable.
+    place for them; CMYK then becomes sRGB. quality: 1..100 for JPEG and lossy WebP instead of the source's own. The
+    file appears whole or not at all; missing folders are made. PhotoWriteError if this photo cannot be written,
+    CannotGoOnError if none can: disk full, folder not writable.
     """
     if stored.shape != photo.original.shape or stored.dtype != photo.original.dtype:
         raise ShapeError(
@@ -206,9 +216,12 @@ def write_photo(photo: Photo, stored: Samples, path: Path, *, quality: int | Non
     try:
         if is_converted(photo, ext):
             name = FORMATS[check_extension(ext)]
+            metadata = photo.metadata
+            if photo.inks:
+                stored, metadata = _without_inks(photo, stored), replace(metadata, icc=None)
             if name == "BMP":  # has no place for the orientation
                 stored = upright(stored, photo.orientation)
-            content = MODULES[name].write(np.ascontiguousarray(stored), photo.metadata, quality)
+            content = MODULES[name].write(np.ascontiguousarray(stored), metadata, quality)
         else:
             content = MODULES[photo.format].rewrite(photo.source, photo.original, stored, quality)
     except Unwritable as error:
@@ -216,6 +229,12 @@ def write_photo(photo: Photo, stored: Samples, path: Path, *, quality: int | Non
     except (OSError, ValueError, struct.error) as error:
         raise PhotoWriteError(path, f"cannot be written: {error}") from error
     write_file(content, path, photo.modified)
+
+
+def _without_inks(photo: Photo, stored: Samples) -> Samples:
+    """CMYK as sRGB of the same depth."""
+    seen: Samples = AsStored().from_srgb(photo.colours.to_srgb(stored), stored)
+    return seen
 
 
 def copy_photo(path: Path, target: Path) -> None:
@@ -240,12 +259,21 @@ def _recognize(source: bytes) -> str | None:
     return "BMP" if source.startswith(b"BM") else None
 
 
-def _colour(samples: npt.NDArray[np.uint8]) -> Pixels:
-    """(H, W, 3) uint8, contiguous."""
-    if samples.ndim == 2 or samples.shape[2] == 2:
-        grey = samples if samples.ndim == 2 else samples[..., 0]
-        return np.repeat(grey[..., np.newaxis], 3, axis=2)
-    return np.ascontiguousarray(samples[..., :3])
+def _metadata(name: str, source: bytes) -> tuple[Metadata, str | None]:
+    """The metadata of a photo, and a sentence where they cannot be read."""
+    try:
+        found: Metadata = MODULES[name].metadata(source)
+    except (Unreadable, struct.error) as error:
+        return Metadata(), f"has metadata that cannot be read ({error}); they are kept as they are"
+    return found, None
+
+
+def _part(stored: Samples, orientation: int, channels: int, box: tuple[int, int, int, int]) -> Samples:
+    """View of the first `channels` of a box of the upright photo."""
+    view = _inside(stored, orientation, box)
+    if view.ndim == 2 or view.shape[2] == channels:
+        return view
+    return view[..., 0] if channels == 1 else view[..., :channels]
 
 
 def _inside(stored: Samples, orientation: int, box: tuple[int, int, int, int]) -> Samples:
@@ -256,15 +284,6 @@ def _inside(stored: Samples, orientation: int, box: tuple[int, int, int, int]) -
     if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height):
         raise ShapeError(f"the box {box} is not inside the photo of {width} x {height} pixels")
     return view[y0:y1, x0:x1]
-
-
-def _region(stored: Samples, orientation: int, box: tuple[int, int, int, int]) -> FloatPixels:
-    view = _inside(stored, orientation, box)
-    scaled = view.astype(np.float32) / np.float32(np.iinfo(view.dtype).max)
-    if mode_of(stored) in ("L", "LA"):
-        grey = scaled if scaled.ndim == 2 else scaled[..., 0]
-        return np.repeat(grey[..., np.newaxis], 3, axis=2)
-    return np.ascontiguousarray(scaled[..., :3])
 
 
 def write_file(content: bytes, path: Path, modified: int | None = None) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
 from dmdcli.formats import tiff_directory as tags
-from dmdcli.formats.picture import BROKEN, CMYK_REASON, Metadata, Picture, Samples, Unreadable, check_size, samples_of
+from dmdcli.formats.picture import BROKEN, Metadata, Picture, Samples, Unreadable, check_size, samples_of
 from dmdcli.formats.tiff_directory import (
     Directory,
     Entry,
@@ -38,18 +38,18 @@ TYPE_BYTE, TYPE_SHORT, TYPE_LONG, TYPE_RATIONAL, TYPE_UNDEFINED, TYPE_LONG8 = 1,
 
 
 def read(source: bytes) -> Picture:
-    """Grey or RGB with or without alpha, uint8 or uint16, of the first page; white is the largest value."""
+    """Grey or RGB with or without alpha, or CMYK, uint8 or uint16, of the first page; white or most ink is largest."""
     directory = read_directory(source)
     check_size(directory.value(source, tags.WIDTH, 0), directory.value(source, tags.LENGTH, 0))
     photometric = directory.value(source, tags.PHOTOMETRIC, BLACK_IS_ZERO)
-    if photometric == CMYK:
-        raise Unreadable(CMYK_REASON)
+    if photometric == CMYK and directory.value(source, tags.SAMPLES_PER_PIXEL, 1) != 4:
+        raise Unreadable("is stored in CMYK with further channels, which is not supported; save a copy without them")
     layout = read_layout(source, directory)
     samples = decode(source, layout) if layout is not None else _decode_foreign(source, directory)
     orientation = directory.value(source, tags.ORIENTATION, 1)
     pages = _count_pages(source, directory)
     notes = (f"has {pages} pages; only the first is used, the others are kept as they are",) if pages > 1 else ()
-    return Picture(samples, orientation if 1 <= orientation <= 8 else 1, notes)
+    return Picture(samples, orientation if 1 <= orientation <= 8 else 1, notes, photometric == CMYK)
 
 
 def metadata(source: bytes) -> Metadata:
@@ -153,12 +153,13 @@ def _write_strips(source: bytes, directory: Directory, stored: Samples) -> bytes
         lengths.append(len(coded))
         content += coded
     entries = {tag: entry for tag, entry in directory.entries.items() if tag not in tags.OF_THE_SAMPLES}
+    inks = channels == 4 and directory.value(source, tags.PHOTOMETRIC, BLACK_IS_ZERO) == CMYK
     described = {
         tags.WIDTH: (TYPE_LONG, [width]),
         tags.LENGTH: (TYPE_LONG, [height]),
         tags.BITS: (TYPE_SHORT, [8 * stored.dtype.itemsize] * channels),
         tags.COMPRESSION: (TYPE_SHORT, [DEFLATE]),
-        tags.PHOTOMETRIC: (TYPE_SHORT, [BLACK_IS_ZERO if channels < 3 else RGB]),
+        tags.PHOTOMETRIC: (TYPE_SHORT, [BLACK_IS_ZERO if channels < 3 else CMYK if inks else RGB]),
         tags.STRIP_OFFSETS: (TYPE_LONG8 if directory.big else TYPE_LONG, offsets),
         tags.SAMPLES_PER_PIXEL: (TYPE_SHORT, [channels]),
         tags.ROWS_PER_STRIP: (TYPE_LONG, [rows]),
@@ -166,7 +167,7 @@ def _write_strips(source: bytes, directory: Directory, stored: Samples) -> bytes
         tags.PLANAR: (TYPE_SHORT, [1]),
         tags.PREDICTOR: (TYPE_SHORT, [NO_PREDICTOR]),
     }
-    if channels in (2, 4):
+    if channels in (2, 4) and not inks:
         described[tags.EXTRA_SAMPLES] = (TYPE_SHORT, [UNASSOCIATED_ALPHA])
     for tag, (kind, values) in described.items():
         entries[tag] = directory.numbers(content, kind, values)
