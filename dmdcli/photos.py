@@ -19,9 +19,11 @@ from types import ModuleType
 import numpy as np
 
 from dmdcli.colour import LUMINANCE, AsStored, Colours, colours_of
-from dmdcli.errors import CannotGoOnError, PhotoReadError, PhotoWriteError, ShapeError
+from dmdcli.errors import CannotGoOnError, PhotoError, PhotoReadError, PhotoWriteError, ShapeError
 from dmdcli.formats import bmp, jpeg, png, tiff, webp
+from dmdcli.formats.location import doubt_about, strip_xmp
 from dmdcli.formats.picture import Metadata, Samples, Unreadable, Unwritable, eight_bit, mode_of
+from dmdcli.formats.thumbnails import renew_exif, shown
 from dmdcli.places import (
     ENDINGS,
     EXTENSIONS,
@@ -32,6 +34,7 @@ from dmdcli.places import (
     find_photos,
     output_path,
     plan_outputs,
+    side_files,
 )
 from dmdcli.shapes import FloatPixels, Pixels
 
@@ -45,8 +48,10 @@ __all__ = [
     "PhotoFile",
     "check_output_places",
     "copy_photo",
+    "copy_side_files",
     "find_photos",
     "is_converted",
+    "location_doubt",
     "output_path",
     "plan_outputs",
     "read_photo",
@@ -167,11 +172,7 @@ def read_photo(path: Path) -> Photo:
 
     Raises PhotoReadError with the reason in plain words.
     """
-    try:
-        source = path.read_bytes()
-        modified = path.stat().st_mtime_ns
-    except OSError as error:
-        raise PhotoReadError(path, f"cannot be read: {error.strerror or error}") from error
+    source, modified = _read_file(path)
     if not source:
         raise PhotoReadError(path, "is empty (0 bytes)")
     name = _recognize(source)
@@ -201,13 +202,22 @@ def is_converted(photo: Photo, ext: str = "auto") -> bool:
     return extension != "auto" and FORMATS[extension] != photo.format
 
 
-def write_photo(photo: Photo, stored: Samples, path: Path, *, quality: int | None = None, ext: str = "auto") -> None:
+def write_photo(
+    photo: Photo,
+    stored: Samples,
+    path: Path,
+    *,
+    quality: int | None = None,
+    ext: str = "auto",
+    without_location: bool = False,
+) -> None:
     """Write `stored` (as Canvas.stored) to `path`, with everything else of the photo kept, and its time.
 
     "auto" keeps the format; `ext` as in EXTENSIONS changes it, with EXIF, XMP, ICC and density where the format has a
-    place for them; CMYK then becomes sRGB. quality: 1..100 for JPEG and lossy WebP instead of the source's own. The
-    file appears whole or not at all; missing folders are made. PhotoWriteError if this photo cannot be written,
-    CannotGoOnError if none can: disk full, folder not writable.
+    place for them; CMYK then becomes sRGB. quality: 1..100 for JPEG and lossy WebP instead of the source's own.
+    without_location: GPS is taken out. Thumbnails are drawn again where samples changed. The file appears whole or not
+    at all; missing folders are made. PhotoWriteError if this photo cannot be written, CannotGoOnError if none can: disk
+    full, folder not writable.
     """
     if stored.shape != photo.original.shape or stored.dtype != photo.original.dtype:
         raise ShapeError(
@@ -216,17 +226,20 @@ def write_photo(photo: Photo, stored: Samples, path: Path, *, quality: int | Non
     try:
         if is_converted(photo, ext):
             name = FORMATS[check_extension(ext)]
-            metadata = photo.metadata
+            metadata = _renewed(photo, stored)
             if photo.inks:
                 stored, metadata = _without_inks(photo, stored), replace(metadata, icc=None)
             if name == "BMP":  # has no place for the orientation
                 stored = upright(stored, photo.orientation)
             content = MODULES[name].write(np.ascontiguousarray(stored), metadata, quality)
         else:
-            content = MODULES[photo.format].rewrite(photo.source, photo.original, stored, quality)
+            name = photo.format
+            content = MODULES[name].rewrite(photo.source, photo.original, stored, quality)
+        if without_location:
+            content = MODULES[name].without_location(content)
     except Unwritable as error:
         raise PhotoWriteError(path, str(error)) from error
-    except (OSError, ValueError, struct.error) as error:
+    except (Unreadable, OSError, ValueError, struct.error) as error:
         raise PhotoWriteError(path, f"cannot be written: {error}") from error
     write_file(content, path, photo.modified)
 
@@ -237,14 +250,65 @@ def _without_inks(photo: Photo, stored: Samples) -> Samples:
     return seen
 
 
-def copy_photo(path: Path, target: Path) -> None:
-    """Copy a file byte for byte, with its time; whole or not at all. Errors as read_photo and write_photo."""
+def _renewed(photo: Photo, stored: Samples) -> Metadata:
+    """The photo's metadata, with the thumbnail drawn again where samples changed."""
+    if photo.metadata.exif is None or np.array_equal(stored, photo.original):
+        return photo.metadata
+    return replace(photo.metadata, exif=renew_exif(photo.metadata.exif, shown(stored, photo.inks)))
+
+
+def copy_photo(path: Path, target: Path, *, without_location: bool = False) -> None:
+    """Copy a file byte for byte, with its time; whole or not at all. Errors as read_photo and write_photo.
+
+    without_location: GPS in EXIF and XMP is overwritten; all else stays byte for byte.
+    """
+    content, modified = _read_file(path)
+    name = _recognize(content) if without_location else None
+    if name is not None:
+        try:
+            content = MODULES[name].without_location(content)
+        except (Unreadable, struct.error) as error:
+            raise PhotoWriteError(target, f"cannot be written without its place: it {error}") from error
+    write_file(content, target, modified)
+
+
+def location_doubt(photo: Photo) -> str | None:
+    """A sentence where taking out the location would not be sure to take out all of it."""
+    return doubt_about(photo.metadata.xmp and strip_xmp(photo.metadata.xmp))
+
+
+def copy_side_files(photo: Path, output: Path, *, without_location: bool = False) -> tuple[str, ...]:
+    """Copy what lies beside a photo (.xmp, .json) to beside its result; sentences about what was not copied.
+
+    What is there already stays. without_location: XMP is stripped, JSON is not copied, for it has no fixed places.
+    CannotGoOnError where nothing can be written.
+    """
+    notes: list[str] = []
+    for source, target in side_files(photo, output):
+        if target.exists():
+            continue
+        is_xmp = source.suffix.lower() == ".xmp"
+        if without_location and not is_xmp:
+            notes.append(f"has a side file {source.name}, which may say where it was taken; it was not copied")
+            continue
+        try:
+            content, modified = _read_file(source)
+            if without_location:
+                content = strip_xmp(content)
+                doubt = doubt_about(content)
+                notes += [] if doubt is None else [f"has a side file {source.name}, which {doubt}"]
+            write_file(content, target, modified)
+        except PhotoError as error:
+            notes.append(f"has a side file {source.name}, which was not copied: it {error.reason}")
+    return tuple(notes)
+
+
+def _read_file(path: Path) -> tuple[bytes, int]:
+    """Content and time; PhotoReadError."""
     try:
-        content = path.read_bytes()
-        modified = path.stat().st_mtime_ns
+        return path.read_bytes(), path.stat().st_mtime_ns
     except OSError as error:
         raise PhotoReadError(path, f"cannot be read: {error.strerror or error}") from error
-    write_file(content, target, modified)
 
 
 def _recognize(source: bytes) -> str | None:

@@ -18,6 +18,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from dmdcli.formats.jpeg_components import Component, Frame, decode_components, encode_components
+from dmdcli.formats.location import strip_location
 from dmdcli.formats.picture import (
     BROKEN,
     TRUNCATED_REASON,
@@ -31,6 +32,7 @@ from dmdcli.formats.picture import (
     samples_of,
     without_alpha,
 )
+from dmdcli.formats.thumbnails import renew_exif, renew_jfif, renew_photoshop, shown
 
 NEW_QUALITY = 95
 """For photos that were no JPEG before, where the caller asks for nothing else; with 4:4:4."""
@@ -145,6 +147,7 @@ def metadata(source: bytes) -> Metadata:
 
 def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | None = None) -> bytes:
     """The file with changed samples: same tables (unless `quality` 1..100 is given), sampling, APPn and COM segments.
+    Thumbnails are drawn again.
 
     What stands behind the picture (a short film, a gain map) stays there. The only segment left out is the index of
     further pictures (MPF): it says where they begin, which changes.
@@ -152,6 +155,8 @@ def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | No
     segments, scans = split(source)
     frame = read_frame(segments)
     bare = _bare(segments, scans)
+    if not np.array_equal(original, stored):
+        segments = _renewed(segments, shown(stored, len(frame.components) == 4))
     model = _colour_model(segments, frame)
     sampling = _sampling(frame)
     # Both need the whole file in a buffer for which Pillow reserves two bytes a pixel: not for noise in finest tables.
@@ -181,6 +186,11 @@ def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | No
     return _assemble(kept, _encode(image, options)) + behind
 
 
+def without_location(source: bytes) -> bytes:
+    """The file without GPS in its EXIF and XMP."""
+    return strip_location(source, metadata(source))
+
+
 def write(stored: Samples, metadata: Metadata, quality: int | None = None) -> bytes:
     """A new JPEG, 4:4:4. Metadata longer than a segment (64 kB; except ICC) is left out, as the format demands."""
     image = Image.fromarray(eight_bit(without_alpha(stored, "JPEG")))
@@ -199,6 +209,21 @@ def write(stored: Samples, metadata: Metadata, quality: int | None = None) -> by
 
 def _first(segments: list[Segment], marker: int, name: bytes) -> bytes | None:
     return next((s.payload[len(name) :] for s in segments if s.marker == marker and s.payload.startswith(name)), None)
+
+
+def _renewed(segments: list[Segment], picture: Image.Image) -> list[Segment]:
+    """The segments with the thumbnails in them drawn again."""
+    renewed = []
+    for segment in segments:
+        payload = segment.payload
+        if segment.marker == APP0:
+            payload = renew_jfif(payload, picture)
+        elif segment.marker == APP1 and payload.startswith(EXIF):
+            payload = EXIF + renew_exif(payload[len(EXIF) :], picture)
+        elif segment.marker == APP13 and payload.startswith(PHOTOSHOP):
+            payload = PHOTOSHOP + renew_photoshop(payload[len(PHOTOSHOP) :], picture)
+        renewed.append(Segment(segment.marker, payload))
+    return renewed
 
 
 def _bare(segments: list[Segment], scans: bytes) -> bytes:

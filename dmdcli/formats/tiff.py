@@ -13,12 +13,15 @@ import io
 import struct
 import warnings
 from collections import Counter
+from contextlib import suppress
 
 import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
 from dmdcli.formats import tiff_directory as tags
+from dmdcli.formats.location import strip_exif, strip_xmp
 from dmdcli.formats.picture import BROKEN, Metadata, Picture, Samples, Unreadable, check_size, samples_of
+from dmdcli.formats.thumbnails import renew_page, renew_photoshop, shown
 from dmdcli.formats.tiff_directory import (
     Directory,
     Entry,
@@ -71,7 +74,9 @@ def metadata(source: bytes) -> Metadata:
 
 
 def rewrite(source: bytes, original: Samples, stored: Samples, _quality: int | None = None) -> bytes:
-    """The file with changed samples on its first page."""
+    """The file with changed samples on its first page; smaller copies of it and Photoshop's thumbnail drawn again."""
+    if not np.array_equal(original, stored):
+        source = _renew_thumbnails(source, stored)
     directory = read_directory(source)
     layout = read_layout(source, directory)
     if layout is not None:
@@ -79,6 +84,11 @@ def rewrite(source: bytes, original: Samples, stored: Samples, _quality: int | N
         if _holds(changed, stored):  # not so where strips of a damaged file overlap each other or a directory
             return changed
     return _write_strips(source, directory, stored)
+
+
+def without_location(source: bytes) -> bytes:
+    """The file without GPS in its EXIF and XMP, on every page."""
+    return strip_xmp(strip_exif(source))
 
 
 def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> bytes:
@@ -105,6 +115,23 @@ def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> b
             entries[tag] = append_value(content, directory, TYPE_RATIONAL, ratio)
         entries[tags.RESOLUTION_UNIT] = directory.numbers(content, TYPE_SHORT, [PER_INCH])
     return _write_strips(bytes(content), Directory(directory.order, directory.big, entries, 0), stored)
+
+
+def _renew_thumbnails(source: bytes, stored: Samples) -> bytes:
+    directory = read_directory(source)
+    picture = shown(stored, directory.value(source, tags.PHOTOMETRIC, BLACK_IS_ZERO) == CMYK)
+    content = bytearray(source)
+    below = _sub_directories(source, directory)
+    if _count_pages(source, directory) == 1:  # a smaller copy among several pages may be of another page
+        below += _following_pages(source, directory)
+    for page in below:
+        if page.value(source, tags.SUBFILE_TYPE, 0) & REDUCED_COPY:
+            renew_page(content, page, picture)
+    resources = directory.content(source, tags.PHOTOSHOP)
+    if resources and len(resources) > directory.width:
+        start = struct.unpack(directory.order + directory.place, directory.entries[tags.PHOTOSHOP].field)[0]
+        content[start : start + len(resources)] = renew_photoshop(resources, picture)
+    return bytes(content)
 
 
 def _holds(content: bytes, stored: Samples) -> bool:
@@ -192,15 +219,29 @@ def _decode_foreign(source: bytes, directory: Directory) -> Samples:
 
 def _count_pages(source: bytes, directory: Directory) -> int:
     """Pages that are pictures of their own, not smaller copies."""
-    pages, following, seen = 1, directory.following, set[int]()
+    following = _following_pages(source, directory)
+    return 1 + sum(not page.value(source, tags.SUBFILE_TYPE, 0) & REDUCED_COPY for page in following)
+
+
+def _sub_directories(source: bytes, directory: Directory) -> list[Directory]:
+    found = []
+    for start in directory.values(source, tags.SUB_DIRECTORIES):
+        with suppress(Unreadable):
+            found.append(read_directory(source, start))
+    return found
+
+
+def _following_pages(source: bytes, directory: Directory) -> list[Directory]:
+    """The pages after the first, as far as they can be read."""
+    pages: list[Directory] = []
+    following, seen = directory.following, set[int]()
     while following and following not in seen:
         seen.add(following)
         try:
-            page = read_directory(source, following)
+            pages.append(read_directory(source, following))
         except Unreadable:
             break
-        pages += not page.value(source, tags.SUBFILE_TYPE, 0) & REDUCED_COPY
-        following = page.following
+        following = pages[-1].following
     return pages
 
 

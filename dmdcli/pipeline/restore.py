@@ -17,9 +17,19 @@ from dmdcli.faces.face import Face, component_boxes
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import THRESHOLD, Gallery, Match, match_faces
 from dmdcli.faces.surface import is_engraved, keep_grain, keep_tone
+from dmdcli.formats.picture import Samples
 from dmdcli.library import Library, Memorize
 from dmdcli.library_files import Arrays
-from dmdcli.photos import Canvas, Photo, copy_photo, is_converted, read_photo, write_photo
+from dmdcli.photos import (
+    Canvas,
+    Photo,
+    copy_photo,
+    copy_side_files,
+    is_converted,
+    location_doubt,
+    read_photo,
+    write_photo,
+)
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.places import PhotoFile
 from dmdcli.shapes import Box, ComponentBoxes, FloatPixels, Matrix, Pixels
@@ -65,7 +75,7 @@ class RestoreOptions:
     similarity from which a face is a person's. only: the people to look for, None for all; one name forces the match in
     a photo with a single face. ext, quality: of what is written, see `photos.write_photo`. only_restored: photos in
     which nothing was restored are not copied. overwrite: write again what is there. dry_run: read and recognise, but
-    restore and write nothing.
+    restore and write nothing. without_location: GPS is taken out of what is written.
     """
 
     strength: float = 1.0
@@ -79,6 +89,7 @@ class RestoreOptions:
     only_restored: bool = False
     overwrite: bool = False
     dry_run: bool = False
+    without_location: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,14 +202,19 @@ def _restore_photo(
     )
     status: Status = "restored" if usable else "untouched"
     written = output if usable or not options.only_restored else None
+    notes = photo.notes
     if not options.dry_run:
         if usable:
             chosen, names = [faces[index] for index in usable], [matches[index] for index in usable]
             canvas = _restore_faces(photo, chosen, names, finder, restorer, people, options)
-            write_photo(photo, canvas.stored, output, quality=options.quality, ext=options.ext)
+            _write(photo, canvas.stored, output, options)
         elif written is not None:
             _keep(photo, output, options)
-    return RestoredPhoto(path, written, status, 0.0, reported, notes=photo.notes)
+        if written is not None:
+            doubt = location_doubt(photo) if options.without_location else None
+            notes += () if doubt is None else (doubt,)
+            notes += copy_side_files(path, output, without_location=options.without_location)
+    return RestoredPhoto(path, written, status, 0.0, reported, notes=notes)
 
 
 def _who(faces: Sequence[Face], gallery: Gallery, options: RestoreOptions) -> tuple[list[Match | None], bool]:
@@ -283,6 +299,17 @@ def as_floats(pixels: Pixels) -> FloatPixels:
 def _keep(photo: Photo, output: Path, options: RestoreOptions) -> None:
     """Put a photo without restored faces to the output: its very bytes, unless another format is wanted."""
     if is_converted(photo, options.ext):
-        write_photo(photo, photo.original, output, quality=options.quality, ext=options.ext)
+        _write(photo, photo.original, output, options)
     else:
-        copy_photo(photo.path, output)
+        copy_photo(photo.path, output, without_location=options.without_location)
+
+
+def _write(photo: Photo, stored: Samples, output: Path, options: RestoreOptions) -> None:
+    write_photo(
+        photo,
+        stored,
+        output,
+        quality=options.quality,
+        ext=options.ext,
+        without_location=options.without_location,
+    )
