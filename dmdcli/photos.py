@@ -20,7 +20,7 @@ import numpy as np
 
 from dmdcli.colour import LUMINANCE, AsStored, Colours, colours_of
 from dmdcli.errors import CannotGoOnError, PhotoError, PhotoReadError, PhotoWriteError, ShapeError
-from dmdcli.formats import bmp, jpeg, png, tiff, webp
+from dmdcli.formats import bmp, heif, jpeg, jpeg2000, png, tiff, webp
 from dmdcli.formats.location import doubt_about, strip_xmp
 from dmdcli.formats.picture import Metadata, Samples, Unreadable, Unwritable, eight_bit, mode_of
 from dmdcli.formats.thumbnails import renew_exif, shown
@@ -60,8 +60,13 @@ __all__ = [
     "write_photo",
 ]
 
-MODULES: dict[str, ModuleType] = {"JPEG": jpeg, "PNG": png, "TIFF": tiff, "WEBP": webp, "BMP": bmp}
-FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "tif": "TIFF", "tiff": "TIFF", "webp": "WEBP", "bmp": "BMP"}
+MODULES: dict[str, ModuleType] = {
+    "JPEG": jpeg, "PNG": png, "TIFF": tiff, "WEBP": webp, "BMP": bmp, "JPEG2000": jpeg2000, "AVIF": heif, "HEIC": heif,
+}  # fmt: skip
+FORMATS = {
+    "jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "tif": "TIFF", "tiff": "TIFF", "webp": "WEBP", "bmp": "BMP",
+    "jp2": "JPEG2000", "avif": "AVIF",
+}  # fmt: skip
 """Extension as in EXTENSIONS -> format."""
 
 COLOUR_CHANNELS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3, "CMYK": 4}
@@ -80,7 +85,7 @@ class Photo:
     original: (H, W[, C]) uint8 or uint16 as stored: mode, depth and orientation of the file, so width and height may
     be swapped against `pixels`. Palette and 1-bit photos stand here as grey or RGB.
     pixels: (H, W, 3) uint8 sRGB, upright, for finding and cropping: 16 bits scaled and rounded, transparency ignored.
-    orientation: EXIF, 1..8. format: "JPEG", "PNG", "TIFF", "WEBP" or "BMP" by content, whatever the ending says.
+    orientation: EXIF, 1..8. format: a key of MODULES, by content, whatever the ending says.
     source: the bytes of the file. modified: its time, in nanoseconds. notes: sentences that the user should see.
     metadata: EXIF, XMP, ICC, Photoshop blocks (with IPTC) and density; empty where they cannot be read.
     inks: four channels are CMYK. colours: the photo's colour space.
@@ -168,7 +173,7 @@ def upright(samples: Samples, orientation: int) -> Samples:
 
 
 def read_photo(path: Path) -> Photo:
-    """Read a JPEG, PNG, TIFF, WebP or BMP file, told apart by content.
+    """Read a photo of any format in MODULES, told apart by content.
 
     Raises PhotoReadError with the reason in plain words.
     """
@@ -177,7 +182,7 @@ def read_photo(path: Path) -> Photo:
         raise PhotoReadError(path, "is empty (0 bytes)")
     name = _recognize(source)
     if name is None:
-        raise PhotoReadError(path, "is no JPEG, PNG, TIFF, WebP or BMP picture")
+        raise PhotoReadError(path, "is no picture in JPEG, PNG, TIFF, WebP, BMP, JPEG 2000, AVIF or HEIC")
     try:
         picture = MODULES[name].read(source)
         metadata, trouble = _metadata(name, source)
@@ -320,6 +325,11 @@ def _recognize(source: bytes) -> str | None:
         return "TIFF"
     if source.startswith(b"RIFF") and source[8:12] == b"WEBP":
         return "WEBP"
+    if source.startswith((jpeg2000.SIGNATURE, jpeg2000.CODESTREAM)):
+        return "JPEG2000"
+    codec = heif.codec_of(source)
+    if codec is not None:
+        return "AVIF" if codec == heif.AVIF else "HEIC"
     return "BMP" if source.startswith(b"BM") else None
 
 

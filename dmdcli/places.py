@@ -14,10 +14,13 @@ from pathlib import Path, PurePath
 
 from dmdcli.errors import NothingToDoError, PhotoReadError, UsageError
 
-ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp"})
+ENDINGS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp"}
+    | {".jp2", ".jpx", ".jpf", ".j2k", ".j2c", ".jpc", ".avif", ".heic", ".heif", ".hif"}
+)
 """Endings of the files that are taken from a folder, in any case. A file named by itself may have any other."""
 
-EXTENSIONS = ("auto", "jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp")
+EXTENSIONS = ("auto", "jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "jp2", "avif")
 """What `--ext` takes; "auto" keeps the ending and the format of the source."""
 
 SIDE_ENDINGS = (".xmp", ".json", ".supplemental-metadata.json")

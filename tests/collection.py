@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import tifffile
-from PIL import Image
+from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 from PIL.TiffImagePlugin import IFDRational
 
-from dmdcli.formats import png, tiff
+from dmdcli.formats import jpeg2000, png, tiff
 from dmdcli.formats import tiff_directory as tags
 from dmdcli.formats.jpeg import APP1, APP2, APP13, PHOTOSHOP, XMP, Segment, split
 from dmdcli.formats.jpeg_components import Component, Frame, encode_components
@@ -261,10 +261,18 @@ def others(picture: npt.NDArray[np.uint8]) -> list[Sample]:
     colour = Image.fromarray(picture)
     described = {"exif": exif_block(picture, 6), "xmp": PACKET, "icc_profile": profiles.DISPLAY_P3}
     bitmap = encoded(colour, "BMP", dpi=(300, 300))
+    alpha = np.dstack([picture, picture[..., 0]])
+    everything = Metadata(exif_block(picture, 6), PACKET, profiles.ADOBE_RGB)
+    avif = [Sample("avif.avif", encoded(colour, "AVIF", quality=80, **described), lossless=False)]
     return [
+        *(avif if features.check("avif") else []),
         Sample("webp-lossless.webp", encoded(colour, "WEBP", lossless=True, exact=True, **described)),
         Sample("webp-lossy.webp", encoded(colour, "WEBP", quality=80, **described), lossless=False),
         Sample("webp-plain.webp", encoded(colour, "WEBP", lossless=True)),
+        Sample("jpeg2000.jp2", jpeg2000.write(picture, everything)),
+        Sample("jpeg2000-lossy.jp2", encoded(colour, "JPEG2000", irreversible=True, quality_layers=[20])),
+        Sample("jpeg2000-alpha.jp2", encoded(Image.fromarray(alpha), "JPEG2000")),
+        Sample("jpeg2000-bare.j2k", encoded(colour.convert("L"), "JPEG2000", no_jp2=True)),
         Sample("bmp-24.bmp", bitmap),
         Sample("bmp-grey.bmp", encoded(colour.convert("L"), "BMP")),
         Sample("bmp-palette.bmp", encoded(colour.quantize(30), "BMP")),

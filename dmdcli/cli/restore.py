@@ -84,11 +84,14 @@ def restore(
         bool, typer.Option("--only-restored", help="Do not copy photos in which no face was restored.")
     ] = False,
     ext: Annotated[
-        str, typer.Option("--ext", metavar="auto|jpg|png|tif|webp|bmp", help="Format to write; auto keeps each one's.")
+        str,
+        typer.Option(
+            "--ext", metavar="auto|jpg|png|tif|webp|bmp|jp2|avif", help="Format to write; auto keeps each one's."
+        ),
     ] = "auto",
     quality: Annotated[
         int | None,
-        typer.Option("--quality", min=1, max=100, help="JPEG and WebP quality, instead of the photo's own."),
+        typer.Option("--quality", min=1, max=100, help="JPEG, WebP and AVIF quality, instead of the photo's own."),
     ] = None,
     strip: Annotated[
         list[Strip] | None,

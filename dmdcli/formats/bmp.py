@@ -96,7 +96,7 @@ def rewrite(source: bytes, _original: Samples, stored: Samples, _quality: int | 
 
 def without_location(source: bytes) -> bytes:
     """The file without GPS in its EXIF and XMP."""
-    return strip_location(source, metadata(source))
+    return strip_location(source)
 
 
 def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> bytes:

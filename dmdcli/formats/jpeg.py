@@ -188,7 +188,7 @@ def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | No
 
 def without_location(source: bytes) -> bytes:
     """The file without GPS in its EXIF and XMP."""
-    return strip_location(source, metadata(source))
+    return strip_location(source)
 
 
 def write(stored: Samples, metadata: Metadata, quality: int | None = None) -> bytes:

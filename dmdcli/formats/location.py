@@ -13,12 +13,12 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from dmdcli.formats import tiff_directory as tags
-from dmdcli.formats.picture import Metadata, Unreadable
+from dmdcli.formats.picture import Unreadable
 from dmdcli.formats.tiff_directory import SIZES, Directory, read_directory
 
-LONGEST_BLOCK = 65527
-"""Bytes of EXIF in a segment of a JPEG."""
-EXIF_MARK = re.compile(rb"Exif\0\0(?=II\*\0|MM\0\*)")
+LONGEST_BLOCK = 1 << 20
+EXIF_START = re.compile(rb"II\*\0|MM\0\*")
+"""What an EXIF block begins with. Should coded samples hold the same by chance, no GPS directory follows."""
 PROPERTY = rb"[A-Za-z][\w.-]*:G[Pp][Ss]\w*"
 XMP_PROPERTIES = re.compile(
     rb"""<(?P<name>%s)(?=[\s/>])[^<>]*?(?:/>|>.*?</(?P=name)\s*>)|(?<=\s)%s\s*=\s*(?:"[^"<]*"|'[^'<]*')"""
@@ -29,14 +29,12 @@ DOUBT = "may still say where it was taken: its XMP cannot be read"
 LEFT = "still says where it was taken, in a form of XMP that cannot be overwritten"
 
 
-def strip_location(content: bytes, metadata: Metadata) -> bytes:
+def strip_location(content: bytes) -> bytes:
     """The file without places in any EXIF block or XMP packet in it. Not for PNG (check sums) and TIFF (strip_exif)."""
-    blocks = {found.end(): LONGEST_BLOCK for found in EXIF_MARK.finditer(content)}
-    if metadata.exif and (place := content.find(metadata.exif)) >= 0:
-        blocks[place] = len(metadata.exif)
     changed = bytearray(content)
-    for start, length in blocks.items():
-        changed[start : start + length] = strip_exif(bytes(changed[start : start + length]))
+    for found in EXIF_START.finditer(content):
+        block = slice(found.start(), found.start() + LONGEST_BLOCK)
+        changed[block] = strip_exif(bytes(changed[block]))
     return strip_xmp(bytes(changed))
 
 
