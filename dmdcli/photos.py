@@ -18,7 +18,7 @@ from types import ModuleType
 
 import numpy as np
 
-from dmdcli.colour import LUMINANCE, AsStored, Colours, colours_of
+from dmdcli.colour import AsStored, Colours, colours_of
 from dmdcli.errors import CannotGoOnError, PhotoError, PhotoReadError, PhotoWriteError, ShapeError
 from dmdcli.formats import bmp, heif, jpeg, jpeg2000, png, tiff, webp
 from dmdcli.formats.location import doubt_about, strip_xmp
@@ -41,7 +41,6 @@ from dmdcli.shapes import FloatPixels, Pixels
 __all__ = [
     "ENDINGS",
     "EXTENSIONS",
-    "LUMINANCE",
     "Canvas",
     "FoundPhotos",
     "Photo",

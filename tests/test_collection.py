@@ -48,7 +48,8 @@ OF_THE_SAMPLES = (
     "YCbCrCoefficients", "ReferenceBlackWhite", "JPEGTables", "SourceFile", "FilePermissions", "ColorMap", "VP8Version",
     "HorizontalScale", "VerticalScale", "Filter", "SignificantBits", "YCbCrPositioning", "BMPVersion",
     "NumImportantColors", "ImageLength", "PixelsPerMeterX", "PixelsPerMeterY", "SubfileType", "AlphaIsUsed",
-    "ChromaFormat", "CompatibleBrands", "ImageSpatialExtent", "AV1ConfigurationVersion", "MediaDataSize", "MediaDataOffset", "T4Options", "Software",
+    "ChromaFormat", "CompatibleBrands", "ImageSpatialExtent",
+    "AV1ConfigurationVersion", "MediaDataSize", "MediaDataOffset", "T4Options", "Software",
     "ThumbnailOffset", "PreviewImage", "PreviewImageStart", "PreviewImageLength",
 )  # fmt: skip
 """What may change because samples do; all else must read the same."""
