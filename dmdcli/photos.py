@@ -1,6 +1,7 @@
 """Photos: found, read, changed in places, and written so that everything else in the file stays as it was.
 
-Colour is taken as stored: no ICC profile is applied, it only travels along. No torch here, and nothing about faces.
+What is shown and changed is sRGB; what is stored stays in the photo's own colour space, see colour.py. No torch here,
+and nothing about faces.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ import secrets
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import numpy.typing as npt
 
-from dmdcli.errors import CannotGoOnError, PhotoReadError, PhotoWriteError, ShapeError
-from dmdcli.formats import bmp, jpeg, png, tiff, webp
+from dmdcli.colour import AsStored, Colours, colours_of
+from dmdcli.errors import CannotGoOnError, PhotoError, PhotoReadError, PhotoWriteError, ShapeError
+from dmdcli.formats import bmp, heif, jpeg, jpeg2000, png, tiff, webp
+from dmdcli.formats.location import doubt_about, strip_xmp
 from dmdcli.formats.picture import Metadata, Samples, Unreadable, Unwritable, eight_bit, mode_of
+from dmdcli.formats.thumbnails import renew_exif, shown
 from dmdcli.places import (
     ENDINGS,
     EXTENSIONS,
@@ -32,6 +34,7 @@ from dmdcli.places import (
     find_photos,
     output_path,
     plan_outputs,
+    side_files,
 )
 from dmdcli.shapes import FloatPixels, Pixels
 
@@ -44,27 +47,37 @@ __all__ = [
     "PhotoFile",
     "check_output_places",
     "copy_photo",
+    "copy_side_files",
     "encode_photo",
     "find_photos",
     "is_converted",
+    "location_doubt",
     "output_path",
     "plan_outputs",
     "read_photo",
     "remove_unfinished",
     "upright",
+    "without_place",
     "write_file",
     "write_photo",
 ]
 
-LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
-"""Weights of red, green and blue (ITU-R BT.601) for photos without colour."""
-
-MODULES: dict[str, ModuleType] = {"JPEG": jpeg, "PNG": png, "TIFF": tiff, "WEBP": webp, "BMP": bmp}
-FORMATS = {"jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "tif": "TIFF", "tiff": "TIFF", "webp": "WEBP", "bmp": "BMP"}
+MODULES: dict[str, ModuleType] = {
+    "JPEG": jpeg, "PNG": png, "TIFF": tiff, "WEBP": webp, "BMP": bmp, "JPEG2000": jpeg2000, "AVIF": heif, "HEIC": heif,
+}  # fmt: skip
+FORMATS = {
+    "jpg": "JPEG", "jpeg": "JPEG", "png": "PNG", "tif": "TIFF", "tiff": "TIFF", "webp": "WEBP", "bmp": "BMP",
+    "jp2": "JPEG2000", "avif": "AVIF",
+}  # fmt: skip
 """Extension as in EXTENSIONS -> format."""
 
 UNFINISHED = ".dmd-*.part"
 """Names of files that are being written; the star stands for hexadecimal digits."""
+COLOUR_CHANNELS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3, "CMYK": 4}
+"""Mode -> channels that are not transparency."""
+LEAST_CHANGE = 0.25 / 65535
+"""In sRGB from 0 to 1; less is rounding of floating point."""
+
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
@@ -75,9 +88,11 @@ class Photo:
 
     original: (H, W[, C]) uint8 or uint16 as stored: mode, depth and orientation of the file, so width and height may
     be swapped against `pixels`. Palette and 1-bit photos stand here as grey or RGB.
-    pixels: (H, W, 3) uint8 RGB, upright, for finding and cropping: 16 bits scaled and rounded, transparency ignored.
-    orientation: EXIF, 1..8. format: "JPEG", "PNG", "TIFF", "WEBP" or "BMP" by content, whatever the ending says.
+    pixels: (H, W, 3) uint8 sRGB, upright, for finding and cropping: 16 bits scaled and rounded, transparency ignored.
+    orientation: EXIF, 1..8. format: a key of MODULES, by content, whatever the ending says.
     source: the bytes of the file. modified: its time, in nanoseconds. notes: sentences that the user should see.
+    metadata: EXIF, XMP, ICC, Photoshop blocks (with IPTC) and density; empty where they cannot be read.
+    inks: four channels are CMYK. colours: the photo's colour space.
     """
 
     path: Path
@@ -88,11 +103,14 @@ class Photo:
     source: bytes = field(repr=False)
     modified: int
     notes: tuple[str, ...] = ()
+    metadata: Metadata = field(default=Metadata(), repr=False)
+    inks: bool = False
+    colours: Colours = field(default=AsStored(), repr=False)
 
     @property
     def mode(self) -> str:
-        """'L', 'LA', 'RGB' or 'RGBA'."""
-        return mode_of(self.original)
+        """'L', 'LA', 'RGB', 'RGBA' or 'CMYK'."""
+        return mode_of(self.original, self.inks)
 
     @property
     def depth(self) -> int:
@@ -104,18 +122,10 @@ class Photo:
         """(H, W) as stored, upright; None for an opaque photo."""
         return upright(self.original[..., -1], self.orientation) if self.mode in ("LA", "RGBA") else None
 
-    @cached_property
-    def metadata(self) -> Metadata:
-        """EXIF, XMP, ICC, Photoshop blocks (with IPTC) and density; empty where they cannot be read."""
-        try:
-            found: Metadata = MODULES[self.format].metadata(self.source)
-        except (Unreadable, struct.error):
-            return Metadata()
-        return found
-
     def region(self, x0: int, y0: int, x1: int, y1: int) -> FloatPixels:
-        """(y1 - y0, x1 - x0, 3) float32 RGB in [0, 1] at full depth; end excluded, upright photo pixels, inside it."""
-        return _region(self.original, self.orientation, (x0, y0, x1, y1))
+        """(y1 - y0, x1 - x0, 3) float32 sRGB in [0, 1] at full depth; end excluded, upright photo pixels, inside it."""
+        part = _part(self.original, self.orientation, COLOUR_CHANNELS[self.mode], (x0, y0, x1, y1))
+        return self.colours.to_srgb(part).clip(0, 1)
 
     def canvas(self) -> Canvas:
         """A copy to change regions of."""
@@ -130,28 +140,31 @@ class Canvas:
 
     def __init__(self, photo: Photo) -> None:
         self.orientation = photo.orientation
+        self.colours = photo.colours
+        self.channels = COLOUR_CHANNELS[photo.mode]
         self.stored: Samples = photo.original.copy()
 
     def region(self, x0: int, y0: int, x1: int, y1: int) -> FloatPixels:
         """As Photo.region, of the changed copy."""
-        return _region(self.stored, self.orientation, (x0, y0, x1, y1))
+        part = _part(self.stored, self.orientation, self.channels, (x0, y0, x1, y1))
+        return self.colours.to_srgb(part).clip(0, 1)
 
     def put(self, x0: int, y0: int, region: FloatPixels) -> None:
-        """Write (h, w, 3) float RGB in [0, 1] (clipped) with its first pixel at x0, y0.
+        """Write (h, w, 3) float sRGB in [0, 1] (clipped) with its first pixel at x0, y0.
 
-        Rounded to the photo's depth; turned to luminance where the photo is grey; transparency is left alone. What
-        `region` gave out goes back to the very same samples. ShapeError if it does not lie inside or is not finite.
+        Samples that look as wanted already stay the numbers they are. The others are converted to the photo's colour
+        space, rounded to its depth, and turned to luminance where it is grey; transparency is left alone.
+        ShapeError if the region does not lie inside or is not finite.
         """
         if region.ndim != 3 or region.shape[2] != 3 or not np.isfinite(region).all():
             raise ShapeError(f"a region must be (h, w, 3) and finite, got {region.shape} {region.dtype}")
         height, width = region.shape[:2]
-        view = _inside(self.stored, self.orientation, (x0, y0, x0 + width, y0 + height))
-        scaled = np.clip(region, 0.0, 1.0) * np.float32(np.iinfo(view.dtype).max)
-        if mode_of(self.stored) in ("L", "LA"):
-            grey = np.rint(scaled @ LUMINANCE).astype(view.dtype)
-            (view if view.ndim == 2 else view[..., 0])[...] = grey
-        else:
-            view[..., :3] = np.rint(scaled).astype(view.dtype)
+        part = _part(self.stored, self.orientation, self.channels, (x0, y0, x0 + width, y0 + height))
+        before = self.colours.to_srgb(part)
+        shown = before.clip(0, 1)
+        change = region.clip(0, 1) - shown
+        moved = (np.abs(change) > LEAST_CHANGE).any(axis=2)
+        part[moved] = self.colours.from_srgb(before + change, part)[moved]
 
 
 def upright(samples: Samples, orientation: int) -> Samples:
@@ -164,29 +177,32 @@ def upright(samples: Samples, orientation: int) -> Samples:
 
 
 def read_photo(path: Path) -> Photo:
-    """Read a JPEG, PNG, TIFF, WebP or BMP file, told apart by content.
+    """Read a photo of any format in MODULES, told apart by content.
 
     Raises PhotoReadError with the reason in plain words.
     """
-    try:
-        source = path.read_bytes()
-        modified = path.stat().st_mtime_ns
-    except OSError as error:
-        raise PhotoReadError(path, f"cannot be read: {error.strerror or error}") from error
+    source, modified = _read_file(path)
     if not source:
         raise PhotoReadError(path, "is empty (0 bytes)")
     name = _recognize(source)
     if name is None:
-        raise PhotoReadError(path, "is no JPEG, PNG, TIFF, WebP or BMP picture")
+        raise PhotoReadError(path, "is no picture in JPEG, PNG, TIFF, WebP, BMP, JPEG 2000, AVIF or HEIC")
     try:
         picture = MODULES[name].read(source)
-        pixels = _colour(eight_bit(upright(picture.samples, picture.orientation)))
+        metadata, trouble = _metadata(name, source)
+        samples = np.ascontiguousarray(picture.samples)
+        mode = mode_of(samples, picture.inks)
+        colours, doubt = colours_of(metadata.icc, mode.removesuffix("A"))
+        seen = upright(samples[..., : COLOUR_CHANNELS[mode]] if samples.ndim == 3 else samples, picture.orientation)
+        pixels = colours.seen(eight_bit(seen[..., 0] if mode == "LA" else seen))
     except Unreadable as error:
         raise PhotoReadError(path, str(error)) from error
     except MemoryError as error:
         raise PhotoReadError(path, "does not fit into memory; use a smaller copy") from error
-    samples = np.ascontiguousarray(picture.samples)
-    return Photo(path, samples, pixels, name, picture.orientation, source, modified, picture.notes)
+    notes = (*picture.notes, *(note for note in (trouble, doubt) if note is not None))
+    return Photo(
+        path, samples, pixels, name, picture.orientation, source, modified, notes, metadata, picture.inks, colours
+    )
 
 
 def is_converted(photo: Photo, ext: str = "auto") -> bool:
@@ -195,7 +211,15 @@ def is_converted(photo: Photo, ext: str = "auto") -> bool:
     return extension != "auto" and FORMATS[extension] != photo.format
 
 
-def encode_photo(photo: Photo, stored: Samples, path: Path, *, quality: int | None = None, ext: str = "auto") -> bytes:
+def encode_photo(
+    photo: Photo,
+    stored: Samples,
+    path: Path,
+    *,
+    quality: int | None = None,
+    ext: str = "auto",
+    without_location: bool = False,
+) -> bytes:
     """The file that `write_photo` writes to `path`; PhotoWriteError if this photo cannot be written."""
     if stored.shape != photo.original.shape or stored.dtype != photo.original.dtype:
         raise ShapeError(
@@ -204,37 +228,113 @@ def encode_photo(photo: Photo, stored: Samples, path: Path, *, quality: int | No
     try:
         if is_converted(photo, ext):
             name = FORMATS[check_extension(ext)]
+            metadata = _renewed(photo, stored)
+            if photo.inks:
+                stored, metadata = _without_inks(photo, stored), replace(metadata, icc=None)
             if name == "BMP":  # has no place for the orientation
                 stored = upright(stored, photo.orientation)
-            content: bytes = MODULES[name].write(np.ascontiguousarray(stored), photo.metadata, quality)
+            content: bytes = MODULES[name].write(np.ascontiguousarray(stored), metadata, quality)
         else:
-            content = MODULES[photo.format].rewrite(photo.source, photo.original, stored, quality)
+            name = photo.format
+            content = MODULES[name].rewrite(photo.source, photo.original, stored, quality)
+        if without_location:
+            content = MODULES[name].without_location(content)
     except Unwritable as error:
         raise PhotoWriteError(path, str(error)) from error
-    except (OSError, ValueError, struct.error) as error:
+    except (Unreadable, OSError, ValueError, struct.error) as error:
         raise PhotoWriteError(path, f"cannot be written: {error}") from error
     return content
 
 
-def write_photo(photo: Photo, stored: Samples, path: Path, *, quality: int | None = None, ext: str = "auto") -> None:
+def write_photo(
+    photo: Photo,
+    stored: Samples,
+    path: Path,
+    *,
+    quality: int | None = None,
+    ext: str = "auto",
+    without_location: bool = False,
+) -> None:
     """Write `stored` (as Canvas.stored) to `path`, with everything else of the photo kept, and its time.
 
     "auto" keeps the format; `ext` as in EXTENSIONS changes it, with EXIF, XMP, ICC and density where the format has a
-    place for them. quality: 1..100 for JPEG and lossy WebP instead of the source's own. The file appears whole or not
+    place for them; CMYK then becomes sRGB. quality: 1..100 for JPEG and lossy WebP instead of the source's own.
+    without_location: GPS is taken out. Thumbnails are drawn again where samples changed. The file appears whole or not
     at all; missing folders are made. PhotoWriteError if this photo cannot be written, CannotGoOnError if none can: disk
     full, folder not writable.
     """
-    write_file(encode_photo(photo, stored, path, quality=quality, ext=ext), path, photo.modified)
+    content = encode_photo(photo, stored, path, quality=quality, ext=ext, without_location=without_location)
+    write_file(content, path, photo.modified)
 
 
-def copy_photo(path: Path, target: Path) -> None:
-    """Copy a file byte for byte, with its time; whole or not at all. Errors as read_photo and write_photo."""
+def _without_inks(photo: Photo, stored: Samples) -> Samples:
+    """CMYK as sRGB of the same depth."""
+    seen: Samples = AsStored().from_srgb(photo.colours.to_srgb(stored), stored)
+    return seen
+
+
+def _renewed(photo: Photo, stored: Samples) -> Metadata:
+    """The photo's metadata, with the thumbnail drawn again where samples changed."""
+    if photo.metadata.exif is None or np.array_equal(stored, photo.original):
+        return photo.metadata
+    return replace(photo.metadata, exif=renew_exif(photo.metadata.exif, shown(stored, photo.inks)))
+
+
+def copy_photo(path: Path, target: Path, *, without_location: bool = False) -> None:
+    """Copy a file byte for byte, with its time; whole or not at all. Errors as read_photo and write_photo.
+
+    without_location: GPS in EXIF and XMP is overwritten; all else stays byte for byte.
+    """
+    content, modified = _read_file(path)
+    write_file(without_place(content, target) if without_location else content, target, modified)
+
+
+def without_place(content: bytes, target: Path) -> bytes:
+    """A photo's file without GPS in EXIF and XMP, all else byte for byte; PhotoWriteError of `target`."""
+    name = _recognize(content)
     try:
-        content = path.read_bytes()
-        modified = path.stat().st_mtime_ns
+        return content if name is None else bytes(MODULES[name].without_location(content))
+    except (Unreadable, struct.error) as error:
+        raise PhotoWriteError(target, f"cannot be written without its place: it {error}") from error
+
+
+def location_doubt(photo: Photo) -> str | None:
+    """A sentence where taking out the location would not be sure to take out all of it."""
+    return doubt_about(photo.metadata.xmp and strip_xmp(photo.metadata.xmp))
+
+
+def copy_side_files(photo: Path, output: Path, *, without_location: bool = False) -> tuple[str, ...]:
+    """Copy what lies beside a photo (.xmp, .json) to beside its result; sentences about what was not copied.
+
+    What is there already stays. without_location: XMP is stripped, JSON is not copied, for it has no fixed places.
+    CannotGoOnError where nothing can be written.
+    """
+    notes: list[str] = []
+    for source, target in side_files(photo, output):
+        if target.exists():
+            continue
+        is_xmp = source.suffix.lower() == ".xmp"
+        if without_location and not is_xmp:
+            notes.append(f"has a side file {source.name}, which may say where it was taken; it was not copied")
+            continue
+        try:
+            content, modified = _read_file(source)
+            if without_location:
+                content = strip_xmp(content)
+                doubt = doubt_about(content)
+                notes += [] if doubt is None else [f"has a side file {source.name}, which {doubt}"]
+            write_file(content, target, modified)
+        except PhotoError as error:
+            notes.append(f"has a side file {source.name}, which was not copied: it {error.reason}")
+    return tuple(notes)
+
+
+def _read_file(path: Path) -> tuple[bytes, int]:
+    """Content and time; PhotoReadError."""
+    try:
+        return path.read_bytes(), path.stat().st_mtime_ns
     except OSError as error:
         raise PhotoReadError(path, f"cannot be read: {error.strerror or error}") from error
-    write_file(content, target, modified)
 
 
 def _recognize(source: bytes) -> str | None:
@@ -246,15 +346,29 @@ def _recognize(source: bytes) -> str | None:
         return "TIFF"
     if source.startswith(b"RIFF") and source[8:12] == b"WEBP":
         return "WEBP"
+    if source.startswith((jpeg2000.SIGNATURE, jpeg2000.CODESTREAM)):
+        return "JPEG2000"
+    codec = heif.codec_of(source)
+    if codec is not None:
+        return "AVIF" if codec == heif.AVIF else "HEIC"
     return "BMP" if source.startswith(b"BM") else None
 
 
-def _colour(samples: npt.NDArray[np.uint8]) -> Pixels:
-    """(H, W, 3) uint8, contiguous."""
-    if samples.ndim == 2 or samples.shape[2] == 2:
-        grey = samples if samples.ndim == 2 else samples[..., 0]
-        return np.repeat(grey[..., np.newaxis], 3, axis=2)
-    return np.ascontiguousarray(samples[..., :3])
+def _metadata(name: str, source: bytes) -> tuple[Metadata, str | None]:
+    """The metadata of a photo, and a sentence where they cannot be read."""
+    try:
+        found: Metadata = MODULES[name].metadata(source)
+    except (Unreadable, struct.error) as error:
+        return Metadata(), f"has metadata that cannot be read ({error}); they are kept as they are"
+    return found, None
+
+
+def _part(stored: Samples, orientation: int, channels: int, box: tuple[int, int, int, int]) -> Samples:
+    """View of the first `channels` of a box of the upright photo."""
+    view = _inside(stored, orientation, box)
+    if view.ndim == 2 or view.shape[2] == channels:
+        return view
+    return view[..., 0] if channels == 1 else view[..., :channels]
 
 
 def _inside(stored: Samples, orientation: int, box: tuple[int, int, int, int]) -> Samples:
@@ -265,15 +379,6 @@ def _inside(stored: Samples, orientation: int, box: tuple[int, int, int, int]) -
     if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height):
         raise ShapeError(f"the box {box} is not inside the photo of {width} x {height} pixels")
     return view[y0:y1, x0:x1]
-
-
-def _region(stored: Samples, orientation: int, box: tuple[int, int, int, int]) -> FloatPixels:
-    view = _inside(stored, orientation, box)
-    scaled = view.astype(np.float32) / np.float32(np.iinfo(view.dtype).max)
-    if mode_of(stored) in ("L", "LA"):
-        grey = scaled if scaled.ndim == 2 else scaled[..., 0]
-        return np.repeat(grey[..., np.newaxis], 3, axis=2)
-    return np.ascontiguousarray(scaled[..., :3])
 
 
 def write_file(content: bytes, path: Path, modified: int | None = None) -> None:

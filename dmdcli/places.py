@@ -14,11 +14,17 @@ from pathlib import Path, PurePath
 
 from dmdcli.errors import NothingToDoError, PhotoReadError, UsageError
 
-ENDINGS = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp"})
+ENDINGS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".bmp"}
+    | {".jp2", ".jpx", ".jpf", ".j2k", ".j2c", ".jpc", ".avif", ".heic", ".heif", ".hif"}
+)
 """Endings of the files that are taken from a folder, in any case. A file named by itself may have any other."""
 
-EXTENSIONS = ("auto", "jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp")
+EXTENSIONS = ("auto", "jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "jp2", "avif")
 """What `--ext` takes; "auto" keeps the ending and the format of the source."""
+
+SIDE_ENDINGS = (".xmp", ".json", ".supplemental-metadata.json")
+"""Of files beside a photo: what Lightroom, darktable and digiKam write, and what Google Photos gives back."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +107,21 @@ def plan_outputs(files: Sequence[PhotoFile], out: Path, ext: str = "auto") -> li
         taken.add(_key(path))
         planned.append(path)
     return planned
+
+
+def side_files(photo: Path, output: Path) -> list[tuple[Path, Path]]:
+    """What other programs keep beside a photo (SIDE_ENDINGS), and where it goes beside the photo's result.
+
+    Both customs are known, "a.xmp" and "a.jpg.xmp"; letters with accents may be composed or not.
+    """
+    found: dict[str, tuple[Path, Path]] = {}
+    for name, renamed in ((photo.name, output.name), (photo.stem, output.stem)):
+        for form in dict.fromkeys((name, *(unicodedata.normalize(form, name) for form in ("NFC", "NFD")))):
+            for ending in (*SIDE_ENDINGS, *(ending.upper() for ending in SIDE_ENDINGS)):
+                source = photo.with_name(form + ending)
+                if source.is_file():
+                    found.setdefault(_key(PurePath(renamed + ending)), (source, output.with_name(renamed + ending)))
+    return list(found.values())
 
 
 def check_extension(ext: str) -> str:

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "dmdcli"
 FREE = {"dmdcli", "dmdcli.devices", "dmdcli.errors", "dmdcli.shapes", "dmdcli.tensors"}
 """May be imported by anyone."""
 
-PHOTOS = {"photos", "places", "formats"}
+PHOTOS = {"photos", "places", "formats", "colour"}
 FACES = {"faces", "weights"}
 LIBRARY = {"library", "library_files"}
 ALLOWED: dict[str, set[str]] = {
@@ -26,7 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     "bundle": {"weights", "weights_folder"},
     "places": set(),
     "formats": set(),
-    "photos": {"places", "formats"},
+    "colour": {"formats"},
+    "photos": {"places", "formats", "colour"},
     "model": set(),
     "faces": {"weights"},
     "library_files": set(),

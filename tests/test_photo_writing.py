@@ -17,8 +17,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from dmdcli.errors import CannotGoOnError, PhotoWriteError
-from dmdcli.formats import bmp, jpeg, png, tiff, webp
-from dmdcli.photos import Photo, copy_photo, is_converted, read_photo, write_photo
+from dmdcli.formats import bmp, heif, jpeg, jpeg2000, png, tiff, webp
+from dmdcli.photos import Photo, copy_photo, copy_side_files, is_converted, read_photo, write_photo
 from tests.formats.pictures import encoded, exif_with_orientation, photograph, picture
 
 
@@ -125,7 +125,7 @@ def test_a_folder_without_write_permission_ends_the_run(tmp_path: Path) -> None:
 ICC = bytes(128) + os.urandom(300)
 
 
-@pytest.mark.parametrize("ext", ["jpg", "png", "tif", "webp", "bmp"])
+@pytest.mark.parametrize("ext", ["jpg", "png", "tif", "webp", "bmp", "jp2", "avif"])
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "TIFF", "WEBP"])
 def test_other_formats_keep_what_they_have_a_place_for(tmp_path: Path, source: str, ext: str) -> None:
     options: dict[str, Any] = {"exif": exif_with_orientation(6), "icc_profile": ICC, "dpi": (300, 150)}
@@ -145,8 +145,8 @@ def test_other_formats_keep_what_they_have_a_place_for(tmp_path: Path, source: s
     assert is_converted(photo, ext) == (ext not in {"JPEG": "jpg", "TIFF": "tif"}.get(source, source.lower()))
     again = rewritten(photo, photo.original, tmp_path, ext=ext)
     difference = np.abs(again.pixels.astype(int) - photo.pixels)
-    assert np.median(difference) <= (1 if ext == "jpg" else 0)
-    assert ext == "jpg" or difference.max() == 0 or source == ext.upper() == "WEBP"
+    assert np.median(difference) <= (1 if ext in ("jpg", "avif") else 0)
+    assert ext in ("jpg", "avif") or difference.max() == 0 or source == ext.upper() == "WEBP"
     if ext == "bmp":
         assert again.orientation == 1
         return
@@ -157,8 +157,39 @@ def test_other_formats_keep_what_they_have_a_place_for(tmp_path: Path, source: s
     exif.load(found.exif)
     assert exif[0x010E] == "a wedding"
     assert exif.get_ifd(0x8769)[0x9003] == "1962:05:19 12:00:00"
-    if source != "WEBP" and ext != "webp":
+    if source != "WEBP" and ext not in ("webp", "jp2", "avif"):
         assert found.density == pytest.approx((300, 150), rel=1e-3)
+
+
+def test_side_files_are_copied_once_and_never_over_others(tmp_path: Path) -> None:
+    photo = tmp_path / "a.jpg"
+    for name in ("a.jpg", "a.xmp", "a.jpg.json", "a.jpg.XMP"):
+        (tmp_path / name).write_text(name)
+        os.utime(tmp_path / name, ns=(10**18, 10**18))
+    output = tmp_path / "out" / "b.png"
+    output.parent.mkdir()
+    (output.parent / "b.xmp").write_text("somebody's")
+    assert copy_side_files(photo, output) == ()
+    found = {path.name: path.read_text() for path in output.parent.iterdir()}
+    assert found == {"b.xmp": "somebody's", "b.png.json": "a.jpg.json", "b.png.XMP": "a.jpg.XMP"}
+    assert (output.parent / "b.png.json").stat().st_mtime_ns == 10**18
+    notes = copy_side_files(photo, tmp_path / "other" / "a.jpg", without_location=True)
+    assert "has a side file a.jpg.json, which may say where it was taken; it was not copied" in notes
+    assert sum("its XMP cannot be read" in note for note in notes) == 2
+
+
+def test_a_side_file_that_cannot_be_read_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.xmp").write_text("<x/>")
+    read = Path.read_bytes
+
+    def fail(path: Path) -> bytes:
+        if path.suffix == ".xmp":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", fail)
+    (note,) = copy_side_files(tmp_path / "a.jpg", tmp_path / "out" / "a.jpg")
+    assert note == "has a side file a.xmp, which was not copied: it cannot be read: Permission denied"
 
 
 def test_transparent_photos_cannot_become_jpeg(tmp_path: Path) -> None:
@@ -170,6 +201,8 @@ def test_transparent_photos_cannot_become_jpeg(tmp_path: Path) -> None:
     assert rewritten(photo, opaque, tmp_path, ext="jpg").mode == "RGB"
 
 
-def test_every_format_has_the_same_four_functions() -> None:
-    for module in (bmp, jpeg, png, tiff, webp):
-        assert all(callable(getattr(module, name)) for name in ("read", "metadata", "rewrite", "write"))
+def test_every_format_has_the_same_five_functions() -> None:
+    for module in (bmp, heif, jpeg, jpeg2000, png, tiff, webp):
+        assert all(
+            callable(getattr(module, name)) for name in ("read", "metadata", "rewrite", "write", "without_location")
+        )

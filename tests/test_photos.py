@@ -228,7 +228,7 @@ def test_one_pixel_is_read_and_written(tmp_path: Path, format_name: str) -> None
 @pytest.mark.parametrize("share", [0.002, 0.02, 0.3, 0.6, 0.95])
 def test_truncated_files_are_refused(tmp_path: Path, format_name: str, share: float) -> None:
     content = encoded(photograph(), format_name, **FORMATS[format_name])
-    with pytest.raises(PhotoReadError, match=r"truncated|damaged|is no JPEG"):
+    with pytest.raises(PhotoReadError, match=r"truncated|damaged|is no picture in JPEG"):
         read_bytes(tmp_path, content[: int(len(content) * share)])
 
 
@@ -246,10 +246,9 @@ def test_truncated_16_bit_png_is_refused(tmp_path: Path) -> None:
     ("content", "reason"),
     [
         (b"", r"is empty \(0 bytes\)"),
-        (b"Dear diary, today we went to the sea.", "is no JPEG, PNG, TIFF, WebP or BMP picture"),
-        (encoded(picture(), "GIF"), "is no JPEG, PNG, TIFF, WebP or BMP picture"),
-        (encoded(Image.fromarray(picture()).convert("CMYK"), "JPEG"), "is stored in CMYK.*save a copy as RGB"),
-        (encoded(Image.fromarray(picture()).convert("CMYK"), "TIFF"), "is stored in CMYK.*save a copy as RGB"),
+        (b"Dear diary, today we went to the sea.", "is no picture in JPEG, PNG"),
+        (encoded(picture(), "GIF"), "is no picture in JPEG, PNG"),
+        (encoded(Image.fromarray(picture()).convert("LAB"), "TIFF"), "is stored as 'LAB'.*save a copy"),
         (encoded(picture("L").astype(np.float32), "TIFF"), "32 bits per channel of floating point"),
         (encoded(picture("L").astype(np.int32), "TIFF"), "32 bits per channel"),
         (encoded(picture(), "PNG", save_all=True, append_images=[Image.new("RGB", (61, 47))]), "is an animation"),

@@ -6,12 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path, PurePath
 
 import pytest
 
 from dmdcli.errors import NothingToDoError, UsageError
-from dmdcli.photos import PhotoFile, check_output_places, find_photos, output_path, plan_outputs
+from dmdcli.photos import PhotoFile, check_output_places, find_photos, output_path, plan_outputs, side_files
 
 NOBODY = 65534
 
@@ -165,3 +166,26 @@ def test_out_that_is_a_file_is_refused(tmp_path: Path) -> None:
     photo = make(tmp_path, "a.jpg", "b") / "a.jpg"
     with pytest.raises(UsageError, match="is a file"):
         check([photo], tmp_path / "b")
+
+
+def test_side_files_of_both_customs_and_any_form_of_letters(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "fête") for form in ("NFC", "NFD"))
+    for name in (f"{apart}.xmp", f"{composed}.jpg.xmp", f"{composed}.jpg.supplemental-metadata.json", "other.xmp"):
+        (tmp_path / name).touch()
+    found = side_files(tmp_path / f"{composed}.jpg", tmp_path / "out" / "new.png")
+    assert {(source.name, target.name) for source, target in found} == {
+        (f"{apart}.xmp", "new.xmp"),
+        (f"{composed}.jpg.xmp", "new.png.xmp"),
+        (f"{composed}.jpg.supplemental-metadata.json", "new.png.supplemental-metadata.json"),
+    }
+
+
+def test_names_that_differ_only_in_ending_or_in_form_stay_apart(tmp_path: Path) -> None:
+    names = ["a.jpg", "a.png", "a.tif", *(unicodedata.normalize(form, "é.jpg") for form in ("NFC", "NFD"))]
+    for name in names:
+        (tmp_path / name).touch()
+    present = len(list(tmp_path.iterdir()))  # some file systems take the two forms for one
+    files = find_photos([tmp_path])
+    for ext in ("auto", "png", "jpg"):
+        outputs = plan_outputs(files, tmp_path / "out", ext)
+        assert len({str(path) for path in outputs}) == len(files) == present

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +46,14 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Version of the JSON objects."""
+
+
+class Strip(str, Enum):
+    """What can be taken out of the results."""
+
+    GPS = "gps"
+
+
 MOST_ROWS = 200
 """Photos up to which the table at the end has a line for each; beyond, only for people recognised and failures."""
 
@@ -75,11 +84,18 @@ def restore(
         bool, typer.Option("--only-restored", help="Do not copy photos in which no face was restored.")
     ] = False,
     ext: Annotated[
-        str, typer.Option("--ext", metavar="auto|jpg|png|tif|webp|bmp", help="Format to write; auto keeps each one's.")
+        str,
+        typer.Option(
+            "--ext", metavar="auto|jpg|png|tif|webp|bmp|jp2|avif", help="Format to write; auto keeps each one's."
+        ),
     ] = "auto",
     quality: Annotated[
         int | None,
-        typer.Option("--quality", min=1, max=100, help="JPEG and WebP quality, instead of the photo's own."),
+        typer.Option("--quality", min=1, max=100, help="JPEG, WebP and AVIF quality, instead of the photo's own."),
+    ] = None,
+    strip: Annotated[
+        list[Strip] | None,
+        typer.Option("--strip", help="Take this out of what is written: gps is where a photo was taken. Repeatable."),
     ] = None,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
@@ -135,6 +151,7 @@ def restore(
         only_restored=only_restored,
         overwrite=overwrite,
         dry_run=dry_run,
+        without_location=Strip.GPS in (strip or ()),
     )
     results: list[RestoredPhoto] = []
     faces = skipped = 0

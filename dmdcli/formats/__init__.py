@@ -1,9 +1,10 @@
 """The file formats photos are kept in: one module per format, no paths, no faces, bytes in and bytes out.
 
-Every module has the same four functions:
+Every module has the same five functions:
 
     read(source) -> Picture                              the samples as stored; raises Unreadable
-    metadata(source) -> Metadata                         what may travel to another format; never raises
+    metadata(source) -> Metadata                         what may travel to another format
     rewrite(source, original, stored, quality) -> bytes  the same file with changed samples, everything else kept
     write(stored, metadata, quality) -> bytes            a new file; raises Unwritable
+    without_location(source) -> bytes                    the same file without GPS in EXIF and XMP
 """

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 
+from dmdcli.formats.location import strip_location
 from dmdcli.formats.picture import (
     BROKEN,
     METRES_PER_INCH,
@@ -91,6 +92,11 @@ def rewrite(source: bytes, _original: Samples, stored: Samples, _quality: int | 
     for channel, byte in enumerate(order):
         places[..., byte] = samples[..., channel]
     return bytes(content)
+
+
+def without_location(source: bytes) -> bytes:
+    """The file without GPS in its EXIF and XMP."""
+    return strip_location(source)
 
 
 def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> bytes:

@@ -1,8 +1,8 @@
 """JPEG: written back with the source's own tables, sampling and segments, so that untouched blocks stay as they are.
 
-The samples handed out are RGB. Writing back goes through the YCbCr samples of the source wherever the RGB did not
-change: luminance never passes through RGB, and for 4:2:0 the colour planes are taken at their own resolution, so
-quantising again with the same tables gives (nearly always exactly) the same coefficients.
+The samples handed out are grey, RGB or CMYK. Writing back goes through the source's own components (YCbCr, YCCK...)
+wherever nothing changed: luminance never passes through RGB, and colour is taken at its own resolution, so quantising
+again with the same tables gives (nearly always exactly) the same coefficients. See jpeg_components.py.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from dmdcli.formats.jpeg_components import Component, Frame, decode_components, encode_components
+from dmdcli.formats.location import strip_location
 from dmdcli.formats.picture import (
     BROKEN,
-    CMYK_REASON,
     TRUNCATED_REASON,
     Metadata,
     Picture,
@@ -31,6 +32,7 @@ from dmdcli.formats.picture import (
     samples_of,
     without_alpha,
 )
+from dmdcli.formats.thumbnails import renew_exif, renew_jfif, renew_photoshop, shown
 
 NEW_QUALITY = 95
 """For photos that were no JPEG before, where the caller asks for nothing else; with 4:4:4."""
@@ -67,16 +69,6 @@ class Segment:
         return APP0 <= self.marker <= 0xEF or self.marker == COM
 
 
-@dataclass(frozen=True)
-class Frame:
-    """width, height in pixels; components: (identifier, samples across, samples down, table) each."""
-
-    width: int
-    height: int
-    progressive: bool
-    components: tuple[tuple[int, int, int, int], ...]
-
-
 def split(source: bytes) -> tuple[list[Segment], bytes]:
     """The segments before the first scan, and everything from that scan's marker on."""
     segments: list[Segment] = []
@@ -105,7 +97,7 @@ def split(source: bytes) -> tuple[list[Segment], bytes]:
 
 
 def read_frame(segments: list[Segment]) -> Frame:
-    """The frame header; Unreadable for what cannot be written back: CMYK, 12 bits, no declared height."""
+    """The frame header; Unreadable for what cannot be written back: 12 bits, no declared height."""
     for segment in segments:
         if segment.marker in FRAMES:
             try:
@@ -114,25 +106,25 @@ def read_frame(segments: list[Segment]) -> Frame:
             except struct.error as error:
                 raise Unreadable("is a damaged JPEG file") from error
             check_size(width, height)
-            if count == 4:
-                raise Unreadable(CMYK_REASON)
-            if bits != 8 or count not in (1, 3):
+            if bits != 8 or count not in (1, 3, 4):
                 raise Unreadable(f"is a JPEG of {count} channels of {bits} bits, which is not supported")
-            components = tuple((name, sampling >> 4, sampling & 15, table) for name, sampling, table in parts)
+            if not all(sampling >> 4 and sampling & 15 for _, sampling, _ in parts):
+                raise Unreadable("is a damaged JPEG file")
+            components = tuple(Component(name, sampling >> 4, sampling & 15, table) for name, sampling, table in parts)
             return Frame(width, height, segment.marker in PROGRESSIVE_FRAMES, components)
     raise Unreadable("is a damaged JPEG file")
 
 
 def read(source: bytes) -> Picture:
-    """Grey or RGB, uint8, in stored orientation."""
+    """Grey, RGB or CMYK, uint8, in stored orientation."""
     segments, scans = split(source)
-    read_frame(segments)
+    frame = read_frame(segments)
     try:
         samples = samples_of(JpegImageFile(io.BytesIO(_bare(segments, scans))))
     except BROKEN as error:
         reason = TRUNCATED_REASON if "truncated" in str(error) else "is a damaged JPEG file"
         raise Unreadable(reason) from error
-    return Picture(samples, orientation_of(_first(segments, APP1, EXIF)))
+    return Picture(samples, orientation_of(_first(segments, APP1, EXIF)), inks=len(frame.components) == 4)
 
 
 def metadata(source: bytes) -> Metadata:
@@ -155,36 +147,48 @@ def metadata(source: bytes) -> Metadata:
 
 def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | None = None) -> bytes:
     """The file with changed samples: same tables (unless `quality` 1..100 is given), sampling, APPn and COM segments.
+    Thumbnails are drawn again.
 
     What stands behind the picture (a short film, a gain map) stays there. The only segment left out is the index of
     further pictures (MPF): it says where they begin, which changes.
-    Sampling other than 4:4:4, 4:2:2 and 4:2:0 becomes 4:4:4.
     """
     segments, scans = split(source)
     frame = read_frame(segments)
     bare = _bare(segments, scans)
+    if not np.array_equal(original, stored):
+        segments = _renewed(segments, shown(stored, len(frame.components) == 4))
+    model = _colour_model(segments, frame)
     sampling = _sampling(frame)
     # Both need the whole file in a buffer for which Pillow reserves two bytes a pixel: not for noise in finest tables.
     roomy = 1.5 * len(scans) < 2 * frame.width * frame.height
+    kept = [s for s in segments if s.described and not (s.marker == APP2 and s.payload.startswith(MULTI_PICTURE))]
+    behind = scans.partition(b"\xff\xd9")[2]
+    if model in ("CMYK", "YCCK") or (model == "YCbCr" and sampling is None):
+        planes = _components(bare, original, stored, frame, model)
+        tables = _tables(bare, frame) if quality is None else _new_tables(frame, quality)
+        return _assemble(kept, encode_components(planes, frame, tables, frame.progressive and roomy)) + behind
     options: dict[str, Any] = {
-        "subsampling": sampling,
+        "subsampling": FULL if sampling is None else sampling,
         "optimize": roomy,
         "progressive": frame.progressive and roomy,
     }
     if quality is None:
-        options["qtables"] = _tables(bare, frame)
+        options["qtables"] = _as_named(_tables(bare, frame), frame)
     else:
         options["quality"] = quality
-    if len(frame.components) == 1:
-        image = Image.fromarray(eight_bit(stored))
-    elif _is_luminance_chroma(segments, frame):
-        image = _luminance_chroma(bare, original, stored, frame, sampling)
+    if model == "YCbCr":
+        image = Image.frombytes(
+            model, (frame.width, frame.height), _components(bare, original, stored, frame, model).tobytes()
+        )
     else:
         image = Image.fromarray(eight_bit(stored))
-        options["keep_rgb"] = True
-    kept = [s for s in segments if s.described and not (s.marker == APP2 and s.payload.startswith(MULTI_PICTURE))]
-    behind = scans.partition(b"\xff\xd9")[2]
+        options["keep_rgb"] = model == "RGB"
     return _assemble(kept, _encode(image, options)) + behind
+
+
+def without_location(source: bytes) -> bytes:
+    """The file without GPS in its EXIF and XMP."""
+    return strip_location(source)
 
 
 def write(stored: Samples, metadata: Metadata, quality: int | None = None) -> bytes:
@@ -207,6 +211,21 @@ def _first(segments: list[Segment], marker: int, name: bytes) -> bytes | None:
     return next((s.payload[len(name) :] for s in segments if s.marker == marker and s.payload.startswith(name)), None)
 
 
+def _renewed(segments: list[Segment], picture: Image.Image) -> list[Segment]:
+    """The segments with the thumbnails in them drawn again."""
+    renewed = []
+    for segment in segments:
+        payload = segment.payload
+        if segment.marker == APP0:
+            payload = renew_jfif(payload, picture)
+        elif segment.marker == APP1 and payload.startswith(EXIF):
+            payload = EXIF + renew_exif(payload[len(EXIF) :], picture)
+        elif segment.marker == APP13 and payload.startswith(PHOTOSHOP):
+            payload = PHOTOSHOP + renew_photoshop(payload[len(PHOTOSHOP) :], picture)
+        renewed.append(Segment(segment.marker, payload))
+    return renewed
+
+
 def _bare(segments: list[Segment], scans: bytes) -> bytes:
     """The file without its description, so that no damaged metadata can disturb the decoder."""
     coding = [s for s in segments if not s.described or s.marker in (APP0, APP14)]
@@ -225,49 +244,66 @@ def _encode(image: Image.Image, options: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _sampling(frame: Frame) -> int:
-    """Pillow's number for the sampling; 4:4:4 for everything it has no number for."""
+def _sampling(frame: Frame) -> int | None:
+    """Pillow's number for the sampling; None for what it has no number for."""
     if len(frame.components) == 1:
         return FULL
-    (_, across, down, _), *chroma = frame.components
-    if any(part[1:3] != (1, 1) for part in chroma):
-        return FULL
-    return {(2, 1): HALF_ACROSS, (2, 2): HALF_BOTH}.get((across, down), FULL)
+    first, *chroma = frame.components
+    if any((part.across, part.down) != (1, 1) for part in chroma):
+        return FULL if all(frame.ratio(part) == (1, 1) for part in frame.components) else None
+    return {(1, 1): FULL, (2, 1): HALF_ACROSS, (2, 2): HALF_BOTH}.get((first.across, first.down))
 
 
 def _tables(bare: bytes, frame: Frame) -> list[list[int]]:
-    """One quantisation table per component; where the last two share one it is named once, the encoder repeats it."""
+    """The quantisation table of each component."""
     known = JpegImageFile(io.BytesIO(bare)).quantization
-    used = [part[3] for part in frame.components]
-    while len(used) > 1 and used[-1] == used[-2]:
-        used.pop()
-    return [list(known[table]) for table in used]
+    return [list(known[component.table]) for component in frame.components]
 
 
-def _is_luminance_chroma(segments: list[Segment], frame: Frame) -> bool:
-    """Whether three components are YCbCr, by the rule of the common decoders: JFIF, then Adobe, then identifiers."""
-    if _first(segments, APP0, b"JFIF\0") is not None:
-        return True
+def _as_named(tables: list[list[int]], frame: Frame) -> list[list[int]]:
+    """The tables without the last ones that repeat: the encoder repeats the last itself."""
+    used = [component.table for component in frame.components]
+    count = len(used)
+    while count > 1 and used[count - 1] == used[count - 2]:
+        count -= 1
+    return tables[:count]
+
+
+def _new_tables(frame: Frame, quality: int) -> list[list[int]]:
+    """The usual tables of a quality 1..100: luminance's for components like the first, colour's for the others."""
+    usual = JpegImageFile(io.BytesIO(_encode(Image.new("RGB", (8, 8)), {"quality": quality}))).quantization
+    return [list(usual[0 if component.table == frame.components[0].table else 1]) for component in frame.components]
+
+
+def _colour_model(segments: list[Segment], frame: Frame) -> str:
+    """What the components are, by the rule of the common decoders: JFIF, then Adobe, then identifiers."""
     adobe = _first(segments, APP14, b"Adobe")
-    if adobe is not None and len(adobe) >= 7:
-        return adobe[6] != 0
-    return tuple(part[0] for part in frame.components) != tuple(b"RGB")
+    transform = adobe[6] if adobe is not None and len(adobe) >= 7 else None
+    if len(frame.components) == 1:
+        return "L"
+    if len(frame.components) == 4:
+        return "YCCK" if transform == 2 else "CMYK"
+    if _first(segments, APP0, b"JFIF\0") is not None:
+        return "YCbCr"
+    if transform is not None:
+        return "YCbCr" if transform else "RGB"
+    return "RGB" if tuple(component.identifier for component in frame.components) == tuple(b"RGB") else "YCbCr"
 
 
-def _luminance_chroma(bare: bytes, original: Samples, stored: Samples, frame: Frame, sampling: int) -> Image.Image:
-    """The picture in YCbCr: the source's own values where nothing changed, converted RGB elsewhere."""
-    planes = _decode_planes(bare, (frame.width, frame.height))
-    if sampling == HALF_BOTH and min(frame.width, frame.height) > 1:
-        # Decoded at half size, the colour planes come out at their own resolution, not enlarged.
-        half = _decode_planes(bare, (frame.width // 2, frame.height // 2))[..., 1:]
-        planes[..., 1:] = half.repeat(2, axis=0).repeat(2, axis=1)[: frame.height, : frame.width]
+def _components(bare: bytes, original: Samples, stored: Samples, frame: Frame, model: str) -> npt.NDArray[np.uint8]:
+    """(H, W, components) as in the file: the source's own values where nothing changed, else those of `stored`."""
+    if model == "YCCK":
+        segments, scans = split(bare)
+        untouched = [Segment(APP14, s.payload[:11] + b"\0") if s.marker == APP14 else s for s in segments]
+        bare = _bare(untouched, scans)
+    planes = decode_components(bare, frame)
     changed = (stored != original).any(axis=2)
-    planes[changed] = np.array(Image.fromarray(eight_bit(stored)).convert("YCbCr"))[changed]
-    return Image.frombytes("YCbCr", (frame.width, frame.height), planes.tobytes())
-
-
-def _decode_planes(bare: bytes, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) uint8 YCbCr, decoded at full size or, if `size` is the half of it, at half size (rounded up)."""
-    image = JpegImageFile(io.BytesIO(bare))
-    image.draft("YCbCr", size)
-    return np.array(image)
+    given = eight_bit(stored)
+    if model == "CMYK":
+        wanted = 255 - given
+    else:
+        wanted = np.array(Image.fromarray(np.ascontiguousarray(given[..., :3])).convert("YCbCr"))
+        if model == "YCCK":
+            wanted = np.dstack([wanted, 255 - given[..., 3]])
+    planes[changed] = wanted[changed]
+    return planes

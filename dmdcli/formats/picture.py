@@ -18,7 +18,8 @@ METRES_PER_INCH = 0.0254
 EXIF_ORIENTATION = 0x0112
 
 Samples: TypeAlias = npt.NDArray[np.uint8 | np.uint16]
-"""(H, W) grey, (H, W, 2) grey + alpha, (H, W, 3) RGB or (H, W, 4) RGB + alpha; uint8 or uint16, native byte order."""
+"""(H, W) grey, (H, W, 2) grey + alpha, (H, W, 3) RGB, (H, W, 4) RGB + alpha or CMYK (the largest value is most ink);
+uint8 or uint16, native byte order."""
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
@@ -29,10 +30,6 @@ BROKEN = (
 """What decoders raise for damaged files."""
 
 TRUNCATED_REASON = "is truncated: the end of the file is missing"
-CMYK_REASON = (
-    "is stored in CMYK, the inks of a printing press, which is not supported yet; "
-    "save a copy as RGB and use that (for example: magick photo.tif -colorspace sRGB copy.tif)"
-)
 
 
 class Unreadable(Exception):
@@ -47,12 +44,13 @@ class Unwritable(Exception):
 class Picture:
     """samples: as stored (palette and 1-bit pictures already as grey or RGB). orientation: EXIF 1..8.
 
-    notes: sentences the user should see, such as pages that are left alone.
+    notes: sentences the user should see, such as pages that are left alone. inks: four channels are CMYK.
     """
 
     samples: Samples
     orientation: int = 1
     notes: tuple[str, ...] = ()
+    inks: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,8 +79,10 @@ def check_size(width: int, height: int) -> None:
         )
 
 
-def mode_of(samples: Samples) -> str:
-    """'L', 'LA', 'RGB' or 'RGBA', at either depth."""
+def mode_of(samples: Samples, inks: bool = False) -> str:
+    """'L', 'LA', 'RGB', 'RGBA' or, with `inks`, 'CMYK', at either depth."""
+    if inks:
+        return "CMYK"
     return MODES[1 if samples.ndim == 2 else samples.shape[2]]
 
 
@@ -104,8 +104,6 @@ def without_alpha(samples: Samples, format_name: str) -> Samples:
 
 def samples_of(image: Image.Image) -> Samples:
     """The samples of an opened 8-bit Pillow image; palettes and 1-bit become grey or RGB, colour keys become alpha."""
-    if image.mode in ("CMYK", "YCCK"):
-        raise Unreadable(CMYK_REASON)
     if image.mode == "P" or "transparency" in image.info:
         image.load()
         if image.mode == "P" and image.palette is None:
@@ -117,7 +115,7 @@ def samples_of(image: Image.Image) -> Samples:
         return spread[..., [0, 3]] if spread.shape[2] == 4 else np.ascontiguousarray(spread[..., 0])
     if image.mode == "1":
         image = image.convert("L")
-    if image.mode not in MODES.values():
+    if image.mode not in (*MODES.values(), "CMYK"):
         raise Unreadable(f"is stored as {image.mode!r}, which is not supported; save a copy as 8 or 16 bit grey or RGB")
     return np.array(image)
 

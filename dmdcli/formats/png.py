@@ -6,6 +6,7 @@ Written by hand, because Pillow keeps no 16-bit colour and neither Pillow nor Op
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
+from dmdcli.formats.location import strip_exif, strip_xmp
 from dmdcli.formats.picture import (
     BROKEN,
     METRES_PER_INCH,
@@ -28,12 +30,15 @@ from dmdcli.formats.picture import (
     orientation_of,
     samples_of,
 )
+from dmdcli.formats.thumbnails import renew_exif, shown
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 COLOURS = {1: GREY, 2: GREY_ALPHA, 3: RGB, 4: RGB_ALPHA}
 CHANNELS = {colour: channels for channels, colour in COLOURS.items()}
 XMP_KEYWORD = b"XML:com.adobe.xmp\0\0\0\0\0"
+PACKED_METADATA = re.compile(rb"XML:com\.adobe\.xmp\x00\x01|Raw profile type (?:exif|app1|xmp)\x00", re.IGNORECASE)
+"""How texts with compressed XMP begin, and those in which older programs keep EXIF as hexadecimal digits."""
 COMPRESSION = 6
 BAND = 256
 """Rows filtered at once."""
@@ -152,9 +157,11 @@ def metadata(source: bytes) -> Metadata:
     return Metadata(exif, xmp, icc, None, density)
 
 
-def rewrite(source: bytes, _original: Samples, stored: Samples, _quality: int | None = None) -> bytes:
+def rewrite(source: bytes, original: Samples, stored: Samples, _quality: int | None = None) -> bytes:
     """The file with changed samples and its own chunks; interlacing is not kept."""
     header, chunks = read_header(source), split(source)
+    if not np.array_equal(original, stored):
+        chunks = [Chunk(c.name, renew_exif(c.body, shown(stored))) if c.name == b"eXIf" else c for c in chunks]
     channels = 1 if stored.ndim == 2 else stored.shape[2]
     same = (header.depth, header.colour) == (8 * stored.dtype.itemsize, COLOURS[channels])
     kept = [chunk for chunk in chunks if chunk.name not in CODING and _may_stay(chunk, same)]
@@ -162,6 +169,19 @@ def rewrite(source: bytes, _original: Samples, stored: Samples, _quality: int | 
     before = [chunk for chunk in chunks[:first] if chunk in kept]
     after = [chunk for chunk in chunks[first:] if chunk in kept]
     return _assemble(stored, before, after)
+
+
+def without_location(source: bytes) -> bytes:
+    """The file without GPS in its EXIF and XMP; EXIF and XMP that are packed into other texts are left out."""
+    chunks = []
+    for chunk in split(source):
+        if chunk.name == b"eXIf":
+            chunks.append(Chunk(chunk.name, strip_exif(chunk.body)))
+        elif chunk.name == b"iTXt" and chunk.body.startswith(XMP_KEYWORD):
+            chunks.append(Chunk(chunk.name, strip_xmp(chunk.body)))
+        elif not PACKED_METADATA.match(chunk.body) or chunk.name not in (b"iTXt", b"tEXt", b"zTXt"):
+            chunks.append(chunk)
+    return SIGNATURE + b"".join(chunk.bytes for chunk in chunks)
 
 
 def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> bytes:

@@ -13,12 +13,15 @@ import io
 import struct
 import warnings
 from collections import Counter
+from contextlib import suppress
 
 import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
 from dmdcli.formats import tiff_directory as tags
-from dmdcli.formats.picture import BROKEN, CMYK_REASON, Metadata, Picture, Samples, Unreadable, check_size, samples_of
+from dmdcli.formats.location import strip_exif, strip_xmp
+from dmdcli.formats.picture import BROKEN, Metadata, Picture, Samples, Unreadable, check_size, samples_of
+from dmdcli.formats.thumbnails import renew_page, renew_photoshop, shown
 from dmdcli.formats.tiff_directory import (
     Directory,
     Entry,
@@ -38,18 +41,18 @@ TYPE_BYTE, TYPE_SHORT, TYPE_LONG, TYPE_RATIONAL, TYPE_UNDEFINED, TYPE_LONG8 = 1,
 
 
 def read(source: bytes) -> Picture:
-    """Grey or RGB with or without alpha, uint8 or uint16, of the first page; white is the largest value."""
+    """Grey or RGB with or without alpha, or CMYK, uint8 or uint16, of the first page; white or most ink is largest."""
     directory = read_directory(source)
     check_size(directory.value(source, tags.WIDTH, 0), directory.value(source, tags.LENGTH, 0))
     photometric = directory.value(source, tags.PHOTOMETRIC, BLACK_IS_ZERO)
-    if photometric == CMYK:
-        raise Unreadable(CMYK_REASON)
+    if photometric == CMYK and directory.value(source, tags.SAMPLES_PER_PIXEL, 1) != 4:
+        raise Unreadable("is stored in CMYK with further channels, which is not supported; save a copy without them")
     layout = read_layout(source, directory)
     samples = decode(source, layout) if layout is not None else _decode_foreign(source, directory)
     orientation = directory.value(source, tags.ORIENTATION, 1)
     pages = _count_pages(source, directory)
     notes = (f"has {pages} pages; only the first is used, the others are kept as they are",) if pages > 1 else ()
-    return Picture(samples, orientation if 1 <= orientation <= 8 else 1, notes)
+    return Picture(samples, orientation if 1 <= orientation <= 8 else 1, notes, photometric == CMYK)
 
 
 def metadata(source: bytes) -> Metadata:
@@ -71,7 +74,9 @@ def metadata(source: bytes) -> Metadata:
 
 
 def rewrite(source: bytes, original: Samples, stored: Samples, _quality: int | None = None) -> bytes:
-    """The file with changed samples on its first page."""
+    """The file with changed samples on its first page; smaller copies of it and Photoshop's thumbnail drawn again."""
+    if not np.array_equal(original, stored):
+        source = _renew_thumbnails(source, stored)
     directory = read_directory(source)
     layout = read_layout(source, directory)
     if layout is not None:
@@ -79,6 +84,11 @@ def rewrite(source: bytes, original: Samples, stored: Samples, _quality: int | N
         if _holds(changed, stored):  # not so where strips of a damaged file overlap each other or a directory
             return changed
     return _write_strips(source, directory, stored)
+
+
+def without_location(source: bytes) -> bytes:
+    """The file without GPS in its EXIF and XMP, on every page."""
+    return strip_xmp(strip_exif(source))
 
 
 def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> bytes:
@@ -105,6 +115,23 @@ def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> b
             entries[tag] = append_value(content, directory, TYPE_RATIONAL, ratio)
         entries[tags.RESOLUTION_UNIT] = directory.numbers(content, TYPE_SHORT, [PER_INCH])
     return _write_strips(bytes(content), Directory(directory.order, directory.big, entries, 0), stored)
+
+
+def _renew_thumbnails(source: bytes, stored: Samples) -> bytes:
+    directory = read_directory(source)
+    picture = shown(stored, directory.value(source, tags.PHOTOMETRIC, BLACK_IS_ZERO) == CMYK)
+    content = bytearray(source)
+    below = _sub_directories(source, directory)
+    if _count_pages(source, directory) == 1:  # a smaller copy among several pages may be of another page
+        below += _following_pages(source, directory)
+    for page in below:
+        if page.value(source, tags.SUBFILE_TYPE, 0) & REDUCED_COPY:
+            renew_page(content, page, picture)
+    resources = directory.content(source, tags.PHOTOSHOP)
+    if resources and len(resources) > directory.width:
+        start = struct.unpack(directory.order + directory.place, directory.entries[tags.PHOTOSHOP].field)[0]
+        content[start : start + len(resources)] = renew_photoshop(resources, picture)
+    return bytes(content)
 
 
 def _holds(content: bytes, stored: Samples) -> bool:
@@ -153,12 +180,13 @@ def _write_strips(source: bytes, directory: Directory, stored: Samples) -> bytes
         lengths.append(len(coded))
         content += coded
     entries = {tag: entry for tag, entry in directory.entries.items() if tag not in tags.OF_THE_SAMPLES}
+    inks = channels == 4 and directory.value(source, tags.PHOTOMETRIC, BLACK_IS_ZERO) == CMYK
     described = {
         tags.WIDTH: (TYPE_LONG, [width]),
         tags.LENGTH: (TYPE_LONG, [height]),
         tags.BITS: (TYPE_SHORT, [8 * stored.dtype.itemsize] * channels),
         tags.COMPRESSION: (TYPE_SHORT, [DEFLATE]),
-        tags.PHOTOMETRIC: (TYPE_SHORT, [BLACK_IS_ZERO if channels < 3 else RGB]),
+        tags.PHOTOMETRIC: (TYPE_SHORT, [BLACK_IS_ZERO if channels < 3 else CMYK if inks else RGB]),
         tags.STRIP_OFFSETS: (TYPE_LONG8 if directory.big else TYPE_LONG, offsets),
         tags.SAMPLES_PER_PIXEL: (TYPE_SHORT, [channels]),
         tags.ROWS_PER_STRIP: (TYPE_LONG, [rows]),
@@ -166,7 +194,7 @@ def _write_strips(source: bytes, directory: Directory, stored: Samples) -> bytes
         tags.PLANAR: (TYPE_SHORT, [1]),
         tags.PREDICTOR: (TYPE_SHORT, [NO_PREDICTOR]),
     }
-    if channels in (2, 4):
+    if channels in (2, 4) and not inks:
         described[tags.EXTRA_SAMPLES] = (TYPE_SHORT, [UNASSOCIATED_ALPHA])
     for tag, (kind, values) in described.items():
         entries[tag] = directory.numbers(content, kind, values)
@@ -191,15 +219,29 @@ def _decode_foreign(source: bytes, directory: Directory) -> Samples:
 
 def _count_pages(source: bytes, directory: Directory) -> int:
     """Pages that are pictures of their own, not smaller copies."""
-    pages, following, seen = 1, directory.following, set[int]()
+    following = _following_pages(source, directory)
+    return 1 + sum(not page.value(source, tags.SUBFILE_TYPE, 0) & REDUCED_COPY for page in following)
+
+
+def _sub_directories(source: bytes, directory: Directory) -> list[Directory]:
+    found = []
+    for start in directory.values(source, tags.SUB_DIRECTORIES):
+        with suppress(Unreadable):
+            found.append(read_directory(source, start))
+    return found
+
+
+def _following_pages(source: bytes, directory: Directory) -> list[Directory]:
+    """The pages after the first, as far as they can be read."""
+    pages: list[Directory] = []
+    following, seen = directory.following, set[int]()
     while following and following not in seen:
         seen.add(following)
         try:
-            page = read_directory(source, following)
+            pages.append(read_directory(source, following))
         except Unreadable:
             break
-        pages += not page.value(source, tags.SUBFILE_TYPE, 0) & REDUCED_COPY
-        following = page.following
+        following = pages[-1].following
     return pages
 
 

@@ -43,12 +43,17 @@ class Entry:
 
 @dataclass(frozen=True)
 class Directory:
-    """order: '<' or '>'. big: BigTIFF. following: place of the next directory, 0 for none."""
+    """order: '<' or '>'. big: BigTIFF. following: place of the next directory, 0 for none.
+
+    start, end: where it lies in the file, from its count to behind the place of the next; 0 for one that is only made.
+    """
 
     order: str
     big: bool
     entries: dict[int, Entry]
     following: int
+    start: int = 0
+    end: int = 0
 
     @property
     def width(self) -> int:
@@ -121,7 +126,7 @@ def read_directory(source: bytes, start: int | None = None) -> Directory:
         following = struct.unpack_from(order + ("Q" if big else "I"), source.ljust(position + 8, b"\0"), position)[0]
     except (struct.error, OverflowError) as error:
         raise Unreadable(TRUNCATED_REASON) from error
-    return Directory(order, big, entries, following)
+    return Directory(order, big, entries, following, start, position + (8 if big else 4))
 
 
 def append_value(content: bytearray, directory: Directory, kind: int, packed: bytes) -> Entry:

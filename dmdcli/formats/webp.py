@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from PIL.WebPImagePlugin import WebPImageFile
 
+from dmdcli.formats.location import strip_location
 from dmdcli.formats.picture import (
     BROKEN,
     TRUNCATED_REASON,
@@ -21,9 +22,14 @@ from dmdcli.formats.picture import (
     orientation_of,
     samples_of,
 )
+from dmdcli.formats.thumbnails import renew_exif, shown
 
 LOSSY_QUALITY = 95
 """A lossy file does not say how it was made, so what is written again is written with next to no further loss."""
+
+CODING = ("VP8 ", "VP8L", "ALPH")
+PREFIX = b"Exif\0\0"
+ALPHA_FLAG = 0x10
 
 
 def read(source: bytes) -> Picture:
@@ -43,12 +49,39 @@ def metadata(source: bytes) -> Metadata:
     """EXIF, XMP and ICC of a WebP that could be read."""
     chunks = _chunks(source)
     exif = chunks.get("EXIF")
-    return Metadata(exif and exif.removeprefix(b"Exif\0\0"), chunks.get("XMP "), chunks.get("ICCP"))
+    return Metadata(exif and exif.removeprefix(PREFIX), chunks.get("XMP "), chunks.get("ICCP"))
 
 
-def rewrite(source: bytes, _original: Samples, stored: Samples, quality: int | None = None) -> bytes:
-    """The file with changed samples: lossless stays lossless, else `quality` 1..100 or LOSSY_QUALITY."""
-    return _encode(stored, metadata(source), "VP8L" in _chunks(source), quality)
+def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | None = None) -> bytes:
+    """The file with changed samples: lossless stays lossless, else `quality` 1..100 or LOSSY_QUALITY.
+
+    All chunks that do not code the picture stay byte for byte, but for the thumbnail in EXIF, which is drawn again.
+    """
+    chunks = _chunks(source)
+    coded = _encode(stored, Metadata(), "VP8L" in chunks, quality)
+    if "VP8X" not in chunks:
+        return coded
+    picture = [(name, body) for name, body in _all_chunks(coded) if name in CODING]
+    has_alpha = "ALPH" in dict(picture) or (stored.ndim == 3 and stored.shape[2] in (2, 4))
+    flags = chunks["VP8X"][0] & ~ALPHA_FLAG | (ALPHA_FLAG if has_alpha else 0)
+    parts: list[tuple[str, bytes]] = [("VP8X", bytes([flags]) + chunks["VP8X"][1:])]
+    for name, body in _all_chunks(source):
+        if name in ("VP8 ", "VP8L"):
+            parts += picture
+        elif name == "EXIF" and not np.array_equal(original, stored):
+            start = len(PREFIX) if body.startswith(PREFIX) else 0
+            parts.append((name, body[:start] + renew_exif(body[start:], shown(stored))))
+        elif name not in (*CODING, "VP8X"):
+            parts.append((name, body))
+    content = b"".join(
+        name.encode("latin-1") + struct.pack("<I", len(body)) + body + bytes(len(body) % 2) for name, body in parts
+    )
+    return b"RIFF" + struct.pack("<I", len(content) + 4) + b"WEBP" + content
+
+
+def without_location(source: bytes) -> bytes:
+    """The file without GPS in its EXIF and XMP."""
+    return strip_location(source)
 
 
 def write(stored: Samples, metadata: Metadata, quality: int | None = None) -> bytes:
@@ -81,12 +114,20 @@ def _encode(stored: Samples, metadata: Metadata, lossless: bool, quality: int | 
 def _chunks(source: bytes) -> dict[str, bytes]:
     """The first chunk of every name."""
     found: dict[str, bytes] = {}
+    for name, body in _all_chunks(source):
+        found.setdefault(name, body)
+    return found
+
+
+def _all_chunks(source: bytes) -> list[tuple[str, bytes]]:
+    """Every chunk in order: its name and its body."""
+    found = []
     position = 12
     while position + 8 <= len(source):
         name, length = struct.unpack_from("<4sI", source, position)
         if position + 8 + length > len(source):
             raise Unreadable(TRUNCATED_REASON)
-        found.setdefault(name.decode("latin-1"), source[position + 8 : position + 8 + length])
+        found.append((name.decode("latin-1"), source[position + 8 : position + 8 + length]))
         position += 8 + length + length % 2
     return found
 

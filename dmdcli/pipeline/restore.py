@@ -22,10 +22,13 @@ from dmdcli.journal import FaceRow, Journal, Likeness, PhotoRow
 from dmdcli.photos import (
     Canvas,
     Photo,
+    copy_side_files,
     encode_photo,
     is_converted,
+    location_doubt,
     read_photo,
     remove_unfinished,
+    without_place,
 )
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
@@ -66,7 +69,7 @@ class RestoreOptions:
     similarity from which a face is a person's. only: the people to look for, None for all; one name forces the match in
     a photo with a single face. ext, quality: of what is written, see `photos.write_photo`. only_restored: photos in
     which nothing was restored are not copied. overwrite: write again what is there. dry_run: read and recognise, but
-    restore and write nothing.
+    restore and write nothing. without_location: GPS is taken out of what is written.
     """
 
     strength: float = 1.0
@@ -80,6 +83,7 @@ class RestoreOptions:
     only_restored: bool = False
     overwrite: bool = False
     dry_run: bool = False
+    without_location: bool = False
 
 
 @dataclass(frozen=True)
@@ -237,6 +241,7 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
     status: Literal["restored", "untouched"] = "restored" if usable else "untouched"
     is_written = bool(usable) or not options.only_restored
     content, cost = photo.source if is_written else None, Cost(len(photo.source))
+    notes = photo.notes
     if (usable and work) or (is_written and not usable and is_converted(photo, options.ext)):
         began = time.monotonic()
         chosen, names = [faces[index] for index in usable], [matches[index] for index in usable]
@@ -245,8 +250,17 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
             if usable
             else photo.original
         )
-        content = encode_photo(photo, stored, output, quality=options.quality, ext=options.ext)
+        content = encode_photo(
+            photo,
+            stored,
+            output,
+            quality=options.quality,
+            ext=options.ext,
+            without_location=options.without_location,
+        )
         cost = Cost(len(photo.source), len(content), time.monotonic() - began if usable else None)
+    elif content is not None and options.without_location:
+        content = without_place(content, output)
     if not options.dry_run:
         digest = hashlib.sha256(photo.source).hexdigest()
         row = PhotoRow(
@@ -264,7 +278,11 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
             faces=rows,
         )
         put(run.journal, row, content, output, photo.modified)
-    return RestoredPhoto(path, output if is_written else None, status, 0.0, reported, notes=photo.notes, cost=cost)
+        if is_written:
+            doubt = location_doubt(photo) if options.without_location else None
+            notes += () if doubt is None else (doubt,)
+            notes += copy_side_files(path, output, without_location=options.without_location)
+    return RestoredPhoto(path, output if is_written else None, status, 0.0, reported, notes=notes, cost=cost)
 
 
 def _who_is_in(rows: Sequence[FaceRow]) -> list[tuple[Used, str | None]]:

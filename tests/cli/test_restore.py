@@ -107,7 +107,7 @@ def test_a_batch_survives_every_kind_of_bad_file(weights: Path, photos: Path, tm
     (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
     (photos / "empty.jpg").write_bytes(b"")
     (photos / "letter.jpg").write_text("Dear grandmother")
-    Image.new("CMYK", (60, 60)).save(photos / "print.jpg")
+    Image.new("LAB", (60, 60)).save(photos / "print.tif")
     (photos / "huge.png").write_bytes(png_header(50_000, 50_000))
     fine = {
         "one.png": Image.new("RGB", (1, 1)),
@@ -119,7 +119,7 @@ def test_a_batch_survives_every_kind_of_bad_file(weights: Path, photos: Path, tm
     result = run(weights, photos, "--out", tmp_path / "out", "--json")
     assert result.exit_code == 3
     statuses = {Path(str(one["photo"])).name: one["status"] for one in records(result)}
-    failed = {"cut.png", "empty.jpg", "letter.jpg", "print.jpg", "huge.png"}
+    failed = {"cut.png", "empty.jpg", "letter.jpg", "print.tif", "huge.png"}
     assert {name for name, status in statuses.items() if status == "failed"} == failed
     assert statuses["collins.png"] == "restored"
     for name in failed:

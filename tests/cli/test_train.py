@@ -78,7 +78,7 @@ def test_failed_photos_end_with_3_and_with_strict_those_left_out_too(photos: Pat
     result = run("prepare", photos, "-o", tmp_path / "data", "-q")
     assert result.exit_code == 3
     assert result.stderr.splitlines() == [
-        f"dmd: {photos / 'Carl' / 'broken.jpg'}: is no JPEG, PNG, TIFF, WebP or BMP picture"
+        f"dmd: {photos / 'Carl' / 'broken.jpg'}: is no picture in JPEG, PNG, TIFF, WebP, BMP, JPEG 2000, AVIF or HEIC"
     ]
     assert len(read_faces(tmp_path / "data", "train").samples) == 2
 

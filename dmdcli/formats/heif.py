@@ -1,0 +1,133 @@
+"""AVIF and HEIC, which keep a picture in the same kind of container: read, and written anew with next to no loss.
+
+AVIF is read by Pillow, HEIC by the extra package pillow-heif. Both hand out EXIF, XMP and ICC and take them back; what
+else such a file may hold (a film, a depth map, more than 8 bits) is left out when a face is restored.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image, features
+
+from dmdcli.formats.location import strip_location
+from dmdcli.formats.picture import (
+    BROKEN,
+    Metadata,
+    Picture,
+    Samples,
+    Unreadable,
+    Unwritable,
+    check_size,
+    eight_bit,
+    orientation_of,
+    samples_of,
+)
+from dmdcli.formats.thumbnails import renew_exif, shown
+
+QUALITY = 95
+AVIF, HEIC = "AVIF", "HEIF"
+"""Pillow's names."""
+AVIF_BRANDS = (b"avif", b"avis")
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+MISSING = {
+    AVIF: "is an AVIF photo, which this build of Pillow cannot read; install a newer Pillow",
+    HEIC: "is a HEIC photo, which needs one more package: pip install 'dmdcli[heic]'",
+}
+
+
+def codec_of(source: bytes) -> str | None:
+    """AVIF, HEIC or None, by the brands the file names."""
+    if source[4:8] != b"ftyp":
+        return None
+    length = int.from_bytes(source[:4], "big")
+    brands = [source[8:12], *(source[place : place + 4] for place in range(16, min(length, 400), 4))]
+    if any(brand in AVIF_BRANDS for brand in brands):
+        return AVIF
+    return HEIC if any(brand in HEIC_BRANDS for brand in brands) else None
+
+
+def read(source: bytes) -> Picture:
+    """RGB with or without alpha, uint8."""
+    with _opened(source) as image:
+        check_size(*image.size)
+        if getattr(image, "n_frames", 1) > 1 and codec_of(source) == AVIF:
+            raise Unreadable("is an animation, not a photo")
+        try:
+            samples = samples_of(image)
+        except BROKEN as error:
+            raise Unreadable("is a damaged file") from error
+    return Picture(samples, orientation_of(metadata(source).exif))
+
+
+def metadata(source: bytes) -> Metadata:
+    """EXIF, XMP and ICC; the orientation that EXIF says here is the one the samples need."""
+    with _opened(source) as image:
+        described = dict(image.info)
+    exif, xmp = described.get("exif"), described.get("xmp")
+    return Metadata(
+        exif.removeprefix(b"Exif\0\0") if exif else None,
+        xmp.encode() if isinstance(xmp, str) else xmp or None,
+        described.get("icc_profile") or None,
+    )
+
+
+def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | None = None) -> bytes:
+    """A new file of the same kind with the source's EXIF, XMP and ICC; the thumbnail in EXIF is drawn again."""
+    found = metadata(source)
+    exif = found.exif
+    if exif and not np.array_equal(original, stored):
+        exif = renew_exif(exif, shown(stored))
+    return encode(codec_of(source) or AVIF, stored, Metadata(exif, found.xmp, found.icc), quality)
+
+
+def without_location(source: bytes) -> bytes:
+    """The file without GPS in its EXIF and XMP."""
+    return strip_location(source)
+
+
+def write(stored: Samples, metadata: Metadata, quality: int | None = None) -> bytes:
+    """A new AVIF of 8 bits."""
+    return encode(AVIF, stored, metadata, quality)
+
+
+def _has(codec: str) -> bool:
+    """Whether a codec is there; HEIC's makes itself known to Pillow when it is first asked for."""
+    if codec == AVIF:
+        return bool(features.check("avif"))
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def _opened(source: bytes) -> Image.Image:
+    codec = codec_of(source) or AVIF
+    if not _has(codec):
+        raise Unreadable(MISSING[codec])
+    try:
+        return Image.open(io.BytesIO(source), formats=(codec,))
+    except BROKEN as error:
+        raise Unreadable("is a damaged file") from error
+
+
+def encode(codec: str, stored: Samples, metadata: Metadata, quality: int | None = None) -> bytes:
+    """A new file of either kind."""
+    if not _has(codec):
+        raise Unwritable(MISSING[codec].replace("is a", "would be a", 1))
+    samples = eight_bit(stored)
+    if samples.ndim == 2 or samples.shape[2] == 2:  # neither has grey; alpha stays the last channel
+        spread = samples.reshape(*samples.shape[:2], -1)
+        samples = spread[..., [0, 0, 0, *range(1, spread.shape[2])]]
+    profile = metadata.icc or b""
+    options: dict[str, Any] = {"exif": metadata.exif or b"", "xmp": metadata.xmp or b""}
+    if profile[16:20] != b"GRAY":
+        options["icc_profile"] = profile
+    options |= {"subsampling": "4:4:4"} if codec == AVIF else {"chroma": 444}
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(samples)).save(buffer, codec, quality=quality or QUALITY, **options)
+    return buffer.getvalue()
