@@ -30,6 +30,8 @@ MOST_GRAIN = 2.0 / 255
 """Most grain of one band that is put back: film has 0.3 to 2 levels, more is noise, halftone or an engraver's line."""
 CELL = 16
 """Side in crop pixels of the cells in which grain is measured."""
+GRAIN_REACH = 1.5
+"""Standard deviation in cells over which the strength of grain is smoothed: eyes have the grain of the skin around."""
 FLAT = 1 / 3
 """Share of the face's cells, those with the least detail after restoring, where only grain can differ."""
 FEWEST_CELLS = 8
@@ -97,7 +99,7 @@ def keep_grain(restored: FloatPixels, given: FloatPixels, mask: npt.NDArray[np.f
     # The bands overlap: column k is the energy that noise of band k has in each of them.
     energies = np.array([[np.square(band).mean() for band in bands(field)] for field in noise]).T
     shares = np.sqrt(nnls(energies, missing)[0])
-    grain = np.tensordot(shares.astype(np.float32), np.stack(noise), axes=1) * visible_grain(restored, flat)
+    grain = np.tensordot(shares.astype(np.float32), np.stack(noise), axes=1) * grain_map(before, after, flat)
     grained: FloatPixels = np.clip(restored + grain[..., None], 0, 1).astype(np.float32, copy=False)
     return grained
 
@@ -116,17 +118,23 @@ def is_engraved(crop: FloatPixels, mask: npt.NDArray[np.float32]) -> bool:
     return bool(np.quantile(cell_energy(bands(luminance)[1])[seen], CALM) > LINES**2)
 
 
-def visible_grain(
-    crop: FloatPixels, flat: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+def grain_map(
+    before: list[npt.NDArray[np.float32]],
+    after: list[npt.NDArray[np.float32]],
+    flat: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
 ) -> npt.NDArray[np.float32]:
-    """How strong grain is at each pixel (512, 512) float32, 1 as in the `flat` cells: none in black and white.
+    """How strong the grain of each pixel is (512, 512) float32, 1 as in the `flat` cells.
 
-    Grain is strongest in the middle tones, since black and white are where a print has all of its grains or none.
+    before, after: the bands of the given and of the restored crop. Black, white and backgrounds out of focus have less
+    grain than skin, and where nothing was taken away nothing is missing.
     """
-    tone = np.clip(crop @ LUMINANCE, 0, 1)
-    strength: npt.NDArray[np.float32] = cv2.GaussianBlur(tone * (1 - tone), (0, 0), GRAIN_BANDS[-1]).astype(np.float32)
-    usual = float(cell_mean(strength)[flat].mean())
-    return np.asarray(np.clip(strength / max(usual, 1e-6), 0, 1.5), dtype=np.float32)
+    lost = np.sum([cell_energy(old) - cell_energy(new) for old, new in zip(before, after, strict=True)], axis=0)
+    usual = float(np.median(lost[flat]))
+    if usual <= 0:
+        return np.zeros((CROP, CROP), dtype=np.float32)
+    around = cv2.GaussianBlur(np.clip(lost, 0, 2 * usual).astype(np.float32), (0, 0), GRAIN_REACH)
+    strength = cv2.resize(np.sqrt(around / usual), (CROP, CROP), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.clip(strength, 0, 1.2), dtype=np.float32)
 
 
 def bands(luminance: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
