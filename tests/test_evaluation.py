@@ -169,6 +169,7 @@ def test_rows_are_named_alone_and_in_groups() -> None:
             choose_rows([wrong])
 
 
+@pytest.mark.slow
 def test_each_row_takes_the_references_it_says(faces: FaceData) -> None:
     maker = restored(faces, ("generic", "specific-1", "specific-2", "specific-4", "specific", "wrong"))
     results = list(evaluate(faces, make_pairs(faces, Severity.MILD, [0]), [maker]))
@@ -245,6 +246,7 @@ def test_identity_is_measured_against_the_true_face_and_the_references(faces: Fa
 # written pairs, and the results of others
 
 
+@pytest.mark.slow
 def test_pairs_are_written_and_results_are_read(faces: FaceData, tmp_path: Path) -> None:
     folder = tmp_path / "pairs"
     pairs = list(PairsFolder(folder, faces, tmp_path / "source").add_all(make_pairs(faces, Severity.MODERATE, (0, 1))))

@@ -158,6 +158,7 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_weights_and_checkpoints_of_another_width_are_refused(folder: Path, recipe: Path, tmp_path: Path) -> None:
     words = ("train", folder, "--recipe", recipe, "--steps", 1, "--device", "cpu", "-q")
     checkpoint.save(DMDNet(DMDConfig(8, 2, residual=True)), tmp_path / "wide.safetensors")

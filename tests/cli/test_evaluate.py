@@ -134,6 +134,7 @@ def test_pairs_are_written_and_anothers_results_measured(folder: Path, tmp_path:
     assert not (folder / "pairs").exists()
 
 
+@pytest.mark.slow
 def test_strips_show_each_face_before_after_and_true(folder: Path, tmp_path: Path) -> None:
     strips, pairs = tmp_path / "strips", tmp_path / "pairs"
     command = ["evaluate", str(folder), "--rows", "generic,specific,wrong,bilateral"]

@@ -269,6 +269,7 @@ def test_a_folder_that_cannot_be_written_ends_the_run(
     assert "cannot be written" in result.stderr
 
 
+@pytest.mark.slow
 def test_stopping_keeps_what_was_finished(
     weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,6 +346,7 @@ def test_the_bar_expects_as_many_faces_a_photo_as_were_seen() -> None:
     assert faces_in_all(6, 2, 10) == 30
 
 
+@pytest.mark.slow
 def test_restoring_needs_no_torchvision(weights: Path, photos: Path, tmp_path: Path) -> None:
     """Where importing torchvision fails, as beside a CPU build of torch, the embedded kit works all the same."""
     blocked = "import sys; sys.modules['torchvision'] = None; from dmdcli.cli.main import main; main()"

@@ -116,6 +116,7 @@ def test_strangers_are_a_person_each(photos: Path, tmp_path: Path) -> None:
     assert set(read_faces(tmp_path / "data", "train").people) <= {"Anna/one.png", "Berta/one.png", "Carl/one.png"}
 
 
+@pytest.mark.slow
 def test_the_words_of_the_old_form_stay(faces_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "draws_curves", lambda: False)
     small = ["--width", 4, "--entries", 2, "--batch-size", 1, "--workers", 0, "--device", "cpu", "--steps", 1]

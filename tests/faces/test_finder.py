@@ -232,6 +232,7 @@ def test_nothing_is_found_where_there_is_no_face(embedded_kit: EmbeddedKit) -> N
     assert FaceFinder(embedded_kit).find(np.zeros((1, 1, 3), dtype=np.uint8)) == []
 
 
+@pytest.mark.slow
 def test_the_kit_works_where_torch_and_torchvision_do_not() -> None:
     script = (
         "import sys; sys.modules['torch'] = None; sys.modules['torchvision'] = None\n"

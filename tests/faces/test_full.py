@@ -312,6 +312,7 @@ def corners(found: list[Detection]) -> npt.NDArray[np.float64]:
     return np.array([one.box for one in found])
 
 
+@pytest.mark.slow
 def test_half_precision_agrees(
     small_kit: FullKit,
     photo: Pixels,

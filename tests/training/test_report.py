@@ -67,6 +67,7 @@ def write_progress(path: Path, count: int, *, validated: int = 0, every: int = 1
             writer.writerow((step, loss, loss * 0.95, *psnr))
 
 
+@pytest.mark.slow
 def test_each_validation_leaves_a_strip(run: Path, validation: FaceData) -> None:
     assert sorted(path.name for path in (run / "validation").iterdir()) == ["step-1.png", "step-2.png"]
     with Image.open(run / "validation" / "step-2.png") as image:

@@ -50,6 +50,7 @@ def run(faces: FaceData, folder: Path, config: TrainConfig = CONFIG, steps: int 
     return losses
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_as_if_it_had_not_been(faces: FaceData, tmp_path: Path) -> None:
     whole = run(faces, tmp_path / "whole")
     first = run(faces, tmp_path / "parts", steps=3)  # saved after step 2, so step 3 is done again
@@ -178,6 +179,7 @@ def test_a_checkpoint_from_before_there_were_old_prints_goes_on(faces: FaceData,
         run(faces, tmp_path, replace(CONFIG, old=0.5))
 
 
+@pytest.mark.slow
 def test_old_prints_are_trained_on_where_the_recipe_says_so(faces: FaceData, tmp_path: Path) -> None:
     without, old = (run(faces, tmp_path / str(share), replace(CONFIG, old=share), steps=1) for share in (0.0, 1000.0))
     assert np.isfinite(old).all()
@@ -192,6 +194,7 @@ def test_a_damaged_checkpoint_is_refused(faces: FaceData, tmp_path: Path) -> Non
         run(faces, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_saving_leaves_the_checkpoint_before(
     faces: FaceData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,6 +212,7 @@ def test_a_full_disk_while_saving_leaves_the_checkpoint_before(
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_has_saved_its_last_step(faces: FaceData, tmp_path: Path) -> None:
     config = replace(CONFIG, save_every=100)
     steps = train(faces, None, config, tmp_path)
@@ -250,6 +254,7 @@ def test_the_loss_counts_components_more_and_is_zero_for_the_truth() -> None:
     assert reconstruction_loss(at_cheek, truth, weights, 1.0) > plain[1]
 
 
+@pytest.mark.slow
 def test_only_the_specific_branch_learns_where_that_is_asked(faces: FaceData, tmp_path: Path) -> None:
     checkpoint.save(start(faces, CONFIG), tmp_path / "begun.safetensors")
     config = replace(CONFIG, specific_only=True, learning_rate=1e-2)
