@@ -61,7 +61,11 @@ def run(folder: Path, out: Path, **options: Any) -> list[RestoredPhoto]:
     finder, people = MadeUpFinder((*FACE, STRANGER, None)), people_of(alice=(9.0, 9.0))
     outputs = plan_outputs(files, out, options.get("ext", "auto"))
     with open_journal(out) as journal:
-        return list(restore(files, outputs, finder, Brightener(), people, journal, RestoreOptions(**options)))
+        return list(
+            restore(
+                files, outputs, finder, Brightener(), people, journal, RestoreOptions(engravings="restore", **options)
+            )
+        )
 
 
 def changed_region(path: Path) -> npt.NDArray[np.bool_]:

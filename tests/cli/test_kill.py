@@ -83,7 +83,7 @@ def journal_of(out: Path) -> list[tuple[Any, ...]]:
         rows = database.execute(
             f"SELECT {photos}, result, reason, finished IS NULL FROM photos ORDER BY place"
         ).fetchall()
-        rows += database.execute(f"SELECT {faces} FROM faces AS f JOIN photos AS p ON p.number = photo ORDER BY 1, 2")
+        rows += database.execute(f"SELECT {faces} FROM faces AS f JOIN photos AS p ON p.number = f.photo ORDER BY 1, 2")
     return rows
 
 
