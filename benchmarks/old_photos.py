@@ -30,10 +30,12 @@ from dmdcli.faces.face import Landmarks
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Gallery
 from dmdcli.faces.kit import FaceKit
+from dmdcli.journal import open_journal
 from dmdcli.model.dictionary import Dictionary
 from dmdcli.model.restorer import Restorer
 from dmdcli.photos import read_photo
-from dmdcli.pipeline.restore import People, RestoreOptions, restore
+from dmdcli.pipeline.people import People
+from dmdcli.pipeline.restore import RestoreOptions, restore
 from dmdcli.places import find_photos, plan_outputs
 from dmdcli.shapes import Pixels
 from dmdcli.training.data import SHARP_UP_TO, FaceData, read_faces
@@ -79,18 +81,19 @@ def distances(crop: Pixels, others: Sequence[Pixels], landmarks: Landmarks, kit:
 def restored_faces(photos: Path, out: Path, finder: FaceFinder, restorer: Restorer) -> Iterator[Kept]:
     """Restore all photos into `out` with nobody enrolled, and compare each restored face with what it was."""
     files = find_photos([photos])
-    nobody: People[Dictionary] = People(Gallery({}, finder.kit.similarity), dictionary=_nobody)
+    nobody: People[Dictionary] = People(Gallery({}, finder.kit.similarity), dictionary=_nobody, enrolled={})
     options = RestoreOptions(engravings="restore")
-    for result in restore(files, plan_outputs(files, out), finder, restorer, nobody, options):
-        if result.status != "restored" or result.output is None:
-            raise SystemExit(f"{result.photo}: {result.status}, {result.error or 'no usable face'}")
-        faces = [face for face in finder.find(read_photo(result.photo).pixels) if face.rejected is None]
-        after = read_photo(result.output).pixels
-        for number, face in enumerate(faces, start=1):
-            (distance,) = distances(face.pixels, [crop_face(after, face.matrix)], face.landmarks, finder.kit)
-            similarity = float(finder.kit.similarity(distance))
-            width = round(face.box[2] - face.box[0])
-            yield Kept(result.output.relative_to(out).as_posix(), number, similarity, float(distance), width)
+    with open_journal(out) as journal:
+        for result in restore(files, plan_outputs(files, out), finder, restorer, nobody, journal, options):
+            if result.status != "restored" or result.output is None:
+                raise SystemExit(f"{result.photo}: {result.status}, {result.error or 'no usable face'}")
+            faces = [face for face in finder.find(read_photo(result.photo).pixels) if face.rejected is None]
+            after = read_photo(result.output).pixels
+            for number, face in enumerate(faces, start=1):
+                (distance,) = distances(face.pixels, [crop_face(after, face.matrix)], face.landmarks, finder.kit)
+                similarity = float(finder.kit.similarity(distance))
+                width = round(face.box[2] - face.box[0])
+                yield Kept(result.output.relative_to(out).as_posix(), number, similarity, float(distance), width)
 
 
 def _nobody(name: str) -> Dictionary:
