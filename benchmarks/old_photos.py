@@ -34,8 +34,9 @@ from dmdcli.journal import open_journal
 from dmdcli.model.dictionary import Dictionary
 from dmdcli.model.restorer import Restorer
 from dmdcli.photos import read_photo
+from dmdcli.pipeline.blend import RestoreOptions
 from dmdcli.pipeline.people import People
-from dmdcli.pipeline.restore import RestoreOptions, restore
+from dmdcli.pipeline.restore import restore
 from dmdcli.places import find_photos, plan_outputs
 from dmdcli.shapes import Pixels
 from dmdcli.training.data import SHARP_UP_TO, FaceData, read_faces
@@ -82,7 +83,7 @@ def restored_faces(photos: Path, out: Path, finder: FaceFinder, restorer: Restor
     """Restore all photos into `out` with nobody enrolled, and compare each restored face with what it was."""
     files = find_photos([photos])
     nobody: People[Dictionary] = People(Gallery({}, finder.kit.similarity), dictionary=_nobody, enrolled={})
-    options = RestoreOptions(engravings="restore")
+    options = RestoreOptions(engravings="restore", already_good="restore", judge=False)
     with open_journal(out) as journal:
         for result in restore(files, plan_outputs(files, out), finder, restorer, nobody, journal, options):
             if result.status != "restored" or result.output is None:

@@ -31,6 +31,12 @@ Embedding: TypeAlias = npt.NDArray[np.float32]
 """(N,) float32 as the kit gives it; only embeddings of the same kit may be compared."""
 
 
+def as_floats(pixels: Pixels) -> FloatPixels:
+    """Return uint8 pixels as float32 in [0, 1]."""
+    floats: FloatPixels = pixels.astype(np.float32) / np.float32(255)
+    return floats
+
+
 def check_shape(name: str, array: npt.NDArray[np.generic], shape: tuple[int | None, ...], dtype: npt.DTypeLike) -> None:
     """Raise ShapeError unless `array` has `shape` (None matches any length) and `dtype`."""
     right = array.ndim == len(shape) and all(

@@ -13,12 +13,12 @@ from dmdcli.evaluation.measures import (
     Quality,
     Truth,
     gmsd,
-    landmark_distance,
     measure,
     psnr,
     ssim,
     to_uint8,
 )
+from dmdcli.faces.face import landmark_distance
 from dmdcli.training.degrade import Degradation, Severity, apply, draw, generator_for
 
 BOXES = np.array([[150, 180, 230, 260], [280, 180, 360, 260], [200, 320, 320, 420]])

@@ -35,6 +35,13 @@ class Engravings(str, Enum):
     RESTORE = "restore"
 
 
+class AlreadyGood(str, Enum):
+    """Whether faces that are sharp and clean are restored."""
+
+    LEAVE = "leave"
+    RESTORE = "restore"
+
+
 class Surface(str, Enum):
     """Whose tone or grain a restored face has."""
 

@@ -14,6 +14,7 @@ from dmdcli.cli.build import build_finder, build_library, build_memorize, build_
 from dmdcli.cli.console import (
     LEAST_FACE,
     THRESHOLD,
+    AlreadyGood,
     BatchSizeOption,
     DeviceOption,
     DryRunOption,
@@ -73,6 +74,15 @@ def restore(
     engravings: Annotated[
         Engravings, typer.Option("--engravings", help="What to do with faces made of lines or dots, not photographed.")
     ] = Engravings.LEAVE,
+    already_good: Annotated[
+        AlreadyGood, typer.Option("--already-good", help="What to do with faces that are sharp and clean already.")
+    ] = AlreadyGood.LEAVE,
+    judge: Annotated[
+        bool,
+        typer.Option(
+            "--judge/--no-judge", help="Publish a face weaker, or not at all, where restoring it would do harm."
+        ),
+    ] = True,
     threshold: ThresholdOption = THRESHOLD,
     min_face: MinFaceOption = LEAST_FACE,
     kit: KitOption = Kit.AUTO,
@@ -129,6 +139,7 @@ def restore(
 
     from dmdcli.journal import copy_journal, open_journal
     from dmdcli.pipeline import restore as pipeline
+    from dmdcli.pipeline.blend import RestoreOptions
     from dmdcli.pipeline.people import recall_people
 
     finder = build_finder(kit, thorough, min_face, device, terminal.say)
@@ -139,11 +150,13 @@ def restore(
         f"Restoring: {model}{licence_of(model)} on {restorer.device}. "
         f"{known or 'No'} {'person' if known == 1 else 'people'} enrolled."
     )
-    options = pipeline.RestoreOptions(
+    options = RestoreOptions(
         strength=strength,
         tone=tone.value,
         grain=grain.value,
         engravings=engravings.value,
+        already_good=already_good.value,
+        judge=judge,
         threshold=threshold,
         only=names,
         ext=ext,
@@ -176,7 +189,7 @@ def restore(
     print_totals(terminal, results, out, dry_run)
     if dry_run:
         print_estimate(terminal, results, out)
-    unsure = strict and any(face.problems for result in results for face in result.faces)
+    unsure = strict and any(face.unsure for result in results for face in result.faces)
     if files.unreadable or unsure or any(result.status == "failed" for result in results):
         raise typer.Exit(EXIT_SOME_FAILED)
 
@@ -208,6 +221,10 @@ def as_record(result: RestoredPhoto, model: str, kit: str, similarity: Curve) ->
                 "person": face.person,
                 "similarity": None if face.similarity is None else round(face.similarity, 3),
                 "used": face.used,
+                "strength": round(face.strength, 3),
+                "similarity_before": None if face.similarity is None else round(face.similarity, 3),
+                "similarity_after": None if face.similarity_after is None else round(face.similarity_after, 3),
+                "reason": face.reason,
                 "problems": list(face.problems),
             }
             for face in result.faces
@@ -236,9 +253,12 @@ def print_table(
             what = "up to date" if one.standing == "current" else "there already"
         again = [one.reason] if one.reason and one.reason != "--overwrite" and one.standing != "current" else []
         people = [recognised(face, references) for face in one.faces if face.person]
-        left_alone = [f"left alone: {face.problems[0]}" for face in one.faces if face.used == "none" and face.problems]
+        left_alone = [f"left alone: {face.reason}" for face in one.faces if face.used == "none" and face.reason]
+        lowered = [
+            f"strength {face.strength:.2g}: {face.reason}" for face in one.faces if face.used != "none" and face.reason
+        ]
         restored = sum(face.used != "none" for face in one.faces)
-        remarks = "; ".join(dict.fromkeys(again + people + left_alone))
+        remarks = "; ".join(dict.fromkeys(again + people + lowered + left_alone))
         rows.append((names[one.photo], what, f"{restored} of {len(one.faces)}" if one.faces else "-", remarks))
     terminal.table(["photo", "result", "faces", "remarks, and who was recognised (similarity)"], rows)
 
@@ -270,6 +290,11 @@ def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path
         f"{counted(used['specific'] + used['generic'], 'face')}, {used['specific']} from their own dictionary, "
         f"{seconds:.0f} s."
     )
+    lowered = sum(face.used != "none" and face.reason is not None for result in results for face in result.faces)
+    if lowered or used["none"]:
+        terminal.result(
+            f"{counted(lowered, 'face')} {would}restored in part or with less strength, {used['none']} left alone."
+        )
     if people:
         terminal.result(
             "Recognised: " + ", ".join(f"{name} in {count}" for name, count in sorted(people.items())) + "."

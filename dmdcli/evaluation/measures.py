@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dmdcli.errors import ShapeError
-from dmdcli.faces.face import Landmarks
+from dmdcli.faces.face import Landmarks, landmark_distance
 from dmdcli.faces.kit import FaceKit
 from dmdcli.shapes import ComponentBoxes, FloatPixels, Pixels, Points, check_shape
 
@@ -21,8 +21,6 @@ WINDOW_SIDE, WINDOW_SIGMA = 11, 1.5
 """Gaussian window of SSIM, in pixels (Wang et al. 2004)."""
 GRADIENT_CONSTANT = 170.0
 """The constant of GMSD for grey levels up to 255 (Xue et al. 2014)."""
-OUTER_CORNERS = (36, 45)
-"""The landmarks at the outer corners of the eyes, whose distance is the unit of landmark distances."""
 
 Inside = npt.NDArray[np.bool_]
 """(H, W) bool: the pixels that count."""
@@ -168,15 +166,6 @@ def gradient_similarity(picture: Pixels, truth: Pixels) -> npt.NDArray[np.float6
     check_shape("truth", truth, (None, None, 3), np.uint8)
     one, other = _gradient_magnitude(picture), _gradient_magnitude(truth)
     return np.asarray((2 * one * other + GRADIENT_CONSTANT) / (one**2 + other**2 + GRADIENT_CONSTANT), dtype=np.float64)
-
-
-def landmark_distance(points: Points, truth: Points) -> float:
-    """Mean distance of (68, 2) points to the true ones, over the distance of the true outer eye corners."""
-    check_shape("points", points, (68, 2), np.float32)
-    check_shape("truth", truth, (68, 2), np.float32)
-    one, other = truth[list(OUTER_CORNERS)]
-    unit = max(float(np.linalg.norm(one - other)), 1e-6)
-    return float(np.linalg.norm(points.astype(np.float64) - truth, axis=1).mean()) / unit
 
 
 def to_uint8(pixels: FloatPixels) -> Pixels:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dmdcli.errors import ShapeError
-from dmdcli.shapes import COMPONENTS, CROP, Box, ComponentBoxes, Embedding, Matrix, Pixels, Points
+from dmdcli.shapes import COMPONENTS, CROP, Box, ComponentBoxes, Embedding, Matrix, Pixels, Points, check_shape
 
 CELL = 8
 """Crop pixels to one cell of the coarsest feature map; a component box must span at least two cells each way."""
@@ -27,6 +27,8 @@ TURNED = 0.55
 """Turn of the head from which the far eye's box is doubtful; portraits in three-quarter view reach 0.4."""
 MUCH_ENLARGED = 8.0
 """Enlargement of the photo to the crop above which points are guesses: an eye is then eight photo pixels wide."""
+OUTER_CORNERS = (36, 45)
+"""The landmarks at the outer corners of the eyes, whose distance is the unit of landmark distances."""
 OUTSIDE = 0.25
 """Part of the points outside the crop from which they are implausible."""
 
@@ -119,6 +121,20 @@ def sharpness(pixels: Pixels) -> float:
     return deviations[1] / max(deviations[3], 1e-6)
 
 
+def landmark_distance(points: Points, truth: Points) -> float:
+    """Mean distance of (68, 2) points to the true ones, over the distance of the true outer eye corners."""
+    check_shape("points", points, (68, 2), np.float32)
+    check_shape("truth", truth, (68, 2), np.float32)
+    one, other = truth[list(OUTER_CORNERS)]
+    unit = max(float(np.linalg.norm(one - other)), 1e-6)
+    return float(np.linalg.norm(points.astype(np.float64) - truth, axis=1).mean()) / unit
+
+
+def is_turned_far(points: Points) -> bool:
+    """Whether the head is turned so far to the side that its far eye cannot be relied on; points: (68, 2)."""
+    return abs(turn_of_head(points)) > TURNED
+
+
 def implausible(landmarks: Landmarks, lost_score: float) -> str | None:
     """Why the points cannot be those of a face in an aligned crop, or None.
 
@@ -149,7 +165,7 @@ def problems(landmarks: Landmarks, enlargement: float, weak_score: float) -> tup
     """
     points = landmarks.points
     reasons = [f"the box of the {name.replace('_', ' ')} had to be moved" for name in doubtful_components(points)]
-    if abs(turn_of_head(points)) > TURNED:
+    if is_turned_far(points):
         reasons.append("the head is turned far to the side")
     if landmarks.scores is not None and float(landmarks.scores.mean()) < weak_score:
         reasons.append("the landmarks are unsure")

@@ -49,6 +49,11 @@ class FaceFinder:
         return self._kit
 
     @property
+    def min_face(self) -> float:
+        """Least side of a face box in photo pixels."""
+        return self._min_face
+
+    @property
     def kit_name(self) -> str:
         """Names the networks embeddings come from; embeddings under different names must not be compared."""
         return self._kit.name

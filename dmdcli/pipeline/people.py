@@ -17,11 +17,15 @@ DictionaryT = TypeVar("DictionaryT")
 
 
 class Restored(Protocol):
-    """A restored crop; `best` is (512, 512, 3) float32 RGB in [0, 1]."""
+    """A restored crop: two answers, each (512, 512, 3) float32 RGB in [0, 1]; None where it was not computed."""
 
     @property
-    def best(self) -> FloatPixels:
-        """The specific result where there is one, else the generic one."""
+    def generic(self) -> FloatPixels | None:
+        """From the generic dictionary."""
+
+    @property
+    def specific(self) -> FloatPixels | None:
+        """From the person's own."""
 
 
 class CropRestorer(Protocol[DictionaryT]):

@@ -9,19 +9,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias
 
-import numpy as np
-import numpy.typing as npt
-
 from dmdcli.errors import PhotoError
-from dmdcli.faces.align import blend_mask, carry_mask, outlined_mask, paste_face, region_of_interest
-from dmdcli.faces.face import Face, component_boxes
+from dmdcli.faces.face import Face
 from dmdcli.faces.finder import FaceFinder
-from dmdcli.faces.identity import THRESHOLD, Gallery, Match, match_faces
-from dmdcli.faces.surface import is_engraved, keep_grain, keep_tone
+from dmdcli.faces.identity import Gallery, Match, match_faces
 from dmdcli.journal import FaceRow, Journal, Likeness, PhotoRow
 from dmdcli.photos import (
-    Canvas,
-    Photo,
     copy_side_files,
     encode_photo,
     is_converted,
@@ -30,6 +23,8 @@ from dmdcli.photos import (
     remove_unfinished,
     without_place,
 )
+from dmdcli.pipeline.blend import RestoreOptions, expected, leave_engraving, plan_restoring, restore_faces
+from dmdcli.pipeline.judge import ALREADY_GOOD, Judgement, Used
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
 from dmdcli.pipeline.standing import (
@@ -45,7 +40,7 @@ from dmdcli.pipeline.standing import (
     whole_path,
 )
 from dmdcli.places import PhotoFile
-from dmdcli.shapes import Box, FloatPixels, Matrix, Pixels
+from dmdcli.shapes import Box, Matrix
 
 RECIPE = 1
 """Raised whenever the same photo comes out differently from the same settings; results of a lower one are stale."""
@@ -55,35 +50,6 @@ SAMPLE = 3
 """Faces restored in a dry run, to say what all of them will take."""
 
 Status: TypeAlias = Literal["restored", "untouched", "skipped", "failed"]
-Surface: TypeAlias = Literal["keep", "model"]
-Used: TypeAlias = Literal["specific", "generic", "none"]
-
-
-@dataclass(frozen=True)
-class RestoreOptions:
-    """What the user asked for.
-
-    strength: 0..1, how much of the change is taken. tone: "keep" leaves a print in one tone in it, "model" takes the
-    network's colours. grain: "keep" gives restored faces the print's grain, "model" leaves them smooth. engravings:
-    whether faces made of lines or dots are left alone. threshold:
-    similarity from which a face is a person's. only: the people to look for, None for all; one name forces the match in
-    a photo with a single face. ext, quality: of what is written, see `photos.write_photo`. only_restored: photos in
-    which nothing was restored are not copied. overwrite: write again what is there. dry_run: read and recognise, but
-    restore and write nothing. without_location: GPS is taken out of what is written.
-    """
-
-    strength: float = 1.0
-    tone: Surface = "keep"
-    grain: Surface = "keep"
-    engravings: Literal["leave", "restore"] = "leave"
-    threshold: float = THRESHOLD
-    only: tuple[str, ...] | None = None
-    ext: str = "auto"
-    quality: int | None = None
-    only_restored: bool = False
-    overwrite: bool = False
-    dry_run: bool = False
-    without_location: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +59,9 @@ class RestoredFace:
     box: in photo pixels. matrix: (2, 3) photo -> crop. person: who it was recognised as, with the similarity in [0, 1].
     used: the dictionary it was restored from, or "none". problems: what made it unsure, or why it was left alone.
     forced: the person was named by the user, not recognised. near: of a face recognised as nobody, the people whom it
-    resembles by NEAR or more.
+    resembles by NEAR or more. strength: of the blending, 0 where nothing was. similarity_after: of what was published,
+    to the person's references or, of a stranger, to the face as it was; None where that was not measured. reason: why
+    it is not restored with the strength asked for, None where it is.
     """
 
     box: Box
@@ -104,6 +72,14 @@ class RestoredFace:
     problems: tuple[str, ...] = ()
     forced: bool = False
     near: tuple[Match, ...] = ()
+    strength: float = 0.0
+    similarity_after: float | None = None
+    reason: str | None = None
+
+    @property
+    def unsure(self) -> bool:
+        """Whether anything about it is a problem, which it is not that it was good already."""
+        return any(problem != ALREADY_GOOD for problem in self.problems)
 
 
 @dataclass(frozen=True)
@@ -230,37 +206,51 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
     faces = [leave_engraving(face) for face in faces] if options.engravings == "leave" else faces
     usable = [index for index, face in enumerate(faces) if face.rejected is None and options.strength > 0]
     matches, forced = _who(faces, people.gallery, options)
-    reported = tuple(
-        _report(face, matches[index] if index in usable else None, index in usable, forced, people.gallery)
-        for index, face in enumerate(faces)
-    )
-    rows = tuple(_face_row(face, people.enrolled) for face in reported)
+    plans = {index: plan_restoring(faces[index], run.finder, options) for index in usable}
+    judgements = [expected(plans.get(index), matches[index], options) for index in range(len(faces))]
+
+    def report() -> tuple[tuple[RestoredFace, ...], tuple[FaceRow, ...]]:
+        reported = tuple(
+            _report(face, matches[index] if index in plans else None, judgements[index], forced, people.gallery)
+            for index, face in enumerate(faces)
+        )
+        return reported, tuple(_face_row(face, people.enrolled) for face in reported)
+
+    reported, rows = report()
     if standing.earlier is not None and _who_is_in(rows) == _who_is_in(standing.earlier.faces):
+        rows = tuple(
+            replace(row, result=face.result, reason=face.reason)
+            for row, face in zip(rows, standing.earlier.faces, strict=True)
+        )
         run.journal.write(replace(standing.earlier, known=circumstances.known, faces=rows))
         return RestoredPhoto(path, output, "skipped", 0.0, standing="current")
-    status: Literal["restored", "untouched"] = "restored" if usable else "untouched"
-    is_written = bool(usable) or not options.only_restored
+    began = time.monotonic()
+    wanted = [(faces[index], matches[index], plan) for index, plan in plans.items() if plan.strength > 0]
+    canvas = None
+    if wanted and work:
+        canvas, judged = restore_faces(photo, wanted, run.finder, run.restorer, people, options)
+        for index, judgement in zip([one for one in plans if plans[one].strength > 0], judged, strict=True):
+            judgements[index] = judgement
+        reported, rows = report()
+    restored = any(face.used != "none" for face in reported)
+    status: Literal["restored", "untouched"] = "restored" if restored else "untouched"
+    is_written = restored or not options.only_restored
     content, cost = photo.source if is_written else None, Cost(len(photo.source))
     notes = photo.notes
-    if (usable and work) or (is_written and not usable and is_converted(photo, options.ext)):
-        began = time.monotonic()
-        chosen, names = [faces[index] for index in usable], [matches[index] for index in usable]
-        stored = (
-            _restore_faces(photo, chosen, names, run.finder, run.restorer, people, options).stored
-            if usable
-            else photo.original
-        )
+    if (restored and canvas is not None) or (is_written and not restored and is_converted(photo, options.ext)):
         content = encode_photo(
             photo,
-            stored,
+            canvas.stored if restored and canvas is not None else photo.original,
             output,
             quality=options.quality,
             ext=options.ext,
             without_location=options.without_location,
         )
-        cost = Cost(len(photo.source), len(content), time.monotonic() - began if usable else None)
+        cost = Cost(len(photo.source), len(content))
     elif content is not None and options.without_location:
         content = without_place(content, output)
+    if canvas is not None:
+        cost = Cost(len(photo.source), len(photo.source if content is None else content), time.monotonic() - began)
     if not options.dry_run:
         digest = hashlib.sha256(photo.source).hexdigest()
         row = PhotoRow(
@@ -285,9 +275,9 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
     return RestoredPhoto(path, output if is_written else None, status, 0.0, reported, notes=notes, cost=cost)
 
 
-def _who_is_in(rows: Sequence[FaceRow]) -> list[tuple[Used, str | None]]:
-    """What each face was restored from, and whose it is."""
-    return [(face.result, None if face.match is None else face.match.person) for face in rows]
+def _who_is_in(rows: Sequence[FaceRow]) -> list[str | None]:
+    """Whose each face is: all that what becomes of it depends on where only more people are known than before."""
+    return [None if face.match is None else face.match.person for face in rows]
 
 
 def _face_row(face: RestoredFace, enrolled: Mapping[str, Enrolled]) -> FaceRow:
@@ -314,73 +304,21 @@ def _who(faces: Sequence[Face], gallery: Gallery, options: RestoreOptions) -> tu
     return matches, True
 
 
-def _report(face: Face, match: Match | None, used: bool, forced: bool, gallery: Gallery) -> RestoredFace:
-    problems = face.doubts if face.rejected is None else (face.rejected, *face.doubts)
+def _report(face: Face, match: Match | None, judgement: Judgement, forced: bool, gallery: Gallery) -> RestoredFace:
+    problems = [*([] if face.rejected is None else [face.rejected]), *judgement.reasons, *face.doubts]
     if forced and match is not None:
-        problems = (f"forced: it resembles {match.person} by {match.similarity:.2f} only", *problems)
+        problems.insert(0, f"forced: it resembles {match.person} by {match.similarity:.2f} only")
+    near = gallery.rank(face.embedding) if face.rejected is None and match is None else []
     return RestoredFace(
         box=face.box,
         matrix=face.matrix,
         person=None if match is None else match.person,
         similarity=None if match is None else match.similarity,
-        used="none" if not used else "generic" if match is None else "specific",
-        problems=problems,
+        used=judgement.used,
+        problems=tuple(dict.fromkeys(problems)),
         forced=forced and match is not None,
-        near=tuple(one for one in gallery.rank(face.embedding) if one.similarity >= NEAR)
-        if used and match is None
-        else (),
+        near=tuple(one for one in near if one.similarity >= NEAR),
+        strength=judgement.strength,
+        similarity_after=judgement.similarity,
+        reason="; ".join(judgement.reasons) or face.rejected,
     )
-
-
-def _restore_faces(
-    photo: Photo,
-    faces: Sequence[Face],
-    matches: Sequence[Match | None],
-    finder: FaceFinder,
-    restorer: CropRestorer[DictionaryT],
-    people: People[DictionaryT],
-    options: RestoreOptions,
-) -> Canvas:
-    """Return the photo with all `faces` restored and blended in.
-
-    Only the change the network made goes back into the photo, so its own finer detail and depth stay. Where two
-    faces overlap, the first has the say. Where the kit knows the face's outline, hair and hands stay as they were; it
-    is seen in the restored face, which is the clearer picture.
-    """
-    restored = restorer.restore(
-        np.stack([face.pixels for face in faces]),
-        np.stack([component_boxes(face.landmarks.points) for face in faces]),
-        [None if match is None else people.dictionary(match.person) for match in matches],
-        both=False,
-    )
-    best = [result.best for result in restored]
-    outlines = finder.kit.outlines(np.stack([np.rint(crop * 255).astype(np.uint8) for crop in best]))
-    canvas = photo.canvas()
-    size = (photo.pixels.shape[1], photo.pixels.shape[0])
-    pasted: list[tuple[Matrix, npt.NDArray[np.float32]]] = []
-    for index, face in enumerate(faces):
-        mask = outlined_mask(blend_mask(face.landmarks.points), None if outlines is None else outlines[index])
-        for matrix, before in pasted:
-            mask = mask * (1 - carry_mask(before, matrix, face.matrix))
-        x0, y0, x1, y1 = region_of_interest(face.matrix, size)
-        given = as_floats(face.pixels)
-        region = canvas.region(x0, y0, x1, y1)
-        changed = keep_tone(best[index], given) if options.tone == "keep" else best[index]
-        if options.grain == "keep":
-            changed = keep_grain(changed, given, mask)
-        canvas.put(x0, y0, paste_face(region, (x0, y0), changed, face.matrix, mask, options.strength, given))
-        pasted.append((face.matrix, mask))
-    return canvas
-
-
-def leave_engraving(face: Face) -> Face:
-    """Return the face, refused where it is made of lines or dots."""
-    if face.rejected is None and is_engraved(as_floats(face.pixels), blend_mask(face.landmarks.points)):
-        return replace(face, rejected="it is made of lines or dots, as engravings and coarse prints are")
-    return face
-
-
-def as_floats(pixels: Pixels) -> FloatPixels:
-    """Return uint8 pixels as float32 in [0, 1]."""
-    floats: FloatPixels = pixels.astype(np.float32) / np.float32(255)
-    return floats

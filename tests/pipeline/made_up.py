@@ -10,6 +10,7 @@ import numpy as np
 from dmdcli.faces.align import TEMPLATE, crop_face, crop_matrix
 from dmdcli.faces.face import Face, Landmarks
 from dmdcli.faces.identity import Curve, Gallery
+from dmdcli.faces.kit import Trust
 from dmdcli.pipeline.people import People
 from dmdcli.pipeline.standing import Enrolled
 from dmdcli.shapes import CROP, FloatPixels, Pixels
@@ -24,6 +25,13 @@ for first, (x, y) in ((36, (193, 240)), (42, (319, 240))):
 POINTS[48:68] = np.stack([np.linspace(201, 313, 20), 371 + 12 * np.sin(np.linspace(0, 6.28, 20))], axis=1)
 
 
+@dataclass(frozen=True)
+class MadeUpLandmarks(Landmarks):
+    """Points that say whose they are."""
+
+    embedding: tuple[float, ...] = ()
+
+
 def face_at(
     pixels: Pixels, x: float, y: float, size: float, embedding: Sequence[float], rejected: str | None = None
 ) -> Face:
@@ -34,7 +42,7 @@ def face_at(
         score=1.0,
         matrix=matrix,
         pixels=crop_face(pixels, matrix),
-        landmarks=Landmarks(POINTS),
+        landmarks=MadeUpLandmarks(POINTS, embedding=tuple(embedding)),
         embedding=np.array(embedding, np.float32),
         rejected=rejected,
     )
@@ -48,8 +56,17 @@ class Straight(Curve):
 
 
 class MadeUpKit:
+    """Takes every face for the one whose points it has, however it looks."""
+
     name = "made-up"
+    trust = Trust(weak=0, lost=0, turned=0)
     similarity = Straight(0.5, 1.0, source="made up", measured=False)
+
+    def landmarks(self, crops: Pixels) -> list[Landmarks]:
+        return [Landmarks(POINTS) for _ in crops]
+
+    def embed(self, crops: Pixels, landmarks: Sequence[MadeUpLandmarks]) -> np.ndarray:
+        return np.array([one.embedding for one in landmarks], np.float32)
 
     def outlines(self, crops: Pixels) -> np.ndarray | None:
         return None
@@ -60,6 +77,7 @@ class MadeUpFinder:
 
     kit_name = "made-up"
     kit = MadeUpKit()
+    min_face = 32.0
     settings: Mapping[str, object] = {"min-face": 32}
 
     def __init__(self, *faces: tuple[float, float, float, Sequence[float], str | None]) -> None:
@@ -73,7 +91,8 @@ class MadeUpFinder:
 
 @dataclass
 class Answer:
-    best: FloatPixels
+    generic: FloatPixels | None = None
+    specific: FloatPixels | None = None
 
 
 class Brightener:
@@ -83,9 +102,11 @@ class Brightener:
         self.weights_id = "made-up"
 
     def restore(self, crops: Pixels, boxes: np.ndarray, dictionaries: Sequence[float | None], *, both: bool = True):
+        assert both, "each answer is held against the generic one"
+        floats = crops.astype(np.float32) / 255
         return [
-            Answer(np.clip(crop.astype(np.float32) / 255 + np.float32(0.1 if one is None else one), 0, 1))
-            for crop, one in zip(crops, dictionaries, strict=True)
+            Answer(np.clip(crop + 0.1, 0, 1), None if one is None else np.clip(crop + np.float32(one), 0, 1))
+            for crop, one in zip(floats, dictionaries, strict=True)
         ]
 
     def recall(self, arrays: object) -> float:

@@ -26,9 +26,10 @@ from dmdcli.journal import Journal, copy_journal, digest_of, open_journal
 from dmdcli.photos import Canvas, Photo
 from dmdcli.pipeline import restore as pipeline
 from dmdcli.pipeline import standing
+from dmdcli.pipeline.blend import RestoreOptions
 from dmdcli.pipeline.estimate import estimate
 from dmdcli.pipeline.people import People
-from dmdcli.pipeline.restore import RestoredPhoto, RestoreOptions, restore
+from dmdcli.pipeline.restore import RestoredPhoto, restore
 from dmdcli.places import PhotoFile
 from dmdcli.shapes import Pixels
 from tests.pipeline.made_up import Brightener, MadeUpFinder, face_at, people_of

@@ -1,0 +1,164 @@
+"""The faces of one photo restored, judged and blended in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from dmdcli.faces.align import blend_mask, carry_mask, outlined_mask, paste_face, region_of_interest
+from dmdcli.faces.face import Face, component_boxes
+from dmdcli.faces.finder import FaceFinder
+from dmdcli.faces.identity import THRESHOLD, Match
+from dmdcli.faces.kit import FaceKit
+from dmdcli.faces.surface import is_engraved, keep_grain, keep_tone
+from dmdcli.photos import Canvas, Photo
+from dmdcli.pipeline.judge import (
+    ALREADY_GOOD,
+    Judgement,
+    Plan,
+    Subject,
+    Used,
+    is_already_good,
+    judge_faces,
+    likeness_to,
+    plan_face,
+    take_first,
+    without_components,
+)
+from dmdcli.pipeline.people import CropRestorer, DictionaryT, People, Restored
+from dmdcli.shapes import FloatPixels, Matrix, as_floats
+
+Surface: TypeAlias = Literal["keep", "model"]
+
+
+@dataclass(frozen=True)
+class RestoreOptions:
+    """What the user asked for.
+
+    strength: 0..1, how much of the change is taken. tone: "keep" leaves a print in one tone in it, "model" takes the
+    network's colours. grain: "keep" gives restored faces the print's grain, "model" leaves them smooth. engravings:
+    whether faces made of lines or dots are left alone. already_good: whether sharp and clean faces are. judge: publish
+    of each face what is best, weaker or nothing where it would do harm (`judge.judge`); else what the person's
+    dictionary gives, as strongly as asked for. threshold: similarity from which a face is a person's. only: the people
+    to look for, None for all; one name forces the match in a photo with a single face. ext, quality: of what is
+    written, see `photos.write_photo`. only_restored: photos in which nothing was restored are not copied. overwrite:
+    write again what is there. dry_run: read and recognise, but restore and write nothing. without_location: GPS is
+    taken out of what is written.
+    """
+
+    strength: float = 1.0
+    tone: Surface = "keep"
+    grain: Surface = "keep"
+    engravings: Literal["leave", "restore"] = "leave"
+    already_good: Literal["leave", "restore"] = "leave"
+    judge: bool = True
+    threshold: float = THRESHOLD
+    only: tuple[str, ...] | None = None
+    ext: str = "auto"
+    quality: int | None = None
+    only_restored: bool = False
+    overwrite: bool = False
+    dry_run: bool = False
+    without_location: bool = False
+
+
+def restore_faces(
+    photo: Photo,
+    chosen: Sequence[tuple[Face, Match | None, Plan]],
+    finder: FaceFinder,
+    restorer: CropRestorer[DictionaryT],
+    people: People[DictionaryT],
+    options: RestoreOptions,
+) -> tuple[Canvas, list[Judgement]]:
+    """Return the photo with the chosen faces restored and blended in, and what was published of each.
+
+    chosen: as for `restore_crops`. Only the change the network made goes back into the photo, so its own finer detail
+    and depth stay. Where two faces overlap, the first has the say.
+    """
+    subjects = restore_crops(chosen, finder.kit, restorer, people, options)
+    judgements = judge_faces(subjects, finder.kit) if options.judge else [take_first(subject) for subject in subjects]
+    canvas = photo.canvas()
+    size = (photo.pixels.shape[1], photo.pixels.shape[0])
+    pasted: list[tuple[Matrix, npt.NDArray[np.float32]]] = []
+    for subject, judgement in zip(subjects, judgements, strict=True):
+        if judgement.answer is None:
+            continue
+        face, mask = subject.face, subject.mask
+        for matrix, before in pasted:
+            mask = mask * (1 - carry_mask(before, matrix, face.matrix))
+        x0, y0, x1, y1 = region_of_interest(face.matrix, size)
+        region, given = canvas.region(x0, y0, x1, y1), as_floats(face.pixels)
+        changed = paste_face(region, (x0, y0), judgement.answer, face.matrix, mask, judgement.strength, given)
+        canvas.put(x0, y0, changed)
+        pasted.append((face.matrix, mask))
+    return canvas, judgements
+
+
+def restore_crops(
+    chosen: Sequence[tuple[Face, Match | None, Plan]],
+    kit: FaceKit,
+    restorer: CropRestorer[DictionaryT],
+    people: People[DictionaryT],
+    options: RestoreOptions,
+) -> list[Subject]:
+    """Return the answers of the network for faces, ready to be judged or blended in.
+
+    chosen: faces with whose they are and what is trusted of their change. Where the kit knows the face's outline, hair
+    and hands stay as they were; it is seen in the restored face, which is the clearer picture.
+    """
+    restored = restorer.restore(
+        np.stack([face.pixels for face, *_ in chosen]),
+        np.stack([component_boxes(face.landmarks.points) for face, *_ in chosen]),
+        [None if match is None else people.dictionary(match.person) for _, match, _ in chosen],
+        both=options.judge,
+    )
+    answers = [_answers(result) for result in restored]
+    outlines = kit.outlines(np.stack([np.rint(best * 255).astype(np.uint8) for (_, best), *_ in answers]))
+    subjects = []
+    for index, (face, match, plan) in enumerate(chosen):
+        mask = outlined_mask(blend_mask(face.landmarks.points), None if outlines is None else outlines[index])
+        surfaced = [(used, _with_surface(answer, face, mask, options)) for used, answer in answers[index]]
+        mask = without_components(mask, face.landmarks.points, plan.skipped)
+        likeness = likeness_to(face, match, people.gallery, kit)
+        subjects.append(Subject(face, plan, surfaced, mask, options.strength, likeness))
+    return subjects
+
+
+def expected(plan: Plan | None, match: Match | None, options: RestoreOptions) -> Judgement:
+    """What is published of a face unless it is judged otherwise; plan: None where it is not to be restored."""
+    if plan is None or plan.strength == 0:
+        return Judgement("none", 0.0, reasons=() if plan is None else plan.reasons)
+    return Judgement("generic" if match is None else "specific", plan.strength * options.strength, reasons=plan.reasons)
+
+
+def plan_restoring(face: Face, finder: FaceFinder, options: RestoreOptions) -> Plan:
+    """How far the change of a usable face is trusted before it is made: not at all where the face is good already."""
+    if options.already_good == "leave" and is_already_good(face):
+        return Plan(0.0, reasons=(ALREADY_GOOD,))
+    return plan_face(face, finder.kit.trust, finder.min_face) if options.judge else Plan()
+
+
+def _answers(result: Restored) -> list[tuple[Used, FloatPixels]]:
+    """The answers that were computed, the specific one first."""
+    both: tuple[tuple[Used, FloatPixels | None], ...] = (("specific", result.specific), ("generic", result.generic))
+    return [(used, answer) for used, answer in both if answer is not None]
+
+
+def _with_surface(
+    answer: FloatPixels, face: Face, mask: npt.NDArray[np.float32], options: RestoreOptions
+) -> FloatPixels:
+    """An answer in the tone and with the grain of its print, as far as wanted."""
+    given = as_floats(face.pixels)
+    changed = keep_tone(answer, given) if options.tone == "keep" else answer
+    return keep_grain(changed, given, mask) if options.grain == "keep" else changed
+
+
+def leave_engraving(face: Face) -> Face:
+    """Return the face, refused where it is made of lines or dots."""
+    if face.rejected is None and is_engraved(as_floats(face.pixels), blend_mask(face.landmarks.points)):
+        return replace(face, rejected="it is made of lines or dots, as engravings and coarse prints are")
+    return face

@@ -1,0 +1,298 @@
+"""What of a restored face may be published: the best answer, a weaker one, or nothing, and why.
+
+The thresholds were set on crops of the training split and are held against others in docs/do-no-harm.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from dmdcli.faces.align import blend_mask
+from dmdcli.faces.face import (
+    Face,
+    component_boxes,
+    doubtful_components,
+    is_turned_far,
+    landmark_distance,
+    turn_of_head,
+)
+from dmdcli.faces.identity import Gallery, Match
+from dmdcli.faces.kit import FaceKit, Trust
+from dmdcli.faces.surface import fine_detail
+from dmdcli.shapes import COMPONENTS, CROP, Embedding, FloatPixels, Pixels, Points, as_floats, check_shape
+
+Used: TypeAlias = Literal["specific", "generic", "none"]
+Mask: TypeAlias = npt.NDArray[np.float32]
+"""(512, 512) float32 in [0, 1]."""
+
+LESS_LIKE = 0.03
+"""Similarity to their references that a known person's face may lose."""
+LESS_THAN_GENERIC = 0.01
+"""Similarity by which the specific answer may stay below the generic one and still be preferred."""
+LEAST_LIKENESS = 0.9
+"""Similarity that a stranger's restored face must have to the face as it was."""
+MOST_MOVED = 0.06
+"""Mean distance of the 68 points from where they were, over that of the outer eye corners."""
+SOFTER = 0.8
+"""Part of its fine detail in eyes and mouth that a face must keep."""
+LEAST_DETAIL = 0.25 / 255
+"""Fine detail below which there is none to lose."""
+SHARP = 0.5
+"""Fine over coarse detail of eyes and mouth from which a face is good already. Of 130 training crops 97 % have more, of
+their mildly damaged copies 3 % (sharp originals), of moderately damaged ones none (up to 0.45)."""
+PARTS = (1.0, 0.5, 0.25)
+"""Parts of the strength that are tried, one after the other."""
+FADED = 2.0
+"""Sides of the smallest face, from which on a face is restored with full strength."""
+TURNED_STRENGTH = 0.5
+"""Part of the strength for heads turned far to the side, of whom there were none in the training data."""
+COMPONENT_POINTS = {"left_eye": slice(36, 42), "right_eye": slice(42, 48), "mouth": slice(48, 68)}
+COMPONENT_FEATHER = 24.0
+"""Crop pixels around a component left out, in which the change rises from nothing to all of it."""
+ALREADY_GOOD = "already sharp"
+"""The reason why a good face is left alone."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of a face's change can be trusted before it is made.
+
+    strength: part of the strength asked for, 0 where the face is to be left alone. skipped: components whose change is
+    left out. reasons: in words.
+    """
+
+    strength: float = 1.0
+    skipped: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Says how like the person a picture is.
+
+    before: similarity in [0, 1] of a known person's face, as it was, to their references; None for strangers. of:
+    embedding -> similarity, to the references or, for strangers, to the face as it was.
+    """
+
+    before: float | None
+    of: Callable[[Embedding], float] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A face to be judged.
+
+    answers: the specific one, where there is one, and the generic one, (512, 512, 3) float32 RGB in [0, 1] each, as
+    they would be blended in. mask: where they are. strength: the one asked for, in (0, 1].
+    """
+
+    face: Face
+    plan: Plan
+    answers: Sequence[tuple[Used, FloatPixels]] = field(repr=False)
+    mask: Mask = field(repr=False)
+    strength: float
+    likeness: Likeness
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What is published of a face.
+
+    used: from which dictionary, "none" where the face is left alone. strength: of the blending, 0 where nothing is.
+    answer: what is blended in, (512, 512, 3) float32 RGB in [0, 1]; None where nothing is. similarity: of what is
+    published, to the person's references or, of a stranger, to the face as it was; None where it was not measured.
+    reasons: why it is not the best answer at the strength asked for, in words.
+    """
+
+    used: Used
+    strength: float
+    answer: FloatPixels | None = field(default=None, repr=False)
+    similarity: float | None = None
+    reasons: tuple[str, ...] = ()
+
+
+def is_already_good(face: Face) -> bool:
+    """Whether a face is so sharp and clean that restoring it could hardly give it anything."""
+    points = face.landmarks.points
+    fine, coarse = fine_detail(as_floats(face.pixels), blend_mask(points), component_boxes(points))
+    return fine > SHARP * coarse
+
+
+def plan_face(face: Face, trust: Trust, least_face: float) -> Plan:
+    """How far the change of a usable face can be trusted, by what is known before it is made.
+
+    trust: how the kit's scores are read. least_face: side in photo pixels of the smallest face that is restored.
+    Strength fades towards that size, and is lower for heads turned far to the side, whose far eye is left out.
+    Components whose box had to be moved or whose points are unsure are left out.
+    """
+    points, scores = face.landmarks.points, face.landmarks.scores
+    moved = doubtful_components(points)
+    unsure = (
+        ()
+        if scores is None
+        else tuple(name for name, part in COMPONENT_POINTS.items() if float(scores[part].mean()) < trust.weak)
+    )
+    turned = is_turned_far(points)
+    hidden = () if not turned else ("left_eye" if turn_of_head(points) > 0 else "right_eye",)
+    skipped = tuple(name for name in COMPONENTS if name in (*moved, *unsure, *hidden))
+    reasons = [f"the {name.replace('_', ' ')} is left as it was" for name in skipped]
+    side = max(face.box[2] - face.box[0], face.box[3] - face.box[1])
+    strength = faded(side, least_face)
+    if strength < 1:
+        reasons.append(f"the face is only {side:.0f} pixels wide")
+    if turned:
+        strength *= TURNED_STRENGTH
+        reasons.append("the head is turned far to the side")
+    return Plan(strength, skipped, tuple(reasons))
+
+
+def faded(side: float, least: float) -> float:
+    """Part of the strength for a face of `side` photo pixels: 1 from FADED times `least` on, and half as much there.
+
+    It does not fall to 0, for a face of just that size is wanted restored.
+    """
+    if least <= 0:
+        return 1.0
+    return float(np.clip(side / least / FADED, 1 / FADED, 1))
+
+
+def without_components(mask: Mask, points: Points, skipped: Sequence[str]) -> Mask:
+    """The mask without the boxes of the components named, softened at their edges; points: (68, 2) in crop pixels."""
+    check_shape("mask", mask, (CROP, CROP), np.float32)
+    if not skipped:
+        return mask
+    outside = np.ones(mask.shape, dtype=np.uint8)
+    for name, (x0, y0, x1, y1) in zip(COMPONENTS, component_boxes(points), strict=True):
+        if name in skipped:
+            outside[y0:y1, x0:x1] = 0
+    distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(mask * np.minimum(distance / COMPONENT_FEATHER, 1), dtype=np.float32)
+
+
+def judge_faces(subjects: Sequence[Subject], kit: FaceKit) -> list[Judgement]:
+    """Choose what of each face is published.
+
+    The specific answer is preferred unless it is less like the person than the generic one. Where an answer is refused,
+    the other one is taken, else both are tried with less of the strength, else the face is left alone. The pictures of
+    all faces are looked at in one batch, those that are tried weaker in further ones.
+    """
+    judgements: dict[int, Judgement] = {}
+    refused: dict[int, str] = {}
+    for part in PARTS:
+        waiting = [index for index in range(len(subjects)) if index not in judgements]
+        looked_at = _look_at([subjects[index] for index in waiting], part, kit)
+        for index, seen in zip(waiting, looked_at, strict=True):
+            subject = subjects[index]
+            refusals = [refusal(one, subject.likeness.before) for one in seen]
+            if None in refusals:
+                weaker = (f"with less strength: {refused[index]}",) if index in refused else ()
+                judgements[index] = take(subject, seen[refusals.index(None)], part, weaker)
+            else:
+                refused.setdefault(index, str(refusals[0]))
+    return [
+        judgements.get(index) or Judgement("none", 0.0, reasons=(refused[index],)) for index in range(len(subjects))
+    ]
+
+
+def take_first(subject: Subject) -> Judgement:
+    """What is published of a face that is not judged: its first answer, as strongly as asked for."""
+    used, answer = subject.answers[0]
+    return Judgement(used, subject.strength * subject.plan.strength, answer, reasons=subject.plan.reasons)
+
+
+def likeness_to(face: Face, match: Match | None, gallery: Gallery, kit: FaceKit) -> Likeness:
+    """How like the person of `match`, or else like `face` as it is, other pictures of the face are."""
+    if match is not None:
+        person = match.person
+        return Likeness(match.similarity, lambda embedding: gallery.rank(embedding, [person])[0].similarity)
+    before = face.embedding.astype(np.float64)
+    return Likeness(None, lambda embedding: float(kit.similarity(np.asarray(np.linalg.norm(embedding - before)))))
+
+
+def take(subject: Subject, seen: Seen, part: float, reasons: tuple[str, ...]) -> Judgement:
+    """What is published where an answer is accepted with `part` of the strength."""
+    strength = subject.strength * subject.plan.strength * part
+    return Judgement(seen.used, strength, seen.answer, seen.similarity, (*reasons, *subject.plan.reasons))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An answer as it would be published, looked at by the kit.
+
+    similarity: to the person's references, or to the face as it was. moved: mean distance of its 68 points from where
+    they were, over that of the outer eye corners. kept: its fine detail of eyes and mouth, over that of the face as it
+    was.
+    """
+
+    used: Used
+    answer: FloatPixels = field(repr=False)
+    similarity: float
+    moved: float
+    kept: float
+
+
+def refusal(seen: Seen, before: float | None) -> str | None:
+    """Why an answer must not be published, or None. before: similarity of a known person's face as it was."""
+    if before is not None and seen.similarity < before - LESS_LIKE:
+        return f"it would be less like the person than it was ({seen.similarity:.2f} after {before:.2f})"
+    if before is None and seen.similarity < LEAST_LIKENESS:
+        return f"it would not be who it was (similarity {seen.similarity:.2f})"
+    if seen.moved > MOST_MOVED:
+        return f"eyes, nose or mouth would move (by {seen.moved:.0%} of the distance of the eyes)"
+    if seen.kept < SOFTER:
+        return f"eyes and mouth would be softer than they were ({seen.kept:.0%} of their detail)"
+    return None
+
+
+def _look_at(subjects: Sequence[Subject], part: float, kit: FaceKit) -> list[list[Seen]]:
+    """The answers of each subject with part of its strength, the preferred first."""
+    shown = [
+        (subject, used, answer, published(subject, answer, subject.strength * subject.plan.strength * part))
+        for subject in subjects
+        for used, answer in subject.answers
+    ]
+    if not shown:
+        return []
+    pictures = np.stack([picture for *_, picture in shown])
+    found = kit.landmarks(pictures)
+    # With the points found in the face as it was: nothing but the pixels differs.
+    embeddings = kit.embed(pictures, [subject.face.landmarks for subject, *_ in shown])
+    looked_at: dict[int, list[Seen]] = {id(subject): [] for subject in subjects}
+    for (subject, used, answer, picture), landmarks, embedding in zip(shown, found, embeddings, strict=True):
+        moved = landmark_distance(landmarks.points, subject.face.landmarks.points)
+        kept = detail_kept(subject.face, picture)
+        looked_at[id(subject)].append(Seen(used, answer, subject.likeness.of(embedding), moved, kept))
+    return [_preferred_first(looked_at[id(subject)]) for subject in subjects]
+
+
+def detail_kept(face: Face, picture: Pixels) -> float:
+    """Fine detail of eyes and mouth in another crop of the face (512, 512, 3) uint8, over that of the face as it is.
+
+    More than 1 where the face has none, as with a face that is nothing but blur or noise.
+    """
+    points = face.landmarks.points
+    mask, boxes = blend_mask(points), component_boxes(points)
+    before, after = (fine_detail(as_floats(crop), mask, boxes)[0] for crop in (face.pixels, picture))
+    return after / before if before > LEAST_DETAIL else 2.0
+
+
+def _preferred_first(seen: list[Seen]) -> list[Seen]:
+    specific = [one for one in seen if one.used == "specific"]
+    generic = [one for one in seen if one.used == "generic"]
+    if specific and generic and specific[0].similarity < generic[0].similarity - LESS_THAN_GENERIC:
+        return generic + specific
+    return specific + generic
+
+
+def published(subject: Subject, answer: FloatPixels, strength: float) -> Pixels:
+    """The crop of a face (512, 512, 3) uint8 RGB with an answer blended in."""
+    given = as_floats(subject.face.pixels)
+    weight = subject.mask[..., None] * np.float32(strength)
+    blended: Pixels = np.rint(np.clip(given + weight * (answer - given), 0, 1) * 255).astype(np.uint8)
+    return blended
