@@ -113,7 +113,8 @@ def outcomes(
                 others = list(faces.people[match.person]) if match is not None else []
                 others = [other for other in others if other != position]
                 dictionary = restorer.memorize(faces.pixels[others], boxes[others]) if others else None
-                people: People[Dictionary | None] = People(gallery, dict.fromkeys(faces.people, dictionary).__getitem__)
+                recalled = dict.fromkeys(faces.people, dictionary)
+                people: People[Dictionary | None] = People(gallery, recalled.__getitem__, enrolled={})
                 plan = plan_restoring(face, finder, options)
                 without, gated = pictures(face, match, plan, kit, restorer, people, options)
                 seen = kit.embed(np.stack([face.pixels, without, gated[0]]), [everybody.landmarks[position]] * 3)

@@ -32,6 +32,9 @@ from dmdcli.shapes import FloatPixels, Pixels
 from tests.pipeline.made_up import POINTS
 
 GREY = 102
+STRANGER = Likeness(None, lambda embedding: 1 - 4 * abs(float(embedding[0])))
+STRANGE = 0.55
+"""So much red that a quarter of it is too much in a stranger's face."""
 TRUST = Trust(weak=0.45, lost=0.2, turned=0.5)
 
 
@@ -87,11 +90,7 @@ def judge_one(
 ) -> Judgement:
     """Judge one face: a known person's whose likeness rises with red, or a stranger's whose likeness any red takes."""
     answers = [("generic", generic)] if specific is None else [("specific", specific), ("generic", generic)]
-    likeness = (
-        Likeness(None, lambda embedding: 1 - abs(float(embedding[0])))
-        if before is None
-        else Likeness(before, lambda embedding: before + float(embedding[0]))
-    )
+    likeness = STRANGER if before is None else Likeness(before, lambda embedding: before + float(embedding[0]))
     subject = Subject(a_face(), plan or Plan(), answers, blend_mask(POINTS), strength, likeness)
     (judgement,) = judge_faces([subject], Colourist())
     return judgement
@@ -129,7 +128,7 @@ def test_what_would_be_less_like_the_person_is_published_weaker() -> None:
 def test_a_face_that_nothing_helps_is_left_alone(spoilt: str) -> None:
     spoiling = {
         "person": (answer(-6 * rules.LESS_LIKE), 0.7, "less like"),
-        "stranger": (answer(6 * (1 - rules.LEAST_LIKENESS)), None, "who it was"),
+        "stranger": (answer(STRANGE), None, "who it was"),
         "moved": (answer(0, 6 * rules.MOST_MOVED), 0.7, "would move"),
     }
     bad, before, words = spoiling[spoilt]
@@ -137,6 +136,14 @@ def test_a_face_that_nothing_helps_is_left_alone(spoilt: str) -> None:
     assert (judged.used, judged.strength, judged.answer, judged.similarity) == ("none", 0.0, None, None)
     assert len(judged.reasons) == 1
     assert words in judged.reasons[0]
+
+
+def test_of_a_stranger_less_likeness_is_asked_of_the_weakest_part_alone() -> None:
+    judged = judge_one(None, answer(0.2))
+    assert (judged.used, judged.strength) == ("generic", rules.PARTS[2])
+    assert judged.similarity is not None
+    assert rules.LEAST_IN_PART < judged.similarity < rules.LEAST_LIKENESS
+    assert "who it was" in judged.reasons[0]
 
 
 def test_the_strength_asked_for_and_planned_is_what_is_looked_at() -> None:
@@ -148,10 +155,9 @@ def test_the_strength_asked_for_and_planned_is_what_is_looked_at() -> None:
 
 def test_all_faces_of_a_photo_are_looked_at_together() -> None:
     kit = Colourist()
-    spoilt = answer(6 * (1 - rules.LEAST_LIKENESS))
-    stranger = Likeness(None, lambda embedding: 1 - abs(float(embedding[0])))
+    spoilt = answer(STRANGE)
     subjects = [
-        Subject(a_face(), Plan(), [("generic", one)], blend_mask(POINTS), 1.0, stranger)
+        Subject(a_face(), Plan(), [("generic", one)], blend_mask(POINTS), 1.0, STRANGER)
         for one in (answer(0), spoilt, answer(0), spoilt)
     ]
     assert [one.used for one in judge_faces(subjects, kit)] == ["generic", "none", "generic", "none"]

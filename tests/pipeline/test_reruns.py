@@ -26,8 +26,9 @@ from dmdcli.journal import Journal, copy_journal, digest_of, open_journal
 from dmdcli.photos import Canvas, Photo
 from dmdcli.pipeline import restore as pipeline
 from dmdcli.pipeline import standing
-from dmdcli.pipeline.blend import RestoreOptions
+from dmdcli.pipeline.blend import RestoreOptions, expected
 from dmdcli.pipeline.estimate import estimate
+from dmdcli.pipeline.judge import Judgement, Plan
 from dmdcli.pipeline.people import People
 from dmdcli.pipeline.restore import RestoredPhoto, restore
 from dmdcli.places import PhotoFile
@@ -104,15 +105,15 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not for the disk, since a killed process loses nothing that it has written; not for the blending of faces."""
 
     def brighten(
-        photo: Photo, faces: Sequence[Face], matches: Sequence[Match | None], *others: Any
-    ) -> Canvas:  # by whom it was restored from, and how much
-        canvas, strength = photo.canvas(), others[-1].strength
-        canvas.put(60, 60, np.full((9, 9, 3), strength * (0.5 if matches[0] is None else 1.0), np.float32))
-        return canvas
+        photo: Photo, chosen: Sequence[tuple[Face, Match | None, Plan]], *others: Any
+    ) -> tuple[Canvas, list[Judgement]]:  # by whom it was restored from, and how much
+        canvas, options = photo.canvas(), others[-1]
+        canvas.put(60, 60, np.full((9, 9, 3), options.strength * (0.5 if chosen[0][1] is None else 1.0), np.float32))
+        return canvas, [expected(plan, match, options) for _, match, plan in chosen]
 
     monkeypatch.setattr(journal_file, "SETTINGS", (*journal_file.SETTINGS, "synchronous = OFF"))
     monkeypatch.setattr(dmdcli.photos.os, "fsync", lambda descriptor: None)
-    monkeypatch.setattr(pipeline, "_restore_faces", brighten)
+    monkeypatch.setattr(pipeline, "restore_faces", brighten)
 
 
 @pytest.fixture
