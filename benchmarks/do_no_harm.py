@@ -1,6 +1,6 @@
 """What the judgement of restored faces spares: damaged crops of known people, published with and without it.
 
-    python benchmarks/do_no_harm.py FACES [--split validation] [--severity mild,moderate,severe] [--seeds 1] [--limit N]
+    python benchmarks/do_no_harm.py FACES [--split validation] [--severity mild,moderate,severe] [--seeds 1] [--crops NAMES]
 
 Each crop is damaged, recognised among everybody's other photographs, restored and judged as `dmd restore` does. Of
 what would be published without a judgement (the dictionary of whoever was recognised, all of the strength) and what is
@@ -206,13 +206,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", default="validation")
     parser.add_argument("--severity", default="mild,moderate,severe")
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--limit", type=int)
+    parser.add_argument("--crops", default="", help="Only crops whose names begin so, with commas between.")
     parser.add_argument("--model", default="base")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     finder, restorer = build_finder(Kit.EMBEDDED), build_restorer(options.model)
     everybody = Everybody.look_at(read_faces(options.faces, options.split), finder.kit)
-    positions = range(len(everybody.faces.samples))[: options.limit]
+    begin = tuple(options.crops.split(","))
+    positions = [place for place, one in enumerate(everybody.faces.samples) if one.crop.startswith(begin)]
     found = []
     for one in outcomes(everybody, positions, options.severity.split(","), range(options.seeds), finder, restorer):
         found.append(one)

@@ -32,9 +32,9 @@ Mask: TypeAlias = npt.NDArray[np.float32]
 """(512, 512) float32 in [0, 1]."""
 
 LESS_LIKE = 0.03
-"""Similarity to their references that a known person's face may lose. Set by hand, and looked at on 135 recognised faces
-of the validation split (moderate damage): 11 % would lose more, and without them the most that a face loses towards the
-true one is 0.023 instead of 0.091."""
+"""Similarity to their references that a known person's face may lose. Set by hand, and looked at on 135 recognised
+faces of the validation split (moderate damage): 11 % would lose more, and without them the most that a face loses
+towards the true one is 0.023 instead of 0.091."""
 LESS_THAN_GENERIC = 0.01
 """Similarity by which the specific answer may stay below the generic one and still be preferred: what it gains over the
 generic one towards the references, it gains towards the true face too (correlation 0.86, 187 validation faces)."""
@@ -48,7 +48,7 @@ resemble nobody before (similarity 0.03 to the true face) and after, so nothing 
 MOST_MOVED = 0.06
 """Mean distance of the 68 points from where they were, over that of the outer eye corners. Training crops: up to 0.023
 with moderate and 0.039 with severe damage."""
-SOFTER = 0.9
+SOFTER = 0.8
 """Part of its fine detail in eyes and mouth that a face must keep. Training crops got 1.3 times as much and more."""
 LEAST_DETAIL = 0.25 / 255
 """Fine detail below which there is none to lose."""
