@@ -1,6 +1,6 @@
 """What the judgement of restored faces spares: damaged crops of known people, published with and without it.
 
-    python benchmarks/do_no_harm.py FACES [--split validation] [--severity mild,moderate,severe] [--seeds 1] [--crops NAMES]
+    python benchmarks/do_no_harm.py FACES [--split validation] [--severity mild,moderate,severe] [--seeds 1]
 
 Each crop is damaged, recognised among everybody's other photographs, restored and judged as `dmd restore` does. Of
 what would be published without a judgement (the dictionary of whoever was recognised, all of the strength) and what is

@@ -43,7 +43,8 @@ def verb(words: list[str]) -> Any:
 
 
 def flags_of(command: Any) -> set[str]:
-    return {flag for parameter in command.params for flag in parameter.opts} | {"--help", "-h"}
+    spelled = (flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts))
+    return {*spelled, "--help", "-h"}
 
 
 def all_flags(command: Any = DMD) -> set[str]:
