@@ -39,9 +39,9 @@ LESS_THAN_GENERIC = 0.01
 """Similarity by which the specific answer may stay below the generic one and still be preferred: what it gains over the
 generic one towards the references, it gains towards the true face too (correlation 0.86, 187 validation faces)."""
 LEAST_LIKENESS = 0.95
-"""Similarity that a stranger's restored face must have to the face as it was. Of 39 moderately damaged training crops 13
-had less; with them restored weaker the most that was lost towards the true face was 0.03 instead of 0.11, and the mean
-gain rose from 0.033 to 0.044, its highest (0.92 does as well, 0.90 does not)."""
+"""Similarity that a stranger's restored face must have to the face as it was. Of 39 moderately damaged training crops
+13 had less; with them restored weaker the most lost towards the true face was 0.03 instead of 0.11, and the mean gain
+rose from 0.033 to 0.044, the highest (0.92 does as well, 0.90 does not)."""
 LEAST_IN_PART = 0.5
 """What is asked instead of the weakest part, the kit's own line between one person and two. Severely damaged faces
 resemble nobody before (similarity 0.04 to the true face) and after, so nothing more can be said of them."""
