@@ -42,7 +42,7 @@ from dmdcli.pipeline.standing import (
 from dmdcli.places import PhotoFile
 from dmdcli.shapes import Box, Matrix
 
-RECIPE = 1
+RECIPE = 2
 """Raised whenever the same photo comes out differently from the same settings; results of a lower one are stale."""
 WITHOUT_EFFECT = frozenset({"only_restored", "overwrite", "dry_run", "only"})
 """Options that change nothing about what a photo comes out as; `only` counts by the ids of the people."""
