@@ -13,7 +13,7 @@ import os
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal
@@ -51,8 +51,9 @@ class FaceRow:
     """One face of a photo, as `pipeline.restore.RestoredFace`, with the person's id in place of the name.
 
     box: x0, y0, x1, y1 in photo pixels. matrix: two rows of three, photo -> crop. match: who it was recognised as.
-    near: of a face that was restored and recognised as nobody, whom it resembled. reason: what made it unsure, or why
-    it was left alone.
+    near: of a usable face recognised as nobody, whom it resembled. reason: what made it unsure, or why it was left
+    alone. usable: it could have been restored. strength: it was blended in with. after: similarity in [0, 1] of what was
+    published, as `RestoredFace.similarity_after`. account: what else a report tells of it, as JSON can say it.
     """
 
     box: tuple[float, ...]
@@ -61,6 +62,10 @@ class FaceRow:
     reason: tuple[str, ...] = ()
     match: Likeness | None = None
     near: tuple[Likeness, ...] = ()
+    usable: bool = True
+    strength: float = 0.0
+    after: float | None = None
+    account: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,8 @@ class PhotoRow:
     Digests are SHA-256 of the bytes. output_digest: of the result, also while it is not there yet; None where none was
     to be written. replaced_digest: of an earlier result of ours that may still be there, until `finished`.
     settings: digest of what was asked for. known: the highest number in the table of people when it was restored.
-    finished: ISO 8601, UTC; None while the result is being written. reason: why it failed.
+    finished: ISO 8601, UTC; None while the result is being written. reason: why it failed. said: digest of what people
+    said of its faces elsewhere than in the photo; None where they said nothing.
     """
 
     place: str
@@ -88,6 +94,7 @@ class PhotoRow:
     known: int = 0
     reason: str | None = None
     finished: str | None = None
+    said: str | None = None
     faces: tuple[FaceRow, ...] = ()
 
 
@@ -186,6 +193,7 @@ class Journal:
             "result": row.result,
             "reason": row.reason,
             "finished": row.finished,
+            "said": row.said,
         }
         with self._changing():
             self._database.execute("DELETE FROM photos WHERE place = ?", (values["place"],))
@@ -196,10 +204,10 @@ class Journal:
             for index, face in enumerate(row.faces):
                 match = (None, None, None) if face.match is None else astuple(face.match)
                 texts = (json.dumps(face.box), json.dumps(face.matrix))
-                reason = json.dumps(face.reason, ensure_ascii=False)
+                reason, account = (json.dumps(one, ensure_ascii=False) for one in (face.reason, dict(face.account)))
+                outcome = (face.result, reason, face.usable, face.strength, face.after, account)
                 self._database.execute(
-                    "INSERT INTO faces VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (number, index, *texts, *match, face.result, reason),
+                    f"INSERT INTO faces VALUES ({', '.join('?' * 13)})", (number, index, *texts, *match, *outcome)
                 )
                 self._database.executemany(
                     "INSERT INTO likenesses VALUES (?, ?, ?, ?, ?)",
@@ -324,7 +332,7 @@ def _photo_row(found: sqlite3.Row, faces: tuple[FaceRow, ...]) -> PhotoRow:
         return None if None in numbers else Stamp(*numbers)
 
     digests = ("input_digest", "output_digest", "replaced_digest")
-    texts = ("result", "settings", "weights", "kit", "reason", "finished")
+    texts = ("result", "settings", "weights", "kit", "reason", "finished", "said")
     return PhotoRow(
         place=os.fsdecode(found["place"]),
         photo=Path(os.fsdecode(found["photo"])),
@@ -345,4 +353,8 @@ def _face_row(found: sqlite3.Row, near: Sequence[Likeness]) -> FaceRow:
         reason=tuple(json.loads(found["reason"] or "[]")),
         match=match,
         near=tuple(near),
+        usable=bool(found["usable"]),
+        strength=found["strength"],
+        after=found["after"],
+        account=json.loads(found["account"]),
     )

@@ -11,8 +11,8 @@ import filelock
 
 from dmdcli.errors import CannotGoOnError, JournalFormatError
 
-FORMAT = 1
-"""Version of the file, its `user_version`; a higher one is refused."""
+FORMAT = 2
+"""Version of the file, its `user_version`; a higher one is refused, a lower one upgraded."""
 FOLDER = ".dmd"
 """Where it lies below the output folder; hidden folders are never taken for photos."""
 NAME = "journal.sqlite"
@@ -34,7 +34,8 @@ CREATE TABLE photos (
   replaced_digest TEXT,
   settings TEXT, weights TEXT, kit TEXT, known INTEGER,
   result TEXT NOT NULL, reason TEXT,
-  finished TEXT
+  finished TEXT,
+  said TEXT
 );
 CREATE TABLE faces (
   photo INTEGER NOT NULL REFERENCES photos ON DELETE CASCADE,
@@ -42,6 +43,8 @@ CREATE TABLE faces (
   box TEXT NOT NULL, matrix TEXT NOT NULL,
   person TEXT, version TEXT, similarity REAL,
   result TEXT NOT NULL, reason TEXT,
+  usable INTEGER NOT NULL DEFAULT 1, strength REAL NOT NULL DEFAULT 0, after REAL,
+  account TEXT NOT NULL DEFAULT '{}',
   PRIMARY KEY (photo, number)
 );
 CREATE TABLE likenesses (
@@ -51,6 +54,16 @@ CREATE TABLE likenesses (
   PRIMARY KEY (photo, face, person)
 );
 """
+UPGRADES = {
+    1: """
+ALTER TABLE photos ADD COLUMN said TEXT;
+ALTER TABLE faces ADD COLUMN usable INTEGER NOT NULL DEFAULT 1;
+ALTER TABLE faces ADD COLUMN strength REAL NOT NULL DEFAULT 0;
+ALTER TABLE faces ADD COLUMN after REAL;
+ALTER TABLE faces ADD COLUMN account TEXT NOT NULL DEFAULT '{}';
+"""
+}
+"""Format -> what makes it the next one."""
 TABLES = frozenset({"settings", "people", "photos", "faces", "likenesses"})
 
 
@@ -123,8 +136,11 @@ def _check(database: sqlite3.Connection, path: Path | None) -> None:
     tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables and found == 0:
         database.executescript(f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
-    elif found != FORMAT or not tables >= TABLES:
+        return
+    if found < 1 or not tables >= TABLES:
         raise DamagedJournalError("it holds something else")
+    for before in range(found, FORMAT):
+        database.executescript(f"BEGIN IMMEDIATE; {UPGRADES[before]} PRAGMA user_version = {before + 1}; COMMIT;")
 
 
 def put_aside(path: Path) -> Path:

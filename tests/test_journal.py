@@ -22,6 +22,9 @@ FACE = FaceRow(
     result="specific",
     reason=("the landmarks are unsure",),
     match=Likeness("0123", "v1", 0.75),
+    strength=0.5,
+    after=0.875,
+    account={"nearest": "größer"},
 )
 ROW = PhotoRow(
     place="below/größer.jpg",
@@ -35,7 +38,8 @@ ROW = PhotoRow(
     weights="ee",
     kit="ff",
     known=2,
-    faces=(FACE, FaceRow((0, 0, 9, 9), FACE.matrix, "generic", near=(Likeness("4567", "v2", 0.25),))),
+    said="gg",
+    faces=(FACE, FaceRow((0, 0, 9, 9), FACE.matrix, "generic", near=(Likeness("4567", "v2", 0.25),), usable=False)),
 )
 
 
@@ -55,6 +59,26 @@ def test_a_row_comes_back_as_it_was_and_replaces_the_one_before(tmp_path: Path) 
     with open_journal(tmp_path) as journal:
         assert journal.row(ROW.place) == fewer
         assert journal.row("other.jpg") is None
+
+
+def test_a_journal_of_an_earlier_format_is_upgraded(tmp_path: Path) -> None:
+    with open_journal(tmp_path) as journal:
+        journal.write(ROW)
+    with closing(sqlite3.connect(journal_path(tmp_path))) as database:
+        for table, column in (
+            ("photos", "said"),
+            *(("faces", one) for one in ("usable", "strength", "after", "account")),
+        ):
+            database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+        database.execute("PRAGMA user_version = 1")
+        database.commit()
+    with open_journal(tmp_path) as journal:
+        assert journal.notes == ()
+        found = journal.row(ROW.place)
+        assert found is not None
+        assert found.faces[0] == replace(FACE, strength=0.0, after=None, account={})
+        journal.write(ROW)
+        assert journal.row(ROW.place) == ROW
 
 
 def test_people_are_numbered_in_the_order_they_come(tmp_path: Path) -> None:
@@ -166,7 +190,7 @@ def test_a_newer_journal_is_refused(tmp_path: Path, opened: object) -> None:
         pass
     with closing(sqlite3.connect(journal_path(tmp_path))) as database:
         database.execute("PRAGMA user_version = 99")
-    with pytest.raises(JournalFormatError, match=r"format 99; .* up to format 1") as caught, opened(tmp_path):
+    with pytest.raises(JournalFormatError, match=r"format 99; .* up to format 2") as caught, opened(tmp_path):
         pass
     assert caught.value.exit_code == EXIT_INTEGRITY
 

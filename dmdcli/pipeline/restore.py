@@ -61,7 +61,7 @@ class RestoredFace:
     forced: the person was named by the user, not recognised. near: of a face recognised as nobody, the people whom it
     resembles by NEAR or more. strength: of the blending, 0 where nothing was. similarity_after: of what was published,
     to the person's references or, of a stranger, to the face as it was; None where that was not measured. reason: why
-    it is not restored with the strength asked for, None where it is.
+    it is not restored with the strength asked for, None where it is. usable: it could have been restored.
     """
 
     box: Box
@@ -75,6 +75,7 @@ class RestoredFace:
     strength: float = 0.0
     similarity_after: float | None = None
     reason: str | None = None
+    usable: bool = True
 
     @property
     def unsure(self) -> bool:
@@ -219,7 +220,7 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
     reported, rows = report()
     if standing.earlier is not None and _who_is_in(rows) == _who_is_in(standing.earlier.faces):
         rows = tuple(
-            replace(row, result=face.result, reason=face.reason)
+            replace(row, result=face.result, reason=face.reason, strength=face.strength, after=face.after)
             for row, face in zip(rows, standing.earlier.faces, strict=True)
         )
         run.journal.write(replace(standing.earlier, known=circumstances.known, faces=rows))
@@ -291,6 +292,9 @@ def _face_row(face: RestoredFace, enrolled: Mapping[str, Enrolled]) -> FaceRow:
         reason=face.problems,
         match=None if face.person is None or face.similarity is None else likeness(face.person, face.similarity),
         near=tuple(likeness(one.person, one.similarity) for one in face.near),
+        usable=face.usable,
+        strength=round(face.strength, 4),
+        after=None if face.similarity_after is None else round(face.similarity_after, 4),
     )
 
 
@@ -321,4 +325,5 @@ def _report(face: Face, match: Match | None, judgement: Judgement, forced: bool,
         strength=judgement.strength,
         similarity_after=judgement.similarity,
         reason="; ".join(judgement.reasons) or face.rejected,
+        usable=face.rejected is None,
     )

@@ -139,7 +139,7 @@ def _reasons(
 def _recognition(row: PhotoRow, today: Circumstances) -> str | None:
     """Why a stranger may be recognised by now; None where that cannot be."""
     current = {person.id: (name, person.version) for name, person in today.people.items()}
-    strangers = [face for face in row.faces if face.result == "generic"]
+    strangers = [face for face in row.faces if face.match is None and face.usable]
     if strangers and row.known < today.known:
         return "somebody was enrolled since"
     for likeness in (one for face in strangers for one in face.near):
