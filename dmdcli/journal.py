@@ -52,8 +52,8 @@ class FaceRow:
 
     box: x0, y0, x1, y1 in photo pixels. matrix: two rows of three, photo -> crop. match: who it was recognised as.
     near: of a usable face recognised as nobody, whom it resembled. reason: what made it unsure, or why it was left
-    alone. usable: it could have been restored. strength: it was blended in with. after: similarity in [0, 1] of what was
-    published, as `RestoredFace.similarity_after`. account: what else a report tells of it, as JSON can say it.
+    alone. usable: it could have been restored. strength: it was blended in with. after: similarity in [0, 1] of what
+    was published, as `RestoredFace.similarity_after`. account: what else a report tells of it, as JSON can say it.
     """
 
     box: tuple[float, ...]
