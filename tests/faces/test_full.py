@@ -60,6 +60,7 @@ def test_anchors_are_those_of_facexlib(size: tuple[int, int]) -> None:
     np.testing.assert_array_equal(full.anchor_boxes(*size), PriorBox(config, image_size=size).forward().numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RETINAFACE)
 def test_detections_are_those_of_facexlib(
     name: str,
