@@ -43,6 +43,8 @@ Exit codes:
   6 weights missing   7 damaged or newer files   8 cannot go on   130 interrupted
 """
 
+BEGINS_ANEW = frozenset({"evaluate"})
+"""Verbs that keep nothing of a run that was stopped."""
 NO_ROOM = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT)
 """Errors that mean that output has no place."""
 
@@ -60,7 +62,9 @@ class ErrorBoundary(TyperGroup):
                 print_failure(str(error))
                 raise typer.Exit(error.exit_code) from error
             except KeyboardInterrupt as stop:
-                print_failure("Stopped. What was finished is kept; the same command goes on from there.")
+                anew = ctx.invoked_subcommand in BEGINS_ANEW
+                kept = "What was finished is kept; the same command goes on from there."
+                print_failure(f"Stopped. {'The same command begins anew.' if anew else kept}")
                 raise typer.Exit(EXIT_INTERRUPTED) from stop
             except Exception as error:
                 package = broken_package(error)

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 from dmdcli.errors import WeightsCorruptError, WeightsError, WeightsMismatchError, WeightsMissingError
@@ -63,7 +63,7 @@ def save(net: DMDNet, path: Path, dtype: torch.dtype = torch.float16, notes: dic
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in net.named_parameters()}
     unfinished = path.with_name(path.name + ".part")
     try:
-        save_file(tensors, unfinished, metadata=header)
+        unfinished.write_bytes(serialize(tensors, header))  # save_file makes files that nobody else may read
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import cast
 
@@ -35,7 +36,14 @@ def start(faces: FaceData, config: TrainConfig, start_from: Path | None = None) 
     if start_from is not None:
         loaded = checkpoint.load(start_from)
         if loaded.config != wanted:
-            raise WeightsMismatchError(f"{start_from}: {loaded.config}; this run wants {wanted}")
+            different = [
+                f"{name} {found} where this run wants {getattr(wanted, name)}"
+                for name, found in asdict(loaded.config).items()
+                if found != getattr(wanted, name)
+            ]
+            raise WeightsMismatchError(
+                f"{start_from} is another network: {', '.join(different)}. Give those in the recipe, or other weights."
+            )
         return loaded.requires_grad_(True).train()
     net = DMDNet(wanted)
     for name, module in net.named_modules():

@@ -153,3 +153,9 @@ def test_weights_that_are_not_numbers_are_refused(tmp_path: Path) -> None:
     checkpoint.save(net, tmp_path / "a.safetensors")
     with pytest.raises(WeightsCorruptError, match=r"up1\.conv\.0\.weight holds values that are not numbers"):
         checkpoint.load(tmp_path / "a.safetensors")
+
+
+def test_weights_can_be_read_by_whoever_may_read_what_one_writes(tmp_path: Path) -> None:
+    checkpoint.save(random_net(CONFIG), tmp_path / "weights.safetensors")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "weights.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -225,7 +225,7 @@ def test_an_interrupted_run_has_saved_its_last_step(faces: FaceData, tmp_path: P
 
 def test_weights_of_another_network_are_no_beginning(faces: FaceData, tmp_path: Path) -> None:
     checkpoint.save(DMDNet(DMDConfig(8, 2, residual=True)), tmp_path / "other.safetensors")
-    with pytest.raises(WeightsMismatchError, match="this run wants"):
+    with pytest.raises(WeightsMismatchError, match="width 8 where this run wants"):
         next(train(faces, None, CONFIG, tmp_path / "run", start_from=tmp_path / "other.safetensors"))
 
 
