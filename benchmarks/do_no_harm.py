@@ -181,9 +181,12 @@ def table(found: Sequence[Outcome]) -> Iterator[str]:
                 f"{np.mean([one.before for one in chosen]):.3f}",
                 mean_and_worst([one.without - one.before for one in chosen], 3),
                 mean_and_worst([one.gated - one.before for one in chosen], 3),
-                mean_and_worst([one.without_psnr - one.before_psnr for one in chosen], 2),
-                mean_and_worst([one.gated_psnr - one.before_psnr for one in chosen], 2),
             ]
+            if severity == CLEAN:  # nothing can be nearer to the truth than the truth
+                cells += ["-", "-"]
+            else:
+                cells += [mean_and_worst([one.without_psnr - one.before_psnr for one in chosen], 2)]
+                cells += [mean_and_worst([one.gated_psnr - one.before_psnr for one in chosen], 2)]
             yield f"| {' | '.join(cells)} |"
 
 
