@@ -11,10 +11,9 @@ import hashlib
 import re
 import secrets
 import shutil
-import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
@@ -31,7 +30,6 @@ from dmdcli.errors import (
     PersonExistsError,
     TooFewReferencesError,
     UnknownPersonError,
-    UsageError,
 )
 from dmdcli.faces.face import Landmarks, component_boxes
 from dmdcli.library_files import (
@@ -39,6 +37,8 @@ from dmdcli.library_files import (
     POINTS,
     Arrays,
     cache_header,
+    encode_crop,
+    encode_points,
     is_there,
     make_private,
     read,
@@ -46,17 +46,15 @@ from dmdcli.library_files import (
     read_crop,
     read_json,
     read_points,
+    write,
     write_cache,
-    write_crop,
     write_json,
-    write_points,
 )
+from dmdcli.person import Person, Reference, check_name, person_fields, person_of, same_name
 from dmdcli.shapes import CROP, ComponentBoxes, Pixels, Points, check_shape
 
 LOCK_SECONDS = 5.0
 """How long a writer waits for another one."""
-LONGEST_NAME = 100
-"""Characters a person's name may have."""
 
 Embed: TypeAlias = Callable[[Pixels, Sequence[Landmarks]], npt.NDArray[np.float32]]
 """Crops (N, 512, 512, 3) uint8 and their landmarks -> their embeddings (N, D) float32, as `FaceKit.embed`."""
@@ -64,33 +62,8 @@ Memorize: TypeAlias = Callable[[Pixels, ComponentBoxes], Arrays]
 """crops (N, 512, 512, 3) uint8, boxes (N, 3, 4) int64 in crop pixels -> a dictionary's 18 named arrays."""
 
 
-@dataclass(frozen=True)
-class Reference:
-    """One reference of a person. source: the photo it was taken from, as an absolute path. added: ISO 8601, UTC.
-
-    sharpness: as `pipeline.enroll` measures it. digest: SHA-256 of the photo's file. id: random, names its files.
-    """
-
-    id: str
-    source: str
-    added: str
-    sharpness: float
-    landmark_source: Literal["detected", "corrected"]
-    digest: str
-
-
-@dataclass(frozen=True)
-class Person:
-    """One enrolled person. id: random, names their folder; the name is written nowhere but in person.json."""
-
-    id: str
-    name: str
-    references: tuple[Reference, ...]
-
-    @property
-    def added(self) -> str:
-        """Day of the first reference, ISO 8601."""
-        return min(reference.added for reference in self.references)[:10]
+ReferenceFiles: TypeAlias = tuple[bytes, bytes]
+"""A reference's crop as PNG, and its landmarks as text."""
 
 
 @dataclass(frozen=True)
@@ -112,27 +85,6 @@ class Cache:
     kind: Literal["dictionary", "embeddings"]
     maker: str
     current: bool
-
-
-def check_name(name: str) -> str:
-    """Return the name as it is kept: NFC, single spaces. Raises UsageError for what cannot be a person's name."""
-    kept = re.sub(" +", " ", unicodedata.normalize("NFC", name)).strip(" ")
-    if not kept:
-        raise UsageError("The name is empty; give the person a name.")
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in kept):
-        raise UsageError(f"The name {kept!r} holds a control character; leave it out.")
-    if "/" in kept or "\\" in kept:
-        raise UsageError(f"The name {kept!r} holds a slash; a name is no path.")
-    if kept.startswith("."):
-        raise UsageError(f"The name {kept!r} starts with a dot; choose one that does not.")
-    if len(kept) > LONGEST_NAME:
-        raise UsageError(f"The name {kept[:20]!r}... has {len(kept)} characters; {LONGEST_NAME} is the most.")
-    return kept
-
-
-def same_name(one: str, other: str) -> bool:
-    """Whether two valid names mean one person: letter case and the way accents are encoded do not matter."""
-    return unicodedata.normalize("NFC", one.casefold()) == unicodedata.normalize("NFC", other.casefold())
 
 
 class Library:
@@ -174,11 +126,11 @@ class Library:
 
     def version(self, person: Person) -> str:
         """Return what names the references as they are now: a digest over their files, in the person's order."""
-        digest = hashlib.sha256()
-        for reference in person.references:
-            for path in (self.crop_path(person, reference), self._points_path(person, reference)):
-                digest.update(hashlib.sha256(read(path)).digest())
-        return digest.hexdigest()
+        return digest_of_references(self.reference_files(person, reference) for reference in person.references)
+
+    def reference_files(self, person: Person, reference: Reference) -> ReferenceFiles:
+        """Return the bytes of a reference's two files."""
+        return read(self.crop_path(person, reference)), read(self._points_path(person, reference))
 
     def caches(self, person: Person) -> list[Cache]:
         """Return what has been made from the person's references so far."""
@@ -238,10 +190,10 @@ class Library:
         for addition in new:
             check_shape("crop", addition.crop, (CROP, CROP, 3), np.uint8)
             check_shape("points", addition.points, (POINTS, 2), np.float32)
-        with self._writing():
+        with self.writing():
             known = next((person for person in self.people() if same_name(person.name, kept_name)), None)
             now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-            added = tuple(
+            added = {
                 Reference(
                     id=secrets.token_hex(8),
                     source=str(addition.source.absolute()),
@@ -249,48 +201,56 @@ class Library:
                     sharpness=round(float(addition.sharpness), 4),
                     landmark_source=addition.landmark_source,
                     digest=addition.digest,
-                )
+                ): (encode_crop(addition.crop), encode_points(addition.points))
                 for addition in new
-            )
-            if known is None:
-                person = Person(secrets.token_hex(8), kept_name, added)
-                folder = self._people / f".{person.id}"
-                make_private(folder / "references")
-            else:
-                person = replace(known, references=known.references + added)
-                folder = self.folder(person)
-            for reference, addition in zip(added, new, strict=True):
-                write_crop(folder / "references" / f"{reference.id}.png", addition.crop)
-                write_points(folder / "references" / f"{reference.id}.txt", addition.points)
-            write_json(folder / "person.json", _person_fields(person))
-            if known is None:
-                folder.rename(self.folder(person))
+            }
+            person = known or Person(secrets.token_hex(8), kept_name, ())
+            person = replace(person, references=(*person.references, *added))
+            self.keep(person, {reference.id: files for reference, files in added.items()})
             return person
 
     def rename(self, name: str, new_name: str) -> Person:
         """Give a person another name. Raises UnknownPersonError; PersonExistsError when the name is somebody else's."""
         kept_name = check_name(new_name)
         self.person(name)
-        with self._writing():
+        with self.writing():
             person = self.person(name)
             for other in self.people():
                 if other.id != person.id and same_name(other.name, kept_name):
                     raise PersonExistsError(f"{other.name!r} is enrolled already; choose another name or forget them.")
             renamed = replace(person, name=kept_name)
-            write_json(self.folder(person) / "person.json", _person_fields(renamed))
+            self.keep(renamed, {})
             return renamed
 
     def forget(self, name: str) -> list[Path]:
         """Remove everything known of a person and return the files that were removed. Raises UnknownPersonError."""
         self.person(name)
-        with self._writing():
-            person = self.person(name)
-            folder = self.folder(person)
-            files = sorted(path for path in folder.rglob("*") if not path.is_dir())
-            leaving = self._people / f".{person.id}"  # from here on nobody is enrolled there, whatever happens
-            folder.rename(leaving)
-            shutil.rmtree(leaving)
-            return files
+        with self.writing():
+            return self.remove(self.person(name))
+
+    def keep(self, person: Person, files: Mapping[str, ReferenceFiles]) -> None:
+        """Within `writing`: put what is known of a person in place, of one who is new all at once or nothing.
+
+        files: id -> files of the references that are new.
+        """
+        final = self.folder(person)
+        folder = final if final.exists() else self._people / f".{person.id}"
+        make_private(folder / "references")
+        for reference, (crop, points) in files.items():
+            write(folder / "references" / f"{reference}.png", crop)
+            write(folder / "references" / f"{reference}.txt", points)
+        write_json(folder / "person.json", person_fields(person))
+        if folder != final:
+            folder.rename(final)
+
+    def remove(self, person: Person) -> list[Path]:
+        """Within `writing`: remove everything known of a person and return the files that were removed."""
+        folder = self.folder(person)
+        files = sorted(path for path in folder.rglob("*") if not path.is_dir())
+        leaving = self._people / f".{person.id}"  # from here on nobody is enrolled there, whatever happens
+        folder.rename(leaving)
+        shutil.rmtree(leaving)
+        return files
 
     def folder(self, person: Person) -> Path:
         """Return where everything about a person lies."""
@@ -328,18 +288,7 @@ class Library:
             if folder.exists():
                 raise
             return None  # forgotten in the meantime
-        try:
-            person = Person(folder.name, fields["name"], tuple(Reference(**one) for one in fields["references"]))
-        except (KeyError, TypeError) as error:
-            raise LibraryFormatError(f"{path} is damaged ({error!r}); restore it from a backup.") from error
-        texts = [person.name]
-        for reference in person.references:
-            texts += [reference.id, reference.source, reference.added, reference.landmark_source, reference.digest]
-        numbers = [reference.sharpness for reference in person.references]
-        right = all(isinstance(text, str) for text in texts) and all(isinstance(one, int | float) for one in numbers)
-        if not right or not numbers or not all(re.fullmatch("[0-9a-f]+", one.id) for one in person.references):
-            raise LibraryFormatError(f"{path} is damaged (its name or references); restore it from a backup.")
-        return person
+        return person_of(fields, folder.name, str(path))
 
     def _cached(self, person: Person, kind: str, maker: str, make: Callable[[], Arrays]) -> Arrays:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", maker):
@@ -351,7 +300,7 @@ class Library:
             return found
         made = make()
         try:
-            with self._writing():
+            with self.writing():
                 if path.parent.is_dir():
                     write_cache(path, made, header)
         except (LibraryLockedError, CannotGoOnError):
@@ -359,7 +308,7 @@ class Library:
         return made
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         """Hold the lock of the library, which is made if missing; what a killed writer left behind is removed."""
         lock = filelock.FileLock(self.home / "library.lock", mode=0o600)
         try:
@@ -396,5 +345,9 @@ class Library:
                     path.unlink()
 
 
-def _person_fields(person: Person) -> dict[str, object]:
-    return {"name": person.name, "references": [asdict(reference) for reference in person.references]}
+def digest_of_references(files: Iterable[ReferenceFiles]) -> str:
+    """What names references, given their files in the person's order: see docs/library-format.md."""
+    digest = hashlib.sha256()
+    for content in (one for both in files for one in both):
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()

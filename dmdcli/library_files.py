@@ -6,9 +6,11 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Mapping
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +24,8 @@ from dmdcli.shapes import CROP, Pixels, Points
 FORMAT = 1
 """Version of the files; a library of a higher one is refused."""
 POINTS = 68
+FARTHEST = 16 * CROP
+"""Crop pixels: no landmark is farther from the corner of its crop."""
 
 Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
 
@@ -43,25 +47,44 @@ def is_there(path: Path) -> bool:
 def read_crop(path: Path) -> Pixels:
     """Return a crop, (512, 512, 3) uint8 RGB. Raises LibraryFormatError for anything else."""
     try:
-        with Image.open(io.BytesIO(read(path)), formats=["PNG"]) as picture:
-            crop = np.asarray(picture)
-    except (OSError, SyntaxError) as error:
+        return decode_crop(read(path))
+    except ValueError as error:
         raise LibraryFormatError(f"{path} is damaged ({error}); forget the person and enrol them again.") from error
-    if crop.shape != (CROP, CROP, 3) or crop.dtype != np.uint8:
-        raise LibraryFormatError(f"{path} is no {CROP} x {CROP} RGB crop; forget the person and enrol them again.")
-    return crop
+
+
+def decode_crop(content: bytes) -> Pixels:
+    """Return the crop in a PNG, (512, 512, 3) uint8 RGB. ValueError for anything else; it is not decoded then."""
+    wanted = f"it is no {CROP} x {CROP} RGB crop"
+    if content[12:24] != b"IHDR" + struct.pack(">II", CROP, CROP):  # before Pillow sees it: a picture may be enormous
+        raise ValueError(wanted)
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+            if (picture.size, picture.mode) != ((CROP, CROP), "RGB"):
+                raise ValueError(wanted)
+            return np.array(picture)
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(str(error)) from error
 
 
 def read_points(path: Path) -> Points:
     """Return landmarks, (68, 2) float32 in crop pixels. Raises LibraryFormatError for anything else."""
     try:
-        rows = [[float(number) for number in line.split()] for line in read(path).decode().splitlines()]
-        points = np.array(rows, dtype=np.float32)
+        return decode_points(read(path))
     except ValueError as error:
-        raise LibraryFormatError(f"{path} is damaged ({error}); it wants {POINTS} lines 'x y'.") from error
-    if points.shape != (POINTS, 2) or not np.isfinite(points).all():
-        raise LibraryFormatError(f"{path} is damaged; it wants {POINTS} lines 'x y'.")
-    return points
+        raise LibraryFormatError(f"{path} is damaged ({error}).") from error
+
+
+def decode_points(content: bytes) -> Points:
+    """Return the landmarks in a text, (68, 2) float32 in crop pixels. Raises ValueError for anything else."""
+    wanted = f"it wants {POINTS} lines 'x y'"
+    try:
+        rows = [[float(number) for number in line.split()] for line in content.decode().splitlines()]
+        points = np.array(rows, dtype=np.float64)
+    except ValueError as error:
+        raise ValueError(f"{error}; {wanted}") from error
+    if points.shape != (POINTS, 2) or not (np.abs(points) <= FARTHEST).all():  # what is no number is not within
+        raise ValueError(wanted)
+    return points.astype(np.float32)
 
 
 def cache_header(kind: str, maker: str, truth: str) -> dict[str, str]:
@@ -110,21 +133,25 @@ def make_private(folder: Path) -> None:
 
 
 def write_json(path: Path, fields: Mapping[str, object]) -> None:
-    """Write a JSON object. A file name that is no text is kept as JSON escapes."""
-    text = json.dumps(fields, ensure_ascii=False, indent=2) + "\n"
-    write(path, text.encode("utf-8", "backslashreplace"))
+    """Write a JSON object."""
+    write(path, encode_json(fields))
 
 
-def write_crop(path: Path, crop: Pixels) -> None:
-    """Write a crop, (512, 512, 3) uint8 RGB, as PNG."""
+def encode_json(fields: Mapping[str, object]) -> bytes:
+    """A JSON object. A file name that is no text is kept as JSON escapes."""
+    return (json.dumps(fields, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "backslashreplace")
+
+
+def encode_crop(crop: Pixels) -> bytes:
+    """A crop, (512, 512, 3) uint8 RGB, as PNG."""
     picture = io.BytesIO()
     Image.fromarray(crop).save(picture, "PNG")
-    write(path, picture.getvalue())
+    return picture.getvalue()
 
 
-def write_points(path: Path, points: Points) -> None:
-    """Write landmarks, (68, 2) in crop pixels, a line "x y" each, to a hundredth of a pixel."""
-    write(path, "".join(f"{x:.2f} {y:.2f}\n" for x, y in points.tolist()).encode())
+def encode_points(points: Points) -> bytes:
+    """Landmarks, (68, 2) in crop pixels, a line "x y" each, to a hundredth of a pixel."""
+    return "".join(f"{x:.2f} {y:.2f}\n" for x, y in points.tolist()).encode()
 
 
 def write_cache(path: Path, arrays: Arrays, header: dict[str, str]) -> None:
@@ -134,11 +161,18 @@ def write_cache(path: Path, arrays: Arrays, header: dict[str, str]) -> None:
 
 def write(path: Path, content: bytes) -> None:
     """Write a file whole or not at all, readable by the user only."""
+    with whole(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, readable by the user only, which has its name when all is written, or nothing is there."""
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)

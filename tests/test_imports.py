@@ -14,7 +14,7 @@ FREE = {"dmdcli", "dmdcli.devices", "dmdcli.errors", "dmdcli.shapes", "dmdcli.te
 
 PHOTOS = {"photos", "places", "formats", "colour"}
 FACES = {"faces", "weights"}
-LIBRARY = {"library", "library_files"}
+LIBRARY = {"library", "library_files", "library_exchange", "person"}
 ALLOWED: dict[str, set[str]] = {
     "devices": {"errors"},
     "errors": set(),
@@ -33,7 +33,9 @@ ALLOWED: dict[str, set[str]] = {
     "library_files": set(),
     "journal_file": set(),
     "journal": {"journal_file"},
-    "library": {"library_files", *FACES, *PHOTOS},
+    "person": set(),
+    "library": {"library_files", "person", *FACES, *PHOTOS},
+    "library_exchange": {"library", "library_files", "person"},
     "pipeline": {*LIBRARY, "journal", "faces", *PHOTOS, "training"},
     "training": {"model", *FACES, *PHOTOS},
     "doctor": {*LIBRARY, "weights"},

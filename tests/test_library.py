@@ -25,7 +25,8 @@ from dmdcli.errors import (
     UsageError,
 )
 from dmdcli.faces.face import Landmarks
-from dmdcli.library import Library, NewReference, Person, check_name
+from dmdcli.library import Library, NewReference
+from dmdcli.person import Person, check_name
 
 
 def reference(seed: int) -> NewReference:
@@ -337,10 +338,12 @@ def test_a_failure_halfway_changes_nothing(library: Library, monkeypatch: pytest
     person = library.add_references("Alice", [reference(1)])
     before = files_of(library)
 
-    def full(path: Path, points: np.ndarray) -> None:
-        raise OSError(28, "No space left on device")
+    def full(path: Path, content: bytes) -> None:
+        if path.suffix == ".txt":
+            raise OSError(28, "No space left on device")
+        path.write_bytes(content)
 
-    monkeypatch.setattr("dmdcli.library.write_points", full)
+    monkeypatch.setattr("dmdcli.library.write", full)
     for name in ("Alice", "Bob"):
         with pytest.raises(CannotGoOnError, match="No space left"):
             library.add_references(name, [reference(2)])

@@ -1,22 +1,38 @@
-"""`dmd people`: list, show, rename and forget the enrolled people."""
+"""`dmd people`: list, show, rename, merge, export, import and forget the enrolled people."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmdcli.cli.build import build_library
-from dmdcli.cli.console import JsonOption, NameArgument, Terminal, YesOption, is_confirmed, one_line
-from dmdcli.errors import EXIT_USAGE
+from dmdcli.cli.build import build_finder, build_library
+from dmdcli.cli.console import (
+    DryRunOption,
+    JsonOption,
+    Kit,
+    KitOption,
+    NameArgument,
+    OverwriteOption,
+    Terminal,
+    YesOption,
+    counted,
+    is_confirmed,
+    one_line,
+)
+from dmdcli.errors import EXIT_USAGE, UsageError
 
 if TYPE_CHECKING:
-    from dmdcli.library import Library, Person
+    from dmdcli.library import Library
+    from dmdcli.person import Person
 
 SCHEMA = 1
 """Version of the JSON objects."""
 
-people = typer.Typer(help="List, show, rename and forget the enrolled people.", no_args_is_help=True)
+people = typer.Typer(
+    help="List, show, rename, merge, export, import and forget the enrolled people.", no_args_is_help=True
+)
 
 
 @people.command("list")
@@ -85,6 +101,94 @@ def rename(
     Terminal().result(f"{before} is called {after} now.")
 
 
+@people.command("merge")
+def merge(
+    name: NameArgument,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="Who is the same person; their references go to NAME.")],
+    kit: KitOption = Kit.AUTO,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+) -> None:
+    """Make one person of two who were enrolled twice.
+
+    NAME gets the references of OTHER, pictures that both have once, and OTHER is removed. The next `dmd restore` makes
+    photos that show either of them again. It cannot be undone; `dmd people export` keeps a copy of both before.
+    """
+    from dmdcli.library_exchange import merge_people
+    from dmdcli.pipeline.resemblance import ALIKE, resemblance
+
+    terminal = Terminal()
+    library = build_library()
+    person, leaving = library.person(name), library.person(other)
+    expected, duplicates = merge_people(library, person.name, leaving.name, dry_run=True)
+    alike = resemblance(library, build_finder(kit), person, leaving)
+    terminal.result(f"{leaving.name} resembles {person.name} by {alike:.2f}; from {ALIKE} on they may be one person.")
+    if alike < ALIKE:
+        terminal.fail(f"{leaving.name} and {person.name} may well be two people: look at `dmd people show` of both.")
+    sentence = f"{counted(len(expected.references), 'reference')}, {duplicates} of {leaving.name} had they already"
+    if dry_run:
+        terminal.result(f"{person.name} would have {sentence}. Nothing was changed (--dry-run).")
+        return
+    confirm_or_stop(f"Give {person.name} the references of {leaving.name}, and remove {leaving.name}?", yes, "changed")
+    merged, _ = merge_people(library, person.name, leaving.name)
+    terminal.result(f"{merged.name} has {sentence}. {leaving.name} is no longer enrolled.")
+
+
+@people.command("export")
+def export(
+    given: Annotated[
+        list[str], typer.Argument(metavar="[NAME...] FILE.zip", help="Whom to write, and the file to write.")
+    ],
+    everybody: Annotated[bool, typer.Option("--all", help="Write everybody who is enrolled.")] = False,
+    overwrite: OverwriteOption = False,
+) -> None:
+    """Write people into one file, for a backup or another computer.
+
+    It holds names, faces, landmarks and the paths of the photos they are from: give it to nobody who may not know them.
+    """
+    from dmdcli.library_exchange import export_people
+
+    library = build_library()
+    *names, last = given
+    file = Path(last)
+    if bool(names) == everybody:
+        raise UsageError("Name the people to export and then the file to write, or say --all and the file.")
+    chosen = library.people() if everybody else list({one.id: one for one in map(library.person, names)}.values())
+    if not chosen:
+        raise UsageError("Nobody is enrolled, so there is nobody to export.")
+    export_people(library, chosen, file, overwrite=overwrite)
+    references = counted(sum(len(person.references) for person in chosen), "reference")
+    Terminal().result(f"{', '.join(person.name for person in chosen)} ({references}) are in {file}.")
+
+
+@people.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="What `dmd people export` wrote.")],
+    name: Annotated[
+        str | None, typer.Option("--as", metavar="NAME", help="What to call the one person in the file.")
+    ] = None,
+    merge: Annotated[bool, typer.Option("--merge", help="Add references to people who are enrolled already.")] = False,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Enrol the people in a file that was exported.
+
+    The whole file is checked first; somebody of a name that is taken is refused, unless with --merge or --as.
+    """
+    from dmdcli.library_exchange import import_people
+
+    terminal = Terminal()
+    would = "would be " if dry_run else ""
+    for one in import_people(build_library(), file, name=name, merge=merge, dry_run=dry_run):
+        references, who = counted(one.added, "reference"), one.person.name
+        there = f", {one.duplicates} there already" if one.duplicates else ""
+        if one.outcome == "there":
+            terminal.result(f"{who}: enrolled already, with all these references")
+        else:
+            terminal.result(f"{who}: {would}{one.outcome}, {references}{there}")
+    if dry_run:
+        terminal.result("Nothing was changed (--dry-run).")
+
+
 @people.command("forget")
 def forget(name: NameArgument, yes: YesOption = False) -> None:
     """Remove everything the library knows of a person."""
@@ -92,14 +196,19 @@ def forget(name: NameArgument, yes: YesOption = False) -> None:
     person = library.person(name)
     count = len(person.references)
     question = f"Remove {one_line(person.name)} and {count} {'reference' if count == 1 else 'references'}?"
-    if not yes and not is_confirmed(question):
-        typer.echo("Nothing was removed; --yes removes without being asked.", err=True)
-        raise typer.Exit(EXIT_USAGE)
+    confirm_or_stop(question, yes, "removed")
     terminal = Terminal()
     removed = library.forget(person.name)
     for path in removed:
         terminal.result(str(path))
     terminal.say(f"{person.name} is forgotten: {len(removed)} files removed. The photos themselves were not touched.")
+
+
+def confirm_or_stop(question: str, yes: bool, what: str) -> None:
+    """Ask, unless `yes`, and end the command where the answer is no. what: "removed" or "changed"."""
+    if not yes and not is_confirmed(one_line(question)):
+        typer.echo(f"Nothing was {what}; --yes goes on without being asked.", err=True)
+        raise typer.Exit(EXIT_USAGE)
 
 
 def caches_of(library: Library, person: Person) -> list[str]:

@@ -14,7 +14,8 @@ from dmdcli.errors import AmbiguousFaceError, NoFaceError, NothingToDoError, Pho
 from dmdcli.faces.face import Face, sharpness, turn_of_head
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Gallery
-from dmdcli.library import Library, Memorize, NewReference, Person, check_name, same_name
+from dmdcli.library import Library, Memorize, NewReference
+from dmdcli.person import Person, check_name, same_name
 from dmdcli.photos import PhotoFile, read_photo
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.same_picture import SAME_PICTURE, face_view

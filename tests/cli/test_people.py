@@ -201,7 +201,7 @@ def test_enroll_takes_a_numbered_face(library: Library, fakes: list[str], tmp_pa
 def test_forget_with_nobody_to_answer_removes_nothing(alice: Library) -> None:
     result = run("people", "forget", "Alice [b]", answer="")
     assert result.exit_code == 2
-    assert "--yes removes without being asked" in result.stderr
+    assert "--yes goes on without being asked" in result.stderr
     assert alice.people()
 
 
