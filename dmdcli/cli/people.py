@@ -125,7 +125,7 @@ def merge(
     terminal.result(f"{leaving.name} resembles {person.name} by {alike:.2f}; from {ALIKE} on they may be one person.")
     if alike < ALIKE:
         terminal.fail(f"{leaving.name} and {person.name} may well be two people: look at `dmd people show` of both.")
-    there = f"; {duplicates} of those of {leaving.name} were there already" if duplicates else ""
+    there = f"; {counted(duplicates, 'picture')} both had" if duplicates else ""
     sentence = f"{counted(len(expected.references), 'reference')}{there}"
     if dry_run:
         terminal.result(f"{person.name} would have {sentence}. Nothing was changed (--dry-run).")
