@@ -268,11 +268,11 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
             known=circumstances.known,
             faces=rows,
         )
-        put(run.journal, row, content, output, photo.modified)
-        if is_written:
+        if is_written:  # side files first: once the journal says that a photo is done, nobody looks at them again
             doubt = location_doubt(photo) if options.without_location else None
             notes += () if doubt is None else (doubt,)
             notes += copy_side_files(path, output, without_location=options.without_location)
+        put(run.journal, row, content, output, photo.modified)
     return RestoredPhoto(path, output if is_written else None, status, 0.0, reported, notes=notes, cost=cost)
 
 

@@ -332,6 +332,21 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(album: Album, monkeypatch
     assert list(album.done()) == ["stranger", "rather alice", "nobody"]
 
 
+def test_side_files_come_along_wherever_a_run_is_stopped(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    (album.folder / "bob.xmp").write_text("<x/>")
+
+    def stop(*arguments: Any, **options: Any) -> tuple[str, ...]:
+        raise KeyboardInterrupt
+
+    album.who = ("bob",)
+    with monkeypatch.context() as stopping:
+        stopping.setattr(pipeline, "copy_side_files", stop)
+        with pytest.raises(KeyboardInterrupt):
+            album.run()
+    album.run()
+    assert (album.out / "bob.xmp").read_text() == "<x/>"
+
+
 def test_a_dry_run_changes_nothing_and_says_what_it_would_take(album: Album) -> None:
     assert estimate(list(album.run(dry_run=True).values())).sampled == pipeline.SAMPLE
     assert not album.out.exists()
