@@ -16,16 +16,18 @@ from dmdcli.cli.console import (
     NameArgument,
     OverwriteOption,
     Terminal,
+    VerboseOption,
     YesOption,
     counted,
     is_confirmed,
     one_line,
 )
-from dmdcli.errors import EXIT_USAGE, UsageError
+from dmdcli.errors import EXIT_USAGE, UnknownPersonError, UsageError
 
 if TYPE_CHECKING:
     from dmdcli.library import Library
     from dmdcli.person import Person
+    from dmdcli.pipeline.forget import Cleared
 
 SCHEMA = 1
 """Version of the JSON objects."""
@@ -191,18 +193,82 @@ def import_(
 
 
 @people.command("forget")
-def forget(name: NameArgument, yes: YesOption = False) -> None:
-    """Remove everything the library knows of a person."""
+def forget(
+    name: NameArgument,
+    outputs: Annotated[
+        list[Path] | None,
+        typer.Option("--outputs", metavar="DIR", help="Clear this output folder too; may be given several times."),
+    ] = None,
+    gone: Annotated[
+        bool,
+        typer.Option("--gone", help="In the output folders, forget everybody who is no longer enrolled, too."),
+    ] = False,
+    verbose: VerboseOption = False,
+    yes: YesOption = False,
+) -> None:
+    """Remove everything the library knows of a person and, with --outputs, what output folders do.
+
+    From those go the person's id, pictures, reports and decisions. The photos themselves and the results, which show
+    the face, stay; the next `dmd restore` makes the results again, as those of a stranger.
+    """
+    from dmdcli.pipeline.forget import clear, opened_outputs
+
+    terminal = Terminal(verbose=verbose)
     library = build_library()
-    person = library.person(name)
-    count = len(person.references)
-    question = f"Remove {one_line(person.name)} and {count} {'reference' if count == 1 else 'references'}?"
-    confirm_or_stop(question, yes, "removed")
-    terminal = Terminal()
-    removed = library.forget(person.name)
+    if gone and not outputs:
+        raise UsageError("--gone is about output folders; name them with --outputs.")
+    person = None
+    try:
+        person = library.person(name)
+    except UnknownPersonError as error:
+        if not outputs:
+            raise
+        if not gone:
+            raise UsageError(
+                f"{error} Of somebody forgotten before not even the id is known: --gone forgets everybody in these "
+                "folders who is no longer enrolled."
+            ) from error
+    with opened_outputs(outputs or []) as journals:
+        ids = set()
+        if gone:
+            ids = {one for journal in journals for one in journal.people()} - {one.id for one in library.people()}
+        parts = [f"{counted(len(ids), 'person')} no longer enrolled"] if gone else []
+        if person is not None:
+            parts = [counted(len(person.references), "reference"), *parts]
+            ids.add(person.id)
+        parts += [f"all that is known in {counted(len(journals), 'output folder')}"] if journals else []
+        who = person.name if person else name
+        confirm_or_stop(f"Remove {who} ({', '.join(parts)})?", yes, "removed")
+        for journal in journals:
+            print_cleared(terminal, clear(journal, ids, who), who)
+    removed = library.forget(person.name) if person else []
     for path in removed:
         terminal.result(str(path))
-    terminal.say(f"{person.name} is forgotten: {len(removed)} files removed. The photos themselves were not touched.")
+    terminal.say(f"{who} is forgotten: {len(removed)} files removed. The photos themselves were not touched.")
+    if not outputs:
+        terminal.say("Output folders may hold the person's id and pictures in a report: --outputs DIR clears them.")
+    else:
+        terminal.say("Not reached: backups, exports, and copies of reports and results elsewhere.")
+
+
+def print_cleared(terminal: Terminal, cleared: Cleared, name: str) -> None:
+    """List what was removed from an output folder, and say what stays there."""
+    for path in cleared.removed:
+        terminal.result(str(path))
+    terminal.say(
+        f"{cleared.out}: forgotten in the journal, {counted(cleared.photos, 'photo')}; {len(cleared.removed)} files "
+        "removed or changed."
+    )
+    if cleared.restored:
+        said = f", and {len(cleared.named)} of them hold the name" if cleared.named else ""
+        terminal.say(
+            f"{cleared.out}: results that show the restored face and stay: {len(cleared.restored)}{said}. "
+            "`dmd restore` makes them again, as those of a stranger."
+        )
+    for path in cleared.restored:
+        terminal.detail(f"{path}: {name} is in its metadata" if path in cleared.named else str(path))
+    for path in cleared.left:
+        terminal.fail(f"{path} cannot be cleared and still holds the id. Remove it.")
 
 
 def confirm_or_stop(question: str, yes: bool, what: str) -> None:

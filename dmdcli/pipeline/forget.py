@@ -1,0 +1,121 @@
+"""Forgetting people in output folders: their ids, their pictures, what was decided of them; and what stays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from dmdcli.errors import CannotGoOnError, UsageError
+from dmdcli.journal_forgetting import ForgetfulJournal, files_with, opened_to_forget
+from dmdcli.photos import remove_unfinished
+
+REPORTS = ("report.html", "report.jsonl", "report.csv")
+PICTURES = "report_files"
+PICTURE = re.compile(r"[0-9a-f]{2}/[0-9a-f]+\.jpg")
+"""The name of a picture in an account."""
+
+
+@dataclass(frozen=True)
+class Cleared:
+    """What became of one output folder.
+
+    photos: how many showed the person. removed: files that are gone, or that the person is gone from. restored: results
+    that show the restored face still; named: those of them with the name in their metadata. left: other files that
+    could not be cleared of the id.
+    """
+
+    out: Path
+    photos: int
+    removed: tuple[Path, ...]
+    restored: tuple[Path, ...]
+    named: tuple[Path, ...]
+    left: tuple[Path, ...]
+
+
+@contextmanager
+def opened_outputs(outs: Sequence[Path]) -> Iterator[list[ForgetfulJournal]]:
+    """The journals of output folders, all of them there and kept from other runs before anything is removed.
+
+    Raises UsageError, JournalFormatError and CannotGoOnError as `opened_to_forget`.
+    """
+    folders = {out.resolve(): out for out in outs}
+    for out in folders.values():
+        if not out.is_dir():
+            raise UsageError(f"There is no folder {out}.")
+    with ExitStack() as stack:
+        yield [stack.enter_context(opened_to_forget(out)) for out in folders.values()]
+
+
+def clear(journal: ForgetfulJournal, ids: Collection[str], name: str) -> Cleared:
+    """Remove people from an output folder. ids: theirs. name: what they are or were called.
+
+    The journal comes first: what a program that is killed leaves of reports and pictures, the same call removes. The
+    next run restores the photos that showed them again, as those of strangers.
+    """
+    out = journal.out
+    shown = journal.photos_of(ids)
+    results = [out / one.place for one in shown if one.restored]
+    restored = [path for path in results if path.is_file()]
+    named = [path for path in restored if _is_named(path, name)]
+    journal.forget(ids, name)
+    removed = [*_clear_pictures(journal), *_clear_reports(out)]
+    return Cleared(out, len(shown), tuple(removed), tuple(restored), tuple(named), tuple(files_with(out, ids)))
+
+
+def _clear_pictures(journal: ForgetfulJournal) -> Iterator[Path]:
+    """Remove the pictures that no account names, also those of earlier runs."""
+    folder = journal.out / PICTURES
+    used = {name for account in journal.accounts() for name in _pictures(account)}
+    for below in sorted(folder.glob("[0-9a-f][0-9a-f]")):
+        remove_unfinished(below)
+        for path in sorted(below.glob("*.jpg")):
+            if path.relative_to(folder).as_posix() not in used:
+                with _removing(path):
+                    path.unlink()
+                yield path
+        with suppress(OSError):
+            below.rmdir()  # empty ones only
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def _clear_reports(out: Path) -> Iterator[Path]:
+    """Remove the reports, which show people by numbers or names; `dmd report` writes them again."""
+    for path in (out / name for name in REPORTS):
+        if path.is_file():
+            with _removing(path):
+                path.unlink()
+            yield path
+
+
+def _pictures(account: object) -> Iterator[str]:
+    """The names of pictures anywhere in an account."""
+    if isinstance(account, str):
+        if PICTURE.fullmatch(account):
+            yield account
+    elif isinstance(account, Mapping):
+        for value in account.values():
+            yield from _pictures(value)
+    elif isinstance(account, list):
+        for value in account:
+            yield from _pictures(value)
+
+
+def _is_named(path: Path, name: str) -> bool:
+    """Whether a photo has a name in its metadata, which is not compressed."""
+    with suppress(OSError):
+        content = path.read_bytes()
+        return any(one.encode() in content for one in {name, escape(name), escape(name, {'"': "&quot;"})})
+    return False
+
+
+@contextmanager
+def _removing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise CannotGoOnError(f"{path} cannot be removed ({error.strerror}). Mend that, then forget again.") from error

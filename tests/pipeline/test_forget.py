@@ -1,0 +1,223 @@
+"""Somebody forgotten in output folders: what is gone to the last byte, what stays, what the next run makes of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from dmdcli import errors
+from dmdcli.cli.main import app
+from dmdcli.journal import FaceRow, Likeness, PhotoRow, digest_of, open_journal
+from dmdcli.journal_file import journal_path
+from dmdcli.journal_forgetting import NOBODY
+from dmdcli.library import Library
+from dmdcli.pipeline.standing import Circumstances, Enrolled, judge
+from tests.test_library import reference
+
+MATRIX = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+PICTURES = {name: f"{number:02x}/{number:030x}.jpg" for number, name in enumerate(
+    ["alice", "alice's reference", "small", "before", "bob", "bob's photo", "of an earlier run"]
+)}  # fmt: skip
+
+
+@pytest.fixture
+def library() -> Library:
+    library = Library(Path(os.environ["DMD_HOME"]))
+    library.add_references("Alice", [reference(1)])
+    library.add_references("Bob", [reference(2)])
+    return library
+
+
+def face(person: str | None, account: Mapping[str, object], reason: str = "small", near: str | None = None) -> FaceRow:
+    return FaceRow(
+        box=(1, 2, 3, 4),
+        matrix=MATRIX,
+        result="generic" if person is None else "specific",
+        reason=(reason,),
+        match=None if person is None else Likeness(person, f"version of {person}", 0.9),
+        near=() if near is None else (Likeness(near, f"version of {near}", 0.3),),
+        account=account,
+        after=0.8,
+    )
+
+
+def make_output(out: Path, alice: str, bob: str, photos: int = 1) -> Path:
+    """An output folder with photos of both, of bob, and of somebody like alice, and everything that is told of them."""
+    of = PICTURES
+    whole = {"size": [9, 8], "small": of["small"], "before": of["before"]}
+    both = (
+        face(bob, {"photo": whole, "pictures": {"a": of["bob"]}}),
+        face(
+            alice,
+            {"pictures": {"original": of["alice"]}, "reference": {"id": "01", "picture": of["alice's reference"]}},
+            "forced: it resembles Alice by 0.30 only",
+        ),
+    )  # fmt: skip
+    rows = {
+        "both.jpg": both,
+        "bob.jpg": (face(bob, {"photo": {"size": [9, 8], "small": of["bob's photo"]}}, "not Alice, said the tag"),),
+        "stranger.jpg": (face(None, {}, near=alice),),
+        **{f"{number:05}.jpg": both for number in range(1, photos)},
+    }
+    with open_journal(out) as journal:
+        digest = journal.keep_settings({"person": sorted([alice, bob]), "strength": 1.0})
+        known = journal.number_people([alice, bob])
+        for place, faces in rows.items():
+            (out / place).write_bytes(b"<x>Alice</x>" if place == "both.jpg" else b"restored")
+            made = {"input_digest": "aa", "output_digest": "bb", "settings": digest, "known": known}
+            journal.write(PhotoRow(place, out / "in" / place, "restored", **made, faces=faces, finished="2024-01-01"))
+    for name in of.values():
+        path = out / "report_files" / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"picture")
+    for name in ("report.html", "report.jsonl", "report.csv"):
+        (out / name).write_text("person 1")
+    return out
+
+
+@pytest.fixture
+def out(library: Library, tmp_path: Path) -> Path:
+    return make_output(tmp_path / "out", library.person("Alice").id, library.person("Bob").id)
+
+
+def forget(name: str, *arguments: object, yes: bool = True) -> Result:
+    given = ["people", "forget", name, *map(str, arguments), *(["-y"] if yes else [])]
+    return CliRunner().invoke(app, given, prog_name="dmd", input="")
+
+
+def with_bytes(folder: Path, wanted: str) -> list[str]:
+    return [
+        path.relative_to(folder).as_posix()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and wanted.encode() in path.read_bytes()
+    ]
+
+
+def test_not_a_byte_of_the_id_is_left_and_of_others_everything(library: Library, out: Path) -> None:
+    alice, bob = library.person("Alice").id, library.person("Bob").id
+    assert with_bytes(out, alice)
+    with open_journal(out) as journal:
+        before = journal.row("bob.jpg")
+    answer = forget("alice", "--outputs", out)
+    assert answer.exit_code == 0, answer.output
+    assert with_bytes(out, alice) == []
+    assert with_bytes(library.home, alice) == []
+    with open_journal(out) as journal:
+        row, after, stranger = (journal.row(name) for name in ("both.jpg", "bob.jpg", "stranger.jpg"))
+        settings = journal.settings(row.settings if row else None)
+    assert row is not None
+    assert stranger is not None
+    assert before is not None
+    of_bob, of_alice = row.faces
+    assert of_alice.match == Likeness(NOBODY, NOBODY, 0.0)
+    assert (of_alice.account, of_alice.reason, of_alice.after) == ({}, (), None)
+    assert of_bob.match == Likeness(bob, f"version of {bob}", 0.9)
+    assert of_bob.account == {"pictures": {"a": PICTURES["bob"]}, "photo": {"size": [9, 8]}}
+    assert after == replace(before, faces=(replace(before.faces[0], reason=()),))
+    assert stranger.faces[0].near == ()
+    assert settings == {"person": sorted([NOBODY, bob]), "strength": 1.0}
+
+
+def test_pictures_and_reports_go_and_what_stays_is_said(library: Library, out: Path) -> None:
+    answer = forget("Alice", "--outputs", out, "-v")
+    left = {path.relative_to(out / "report_files").as_posix() for path in (out / "report_files").rglob("*.jpg")}
+    assert left == {PICTURES["bob"], PICTURES["bob's photo"]}
+    assert not list(out.glob("report.*"))
+    listed = set(answer.stdout.splitlines())
+    assert {str(out / "report_files" / PICTURES["alice"]), str(out / "report.html")} <= listed
+    said = " ".join(answer.stderr.split())
+    assert "results that show the restored face and stay: 1, and 1 of them hold the name" in said
+    assert f"{out / 'both.jpg'}: Alice is in its metadata" in said
+    assert "Not reached: backups, exports" in said
+    assert (out / "both.jpg").is_file()
+
+
+def test_the_next_run_takes_the_photo_for_one_of_somebody_forgotten(library: Library, out: Path) -> None:
+    forget("Alice", "--outputs", out)
+    bob = library.person("Bob").id
+    photo, result = out / "in" / "both.jpg", out / "both.jpg"
+    photo.parent.mkdir()
+    photo.write_bytes(b"photo")
+    with open_journal(out) as journal:
+        row = journal.row("both.jpg")
+        assert row is not None
+        digests = {"input_digest": digest_of(photo), "output_digest": digest_of(result)}
+        journal.write(replace(row, **digests, weights="", kit=""))
+        enrolled = {"Bob": Enrolled(bob, f"version of {bob}", 1)}
+        today = Circumstances({}, str(row.settings), "", "", enrolled, journal.number_people([bob]))
+        standing = judge(journal, photo, result, today, overwrite=False, only_restored=False)
+    assert (standing.verdict, standing.reason) == ("stale", "somebody it shows was forgotten")
+    assert standing.ours == digests["output_digest"], "it may be replaced"
+
+
+def test_a_long_journal_keeps_no_copy_either(library: Library, tmp_path: Path) -> None:
+    """Rows that SQLite moves between pages leave copies; 80 photos fill many."""
+    alice, bob = library.person("Alice").id, library.person("Bob").id
+    out = make_output(tmp_path / "long", alice, bob, photos=80)
+    assert forget("Alice", "--outputs", out).exit_code == 0
+    assert with_bytes(out, alice) == []
+
+
+def test_all_folders_are_looked_at_before_anything_is_removed(library: Library, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    damaged = tmp_path / "damaged"
+    journal_path(damaged).parent.mkdir(parents=True)
+    journal_path(damaged).write_bytes(b"no journal")
+    refused = {
+        tmp_path / "other": (errors.EXIT_USAGE, "no folder that `dmd restore` wrote to"),
+        tmp_path / "missing": (errors.EXIT_USAGE, "There is no folder"),
+        damaged: (errors.EXIT_INTEGRITY, "is damaged"),
+    }
+    for folder, (code, said) in refused.items():
+        answer = forget("Alice", "--outputs", out, "--outputs", folder)
+        assert (answer.exit_code, said in answer.stderr) == (code, True), answer.output
+    assert forget("Alice", "--outputs", out, yes=False).exit_code == errors.EXIT_USAGE
+    assert {path: path.read_bytes() for path in before} == before
+    assert not (tmp_path / "missing").exists()
+    assert len(library.people()) == 2
+    assert forget("Alice", "--outputs", out, "--outputs", out / ".." / "out").exit_code == 0
+
+
+def test_a_folder_in_which_a_run_is_going_on_is_left(library: Library, out: Path) -> None:
+    with open_journal(out):
+        answer = forget("Alice", "--outputs", out)
+    assert answer.exit_code == errors.EXIT_CANNOT_GO_ON
+    assert "Another dmd is restoring" in answer.stderr
+    assert len(library.people()) == 2
+
+
+def test_damaged_journals_that_were_put_aside_are_searched(library: Library, out: Path) -> None:
+    alice = library.person("Alice").id
+    copy, other = (journal_path(out).with_name(f"journal-damaged-{number}.sqlite") for number in (1, 2))
+    copy.write_bytes(b"half of a journal " + alice.encode())
+    other.write_bytes(b"half of another")
+    answer = forget("Alice", "--outputs", out)
+    assert answer.exit_code == 0
+    assert f"{copy} cannot be cleared" in answer.stderr
+    assert str(other) not in answer.stderr
+
+
+def test_who_was_forgotten_before_is_found_as_no_longer_enrolled(library: Library, out: Path) -> None:
+    alice, bob = library.person("Alice").id, library.person("Bob").id
+    assert forget("Alice").exit_code == 0
+    answer = forget("Alice", "--outputs", out)
+    assert answer.exit_code == errors.EXIT_USAGE
+    assert "--gone forgets everybody" in answer.stderr
+    assert with_bytes(out, alice)
+    assert forget("Alice", "--gone").exit_code == errors.EXIT_USAGE
+    answer = forget("Alice", "--outputs", out, "--gone", yes=False)
+    assert "1 person no longer enrolled, all that is known in 1 output folder" in answer.stderr
+    assert forget("Alice", "--outputs", out, "--gone").exit_code == 0
+    assert with_bytes(out, alice) == []
+    assert with_bytes(out, bob)
+    assert [one.name for one in library.people()] == ["Bob"]
+
+
+def test_without_output_folders_it_says_that_there_may_be_some(library: Library) -> None:
+    assert "--outputs DIR clears them" in forget("Alice").stderr
