@@ -267,8 +267,8 @@ def print_cleared(terminal: Terminal, cleared: Cleared, name: str) -> None:
         )
     for path in cleared.restored:
         terminal.detail(f"{path}: {name} is in its metadata" if path in cleared.named else str(path))
-    for path in cleared.left:
-        terminal.fail(f"{path} cannot be cleared and still holds the id. Remove it.")
+    for path, what in cleared.left.items():
+        terminal.fail(f"{path} still holds {what}. Look at it, or remove it.")
 
 
 def confirm_or_stop(question: str, yes: bool, what: str) -> None:

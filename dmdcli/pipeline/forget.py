@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,12 +12,21 @@ from xml.sax.saxutils import escape
 
 from dmdcli.errors import CannotGoOnError, UsageError
 from dmdcli.journal_forgetting import ForgetfulJournal, files_with, opened_to_forget
-from dmdcli.photos import remove_unfinished
+from dmdcli.person import check_name, same_name
+from dmdcli.photos import remove_unfinished, write_file
 
 REPORTS = ("report.html", "report.jsonl", "report.csv")
 PICTURES = "report_files"
+DECISIONS = "decisions.toml"
 PICTURE = re.compile(r"[0-9a-f]{2}/[0-9a-f]+\.jpg")
 """The name of a picture in an account."""
+TABLE = re.compile(r"(?=^[ \t]*\[\[)", re.MULTILINE)
+"""Where an entry of a decisions file begins."""
+PHOTO = re.compile(r"[ \t]*\[\[[ \t]*photo[ \t]*\]\]")
+FOLLOWING = re.compile(r"(?:^[ \t]*(?:#.*)?\r?\n)*\Z", re.MULTILINE)
+"""Blank lines and comments at the end of an entry."""
+DECIDED = re.compile(r"""^[ \t]*person[ \t]*=[ \t]*("(?:[^"\\\n]|\\.)*"|'[^'\n]*')""", re.MULTILINE)
+"""Whose a face is said to be."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +34,8 @@ class Cleared:
     """What became of one output folder.
 
     photos: how many showed the person. removed: files that are gone, or that the person is gone from. restored: results
-    that show the restored face still; named: those of them with the name in their metadata. left: other files that
-    could not be cleared of the id.
+    that show the restored face still; named: those of them with the name in their metadata. left: other files, and
+    what still stands in them.
     """
 
     out: Path
@@ -33,7 +43,7 @@ class Cleared:
     removed: tuple[Path, ...]
     restored: tuple[Path, ...]
     named: tuple[Path, ...]
-    left: tuple[Path, ...]
+    left: Mapping[Path, str]
 
 
 @contextmanager
@@ -62,8 +72,11 @@ def clear(journal: ForgetfulJournal, ids: Collection[str], name: str) -> Cleared
     restored = [path for path in results if path.is_file()]
     named = [path for path in restored if _is_named(path, name)]
     journal.forget(ids, name)
-    removed = [*_clear_pictures(journal), *_clear_reports(out)]
-    return Cleared(out, len(shown), tuple(removed), tuple(restored), tuple(named), tuple(files_with(out, ids)))
+    removed = [*_clear_pictures(journal), *_clear_reports(out), *_clear_decisions(out, name)]
+    left = dict.fromkeys(files_with(out, ids), "the id")
+    if _is_named(out / DECISIONS, name):
+        left[out / DECISIONS] = "the name"
+    return Cleared(out, len(shown), tuple(removed), tuple(restored), tuple(named), left)
 
 
 def _clear_pictures(journal: ForgetfulJournal) -> Iterator[Path]:
@@ -90,6 +103,54 @@ def _clear_reports(out: Path) -> Iterator[Path]:
             with _removing(path):
                 path.unlink()
             yield path
+
+
+def _clear_decisions(out: Path, name: str) -> Iterator[Path]:
+    """Remove the entries about faces of the person from the decisions, and leave the rest as it is written."""
+    path = out / DECISIONS
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (FileNotFoundError, UnicodeError):
+        return
+    except OSError as error:
+        raise CannotGoOnError(f"{path} cannot be read ({error.strerror}). Mend that, then forget again.") from error
+    kept = without_person(text, name)
+    if kept != text:
+        write_file(kept.encode(), path)
+        yield path
+
+
+def without_person(text: str, name: str) -> str:
+    """Decisions without those that say that a face is that of `name`, and without comments that name them.
+
+    A photo about which nothing else was decided goes, too. What follows an entry, up to the next, is kept.
+    """
+    named = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
+    lines = [line for line in text.splitlines(keepends=True) if not (line.lstrip()[:1] == "#" and named.search(line))]
+    start, *tables = TABLE.split("".join(lines))
+    photos: list[list[str]] = []
+    for table in tables:
+        if not photos or PHOTO.match(table):
+            photos.append([])
+        photos[-1].append(table)
+    kept = [start]
+    for entries in photos:
+        theirs = [_is_theirs(one, name) for one in entries]
+        alone = any(theirs) and not any(theirs[:1]) and all(theirs[1:])
+        for entry, goes in zip(entries, theirs, strict=True):
+            kept.append(FOLLOWING.search(entry)[0] if goes or alone else entry)  # type: ignore[index]
+    return "".join(kept)
+
+
+def _is_theirs(entry: str, name: str) -> bool:
+    """Whether an entry says that a face is that of `name`."""
+    found = DECIDED.search(entry)
+    if found is None:
+        return False
+    quoted = found[1]
+    with suppress(ValueError, UsageError):
+        return same_name(check_name(json.loads(quoted) if quoted[0] == '"' else quoted[1:-1]), check_name(name))
+    return False
 
 
 def _pictures(account: object) -> Iterator[str]:

@@ -16,6 +16,7 @@ from dmdcli.journal import FaceRow, Likeness, PhotoRow, digest_of, open_journal
 from dmdcli.journal_file import journal_path
 from dmdcli.journal_forgetting import NOBODY
 from dmdcli.library import Library
+from dmdcli.pipeline.forget import without_person
 from dmdcli.pipeline.standing import Circumstances, Enrolled, judge
 from tests.test_library import reference
 
@@ -199,7 +200,7 @@ def test_damaged_journals_that_were_put_aside_are_searched(library: Library, out
     other.write_bytes(b"half of another")
     answer = forget("Alice", "--outputs", out)
     assert answer.exit_code == 0
-    assert f"{copy} cannot be cleared" in answer.stderr
+    assert f"{copy} still holds the id" in answer.stderr
     assert str(other) not in answer.stderr
 
 
@@ -217,6 +218,63 @@ def test_who_was_forgotten_before_is_found_as_no_longer_enrolled(library: Librar
     assert with_bytes(out, alice) == []
     assert with_bytes(out, bob)
     assert [one.name for one in library.people()] == ["Bob"]
+
+
+DECISIONS = """# The wedding, decided with grandmother
+format = 1
+
+[[photo]]
+place = "wedding.jpg"
+# Alice is the bride
+[[photo.face]]
+box = [1.0, 2.0, 30.0, 40.0]
+person = "ALICE"
+strength = 0.5
+
+# the groom
+[[photo.face]]
+number = 1
+person = 'Bob'
+
+[[photo]]
+sha256 = "aa"
+[[photo.face]]
+number = 0
+person = "Al\\u0069ce"
+
+[[ photo ]]
+place = "Alice/portrait.jpg"  # kept
+  [[ photo.face ]]
+  number = 0
+  leave_alone = true
+"""
+
+
+def test_decisions_about_the_person_go_and_all_else_stays(library: Library, out: Path) -> None:
+    (out / "decisions.toml").write_text(DECISIONS, encoding="utf-8")
+    answer = forget("alice", "--outputs", out)
+    assert answer.exit_code == 0
+    lines = DECISIONS.splitlines(keepends=True)
+    first, second, third, last = (lines.index(one) for one in (
+        "# Alice is the bride\n", "# the groom\n", 'sha256 = "aa"\n', "[[ photo ]]\n"
+    ))  # fmt: skip
+    kept = [*lines[:first], "\n", *lines[second : third - 1], "\n", *lines[last:]]
+    assert (out / "decisions.toml").read_text(encoding="utf-8") == "".join(kept)
+    assert str(out / "decisions.toml") in answer.stdout
+    assert f"{out / 'decisions.toml'} still holds the name" in answer.stderr
+
+
+def test_decisions_without_the_person_are_not_touched(library: Library, out: Path) -> None:
+    for text in (
+        "",
+        "format = 1\n",
+        "no TOML [[",
+        'format = 1\n[[photo]]\nplace = "a"\n',
+        "[[photo.face]]\nperson = 3",
+    ):
+        (out / "decisions.toml").write_text(text)
+        assert without_person(text, "Alice") == text
+    assert str(out / "decisions.toml") not in forget("Alice", "--outputs", out).stdout
 
 
 def test_without_output_folders_it_says_that_there_may_be_some(library: Library) -> None:
