@@ -84,10 +84,11 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def results(out: Path) -> dict[str, tuple[bytes, int]]:
-    """Bytes and time of change of every file under its final name."""
+    """Bytes and time of change of every file under its final name; of a report only the pictures, since it has times."""
     found = {}
     for path in out.rglob("*"):
-        if path.is_file() and ".dmd" not in path.relative_to(out).parts and not path.name.endswith(".part"):
+        ours = ".dmd" in path.relative_to(out).parts or path.name.endswith(".part") or path.name.startswith("report.")
+        if path.is_file() and not ours:
             found[path.relative_to(out).as_posix()] = (path.read_bytes(), path.stat().st_mtime_ns)
     return found
 
