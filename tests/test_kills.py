@@ -84,7 +84,7 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def results(out: Path) -> dict[str, tuple[bytes, int]]:
-    """Bytes and time of change of every file under its final name; of a report only the pictures, since it has times."""
+    """Bytes and time of change of every file under its final name, but of the report, which says when it was made."""
     found = {}
     for path in out.rglob("*"):
         ours = ".dmd" in path.relative_to(out).parts or path.name.endswith(".part") or path.name.startswith("report.")
