@@ -248,7 +248,9 @@ def forget(
     if not outputs:
         terminal.say("Output folders may hold the person's id and pictures in a report: --outputs DIR clears them.")
     else:
-        terminal.say("Not reached: backups, exports, and copies of reports and results elsewhere.")
+        terminal.say(
+            "The next `dmd restore` writes reports again. Not reached: backups, exports, copies of reports and results."
+        )
 
 
 def print_cleared(terminal: Terminal, cleared: Cleared, name: str) -> None:

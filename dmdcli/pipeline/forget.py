@@ -15,10 +15,11 @@ from dmdcli.journal_forgetting import ForgetfulJournal, files_with, opened_to_fo
 from dmdcli.person import check_name, same_name
 from dmdcli.photos import remove_unfinished, write_file
 
-REPORTS = ("report.html", "report.jsonl", "report.csv")
+REPORTS = {"report.html": b"<!-- dmd report -->", "report.jsonl": b'{"schema":', "report.csv": b"photo,"}
+"""The files, and what their first line holds: what does not is somebody else's."""
 PICTURES = "report_files"
 DECISIONS = "decisions.toml"
-PICTURE = re.compile(r"[0-9a-f]{2}/[0-9a-f]+\.jpg")
+PICTURE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}\.jpg")
 """The name of a picture in an account."""
 TABLE = re.compile(r"(?=^[ \t]*\[\[)", re.MULTILINE)
 """Where an entry of a decisions file begins."""
@@ -74,7 +75,8 @@ def clear(journal: ForgetfulJournal, ids: Collection[str], name: str) -> Cleared
     journal.forget(ids, name)
     removed = [*_clear_pictures(journal), *_clear_reports(out), *_clear_decisions(out, name)]
     left = dict.fromkeys(files_with(out, ids), "the id")
-    if _is_named(out / DECISIONS, name):
+    decisions = _decisions(out)
+    if decisions and _word(name).search(decisions):
         left[out / DECISIONS] = "the name"
     return Cleared(out, len(shown), tuple(removed), tuple(restored), tuple(named), left)
 
@@ -86,7 +88,8 @@ def _clear_pictures(journal: ForgetfulJournal) -> Iterator[Path]:
     for below in sorted(folder.glob("[0-9a-f][0-9a-f]")):
         remove_unfinished(below)
         for path in sorted(below.glob("*.jpg")):
-            if path.relative_to(folder).as_posix() not in used:
+            name = path.relative_to(folder).as_posix()
+            if name not in used and PICTURE.fullmatch(name):
                 with _removing(path):
                     path.unlink()
                 yield path
@@ -98,26 +101,39 @@ def _clear_pictures(journal: ForgetfulJournal) -> Iterator[Path]:
 
 def _clear_reports(out: Path) -> Iterator[Path]:
     """Remove the reports, which show people by numbers or names; `dmd report` writes them again."""
-    for path in (out / name for name in REPORTS):
-        if path.is_file():
-            with _removing(path):
+    for path, mark in ((out / name, mark) for name, mark in REPORTS.items()):
+        with _removing(path), suppress(FileNotFoundError):
+            with path.open("rb") as file:
+                is_ours = mark in file.read(100)
+            if is_ours:
                 path.unlink()
-            yield path
+                yield path
 
 
 def _clear_decisions(out: Path, name: str) -> Iterator[Path]:
     """Remove the entries about faces of the person from the decisions, and leave the rest as it is written."""
-    path = out / DECISIONS
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except (FileNotFoundError, UnicodeError):
-        return
-    except OSError as error:
-        raise CannotGoOnError(f"{path} cannot be read ({error.strerror}). Mend that, then forget again.") from error
+    text, path = _decisions(out), out / DECISIONS
     kept = without_person(text, name)
     if kept != text:
-        write_file(kept.encode(), path)
+        write_file(kept.encode("utf-8", "surrogateescape"), path)
         yield path
+
+
+def _decisions(out: Path) -> str:
+    """The text of a folder's decisions file, empty where there is none."""
+    try:
+        return (out / DECISIONS).read_bytes().decode("utf-8", "surrogateescape")
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        raise CannotGoOnError(
+            f"{out / DECISIONS} cannot be read ({error.strerror}). Mend that, then forget again."
+        ) from error
+
+
+def _word(name: str) -> re.Pattern[str]:
+    """Finds a name that is not part of another word."""
+    return re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
 
 
 def without_person(text: str, name: str) -> str:
@@ -125,7 +141,7 @@ def without_person(text: str, name: str) -> str:
 
     A photo about which nothing else was decided goes, too. What follows an entry, up to the next, is kept.
     """
-    named = re.compile(rf"(?<!\w){re.escape(name)}(?!\w)", re.IGNORECASE)
+    named = _word(name)
     lines = [line for line in text.splitlines(keepends=True) if not (line.lstrip()[:1] == "#" and named.search(line))]
     start, *tables = TABLE.split("".join(lines))
     photos: list[list[str]] = []
@@ -167,10 +183,10 @@ def _pictures(account: object) -> Iterator[str]:
 
 
 def _is_named(path: Path, name: str) -> bool:
-    """Whether a photo has a name in its metadata, which is not compressed."""
+    """Whether a photo has a name in its metadata, which is not compressed: by itself, for short ones are everywhere."""
+    spelled = b"|".join(re.escape(one.encode()) for one in {name, escape(name), escape(name, {'"': "&quot;"})})
     with suppress(OSError):
-        content = path.read_bytes()
-        return any(one.encode() in content for one in {name, escape(name), escape(name, {'"': "&quot;"})})
+        return re.search(rb"[>\"'\s,;](?:" + spelled + rb")[<\"'\s,;]", path.read_bytes()) is not None
     return False
 
 
@@ -179,4 +195,6 @@ def _removing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CannotGoOnError(f"{path} cannot be removed ({error.strerror}). Mend that, then forget again.") from error
+        raise CannotGoOnError(
+            f"{path} cannot be read or removed ({error.strerror}). Mend that, then forget again."
+        ) from error

@@ -76,8 +76,9 @@ def make_output(out: Path, alice: str, bob: str, photos: int = 1) -> Path:
         path = out / "report_files" / name
         path.parent.mkdir(parents=True)
         path.write_bytes(b"picture")
-    for name in ("report.html", "report.jsonl", "report.csv"):
-        (out / name).write_text("person 1")
+    (out / "report.html").write_text("<!doctype html>\n<!-- dmd report -->person 1")
+    (out / "report.jsonl").write_text('{"schema": 1, "person": "person 1"}')
+    (out / "report.csv").write_text("\ufeffphoto,person\n")
     return out
 
 
@@ -136,6 +137,15 @@ def test_pictures_and_reports_go_and_what_stays_is_said(library: Library, out: P
     assert f"{out / 'both.jpg'}: Alice is in its metadata" in said
     assert "Not reached: backups, exports" in said
     assert (out / "both.jpg").is_file()
+
+
+def test_files_of_somebody_else_stay_whatever_they_are_called(library: Library, out: Path) -> None:
+    (out / "report.html").write_text("<html>how we restored the album")
+    (out / "report_files" / "aa").mkdir()
+    (out / "report_files" / "aa" / "aunt.jpg").write_bytes(b"aunt")
+    forget("Alice", "--outputs", out)
+    assert (out / "report.html").is_file()
+    assert (out / "report_files" / "aa" / "aunt.jpg").is_file()
 
 
 def test_the_next_run_takes_the_photo_for_one_of_somebody_forgotten(library: Library, out: Path) -> None:
