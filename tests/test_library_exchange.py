@@ -7,7 +7,7 @@ import random
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ import numpy as np
 import pytest
 
 from dmdcli.errors import DMDError, LibraryFormatError, LibraryLockedError, PersonExistsError, UsageError
-from dmdcli.library import Library
+from dmdcli.library import Library, ReferenceFiles
 from dmdcli.library_exchange import MANIFEST, export_people, import_people, merge_people
 from dmdcli.library_files import encode_crop
+from dmdcli.person import Person
 from tests.test_library import files_of, mean_colour, reference
 
 PNG = encode_crop(np.full((512, 512, 3), 9, np.uint8))
@@ -152,6 +153,23 @@ def test_a_merge_that_was_broken_off_is_completed_by_another(library: Library, m
     assert [one.name for one in library.people()] == ["Alice", "Alicia", "Zoë 李"]
     _, duplicates = merge_people(library, "Alice", "Alicia")
     assert (duplicates, sources(library, "Alice")) == (1, ["photo 1", "photo 2", "photo 5"])
+
+
+def test_an_import_that_was_broken_off_goes_on(empty: Library, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep, kept = empty.keep, []
+
+    def killed(person: Person, files: Mapping[str, ReferenceFiles]) -> None:
+        if kept:
+            raise KeyboardInterrupt
+        kept.append(person)
+        keep(person, files)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(empty, "keep", killed)
+        with pytest.raises(KeyboardInterrupt):
+            import_people(empty, file)
+    assert [one.name for one in empty.people()] == ["Alice"]
+    assert [one.outcome for one in import_people(empty, file)] == ["there", "imported"]
 
 
 def test_landmarks_corrected_by_hand_are_kept(library: Library) -> None:
