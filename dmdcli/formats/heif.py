@@ -74,13 +74,18 @@ def metadata(source: bytes) -> Metadata:
     )
 
 
-def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | None = None) -> bytes:
-    """A new file of the same kind with the source's EXIF, XMP and ICC; the thumbnail in EXIF is drawn again."""
+def rewrite(
+    source: bytes, original: Samples, stored: Samples, quality: int | None = None, packet: bytes | None = None
+) -> bytes:
+    """A new file of the same kind with the source's EXIF, XMP and ICC; the thumbnail in EXIF is drawn again.
+
+    packet: XMP instead of the source's: putting it in afterwards would code the picture once more.
+    """
     found = metadata(source)
     exif = found.exif
     if exif and not np.array_equal(original, stored):
         exif = renew_exif(exif, shown(stored))
-    return encode(codec_of(source) or AVIF, stored, Metadata(exif, found.xmp, found.icc), quality)
+    return encode(codec_of(source) or AVIF, stored, Metadata(exif, packet or found.xmp, found.icc), quality)
 
 
 def without_location(source: bytes) -> bytes:

@@ -119,6 +119,21 @@ def without_location(source: bytes) -> bytes:
     return strip_location(source)
 
 
+def with_xmp(source: bytes, packet: bytes) -> bytes:
+    """The file with an XMP packet in place of its own or before the picture; a bare codestream has no place for one."""
+    added = Box(b"uuid", XMP_UUID + packet).bytes
+    position, place = 0, len(source)
+    for box in split(source):
+        length, _ = struct.unpack_from(">I4s", source, position)
+        end = position + len(box.body) + (16 if length == 1 else 8)
+        if box.name == b"uuid" and box.body.startswith(XMP_UUID):
+            return source[:position] + added + source[end:]
+        if box.name == b"jp2c":
+            place = min(place, position)
+        position = end
+    return source[:place] + added + source[place:]
+
+
 def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> bytes:
     """A new JP2 of 8 bits without loss, with EXIF, XMP and ICC."""
     parts: list[Box] = []
