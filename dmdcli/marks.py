@@ -103,6 +103,12 @@ def stored_box(box: Box, orientation: int, size: tuple[int, int]) -> Box:
     return max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
 
 
+def seen_box(box: Box, orientation: int, size: tuple[int, int]) -> Box:
+    """A box of the picture as it is stored, with that size, in the upright photo."""
+    back = {6: 8, 8: 6}.get(orientation, orientation)
+    return stored_box(box, back, size if orientation < 5 else (size[1], size[0]))
+
+
 def put_mark(existing: bytes | None, mark: Mark, room: int) -> tuple[bytes | None, tuple[str, ...]]:
     """Return the packet with the mark in it, and sentences about what could not be done.
 

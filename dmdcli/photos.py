@@ -54,8 +54,8 @@ __all__ = [
     "location_doubt",
     "output_path",
     "plan_outputs",
+    "read_metadata",
     "read_photo",
-    "read_xmp",
     "remove_unfinished",
     "room_for_xmp",
     "upright",
@@ -270,8 +270,8 @@ def room_for_xmp(photo: Photo, ext: str = "auto") -> int:
     return jpeg.LONGEST_XMP if name == "JPEG" else MOST_XMP
 
 
-def read_xmp(path: Path) -> tuple[bytes, bytes | None]:
-    """The bytes of a photo's file, and the XMP in them; the picture is not decoded. PhotoReadError."""
+def read_metadata(path: Path) -> tuple[bytes, Metadata]:
+    """The bytes of a photo's file, and the metadata in them; the picture is not decoded. PhotoReadError."""
     content, _ = _read_file(path)
     name = _recognize(content)
     if name is None:
@@ -279,7 +279,7 @@ def read_xmp(path: Path) -> tuple[bytes, bytes | None]:
     found, trouble = _metadata(name, content)
     if trouble is not None:
         raise PhotoReadError(path, trouble)
-    return content, found.xmp
+    return content, found
 
 
 def write_photo(

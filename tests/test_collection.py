@@ -55,9 +55,9 @@ OF_THE_SAMPLES = (
 )  # fmt: skip
 """What may change because samples do; all else must read the same."""
 OF_THE_MARK = ("XMP-dmd:", "XMP-iptcExt:DigitalSourceType", "XMP-xmpMM:History", "IFD0:ApplicationNotes")
-"""How tags that only restored photos have begin. The last: XMP in BigTIFF, which ExifTool does not read."""
-TAGS_OF_A_MARK = {".bmp": 0, ".j2k": 0, "tiff-big.tif": 1}
-"""How many a file has, by how its name ends, where it is not 11: these formats have no place for a mark."""
+"""How tags that only restored photos have begin. The last: XMP in BigTIFF, as ExifTool also shows it."""
+TAGS_OF_A_MARK = {".bmp": 0, ".j2k": 0, "tiff-big.tif": 12}
+"""How many a file has, by how its name ends, where it is not 11; two formats have no place for any."""
 
 
 def run(folder: Path, out: Path, **options: Any) -> list[RestoredPhoto]:

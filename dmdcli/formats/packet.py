@@ -173,8 +173,8 @@ class Packet:
         growth = len(text) - len(self.text)
         end = text.rfind(PACKET_END)
         if growth > 0 and end > 0:
-            blank = end - len(text[:end].rstrip())
-            text = text[: end - min(growth, max(0, blank - 1))] + text[end:]
+            start = len(text[:end].rstrip()) + 1
+            text = text[:start] + text[start + min(growth, max(0, end - 1 - start)) :]
         return text.encode(self.encoding)
 
     def _cut(self, one: Element | Attribute) -> Change:
