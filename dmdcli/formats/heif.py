@@ -7,6 +7,7 @@ else such a file may hold (a film, a depth map, more than 8 bits) is left out wh
 from __future__ import annotations
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,10 @@ from dmdcli.formats.picture import (
     samples_of,
 )
 from dmdcli.formats.thumbnails import renew_exif, shown
+from dmdcli.formats.tiff_directory import ORIENTATION, read_directory
 
 QUALITY = 95
+NOBODYS_TAG = 0xFFFE
 AVIF, HEIC = "AVIF", "HEIF"
 """Pillow's names."""
 AVIF_BRANDS = (b"avif", b"avis")
@@ -128,11 +131,30 @@ def encode(codec: str, stored: Samples, metadata: Metadata, quality: int | None 
     if samples.ndim == 2 or samples.shape[2] == 2:  # neither has grey; alpha stays the last channel
         spread = samples.reshape(*samples.shape[:2], -1)
         samples = spread[..., [0, 0, 0, *range(1, spread.shape[2])]]
-    profile = metadata.icc or b""
-    options: dict[str, Any] = {"exif": metadata.exif or b"", "xmp": metadata.xmp or b""}
+    exif, profile = metadata.exif or b"", metadata.icc or b""
+    hidden = _without_orientation(exif) if codec == AVIF else exif
+    options: dict[str, Any] = {"exif": hidden, "xmp": metadata.xmp or b""}
     if profile[16:20] != b"GRAY":
         options["icc_profile"] = profile
     options |= {"subsampling": "4:4:4"} if codec == AVIF else {"chroma": 444}
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(samples)).save(buffer, codec, quality=quality or QUALITY, **options)
-    return buffer.getvalue()
+    return buffer.getvalue() if hidden == exif else buffer.getvalue().replace(hidden, exif)
+
+
+def _without_orientation(exif: bytes) -> bytes:
+    """The block with the tag of an orientation of 1 renamed, that it can be found and named rightly again in a file.
+
+    Pillow writes blocks with this tag anew, and so loses places that makers' notes depend on.
+    """
+    try:
+        directory = read_directory(exif)
+    except Unreadable:
+        return exif
+    if directory.big or directory.value(exif, ORIENTATION, 0) != 1:
+        return exif
+    order = directory.order
+    for place in range(directory.start + 2, directory.end, 12):
+        if exif[place : place + 2] == struct.pack(order + "H", ORIENTATION):
+            return exif[:place] + struct.pack(order + "H", NOBODYS_TAG) + exif[place + 2 :]
+    return exif

@@ -162,6 +162,37 @@ def test_without_the_extra_package_heic_says_so(monkeypatch: pytest.MonkeyPatch)
         heif.encode(heif.HEIC, picture(), Metadata())
 
 
+@needs_avif
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_exif_stays_byte_for_byte_in_avif_that_is_not_turned(order: str) -> None:
+    exif = exif_block(photograph((80, 60)), 1, order=order)
+    assert exif_block(photograph((80, 60)), 6, order=order) != exif
+    samples = photograph()
+    source = heif.write(samples, Metadata(exif, PACKET))
+    assert heif.metadata(source).exif == exif
+    assert exif in heif.rewrite(source, samples, samples)
+    assert exif in heif.rewrite(source, samples, samples, packet=PACKET + b" ")
+    changed = heif.metadata(heif.rewrite(source, samples, samples // 2)).exif
+    assert changed is not None
+    assert len(changed) == len(exif)
+    thumbnail = exif.index(b"\xff\xd8")
+    assert changed[:thumbnail] == exif[:thumbnail]
+    assert changed != exif, "the thumbnail shows the new picture"
+    damaged = b"II*\0\xff\xff\xff\xff"
+    assert heif._without_orientation(damaged) == damaged
+
+
+def test_exif_stays_byte_for_byte_in_heic_but_for_the_orientation() -> None:
+    pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    for orientation in (1, 6):
+        exif = exif_block(photograph((80, 60)), orientation)
+        source = heif.encode(heif.HEIC, photograph(), Metadata(exif))
+        samples = heif.read(source).samples
+        written = heif.metadata(heif.rewrite(source, samples, samples)).exif
+        upright = exif_block(photograph((80, 60)), 1)
+        assert written == upright, "samples come out of HEIC upright"
+
+
 def test_heic_there_and_back() -> None:
     pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
     samples = photograph()
