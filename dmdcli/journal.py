@@ -310,6 +310,11 @@ def read_journal(out: Path) -> Iterator[Journal]:
         yield Journal(out, database)
 
 
+def has_journal(folder: Path) -> bool:
+    """Whether a folder is one that results were written to."""
+    return journal_path(folder).is_file()
+
+
 def now() -> str:
     """The time, ISO 8601, UTC."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

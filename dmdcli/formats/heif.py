@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,9 @@ def _opened(source: bytes) -> Image.Image:
     if not _has(codec):
         raise Unreadable(MISSING[codec])
     try:
-        return Image.open(io.BytesIO(source), formats=(codec,))
+        with warnings.catch_warnings():  # about damaged EXIF
+            warnings.simplefilter("ignore")
+            return Image.open(io.BytesIO(source), formats=(codec,))
     except BROKEN as error:
         raise Unreadable("is a damaged file") from error
 
@@ -132,13 +135,18 @@ def encode(codec: str, stored: Samples, metadata: Metadata, quality: int | None 
         spread = samples.reshape(*samples.shape[:2], -1)
         samples = spread[..., [0, 0, 0, *range(1, spread.shape[2])]]
     exif, profile = metadata.exif or b"", metadata.icc or b""
+    if exif[:2] not in (b"II", b"MM"):  # what is no EXIF Pillow refuses, here and when it reads the file
+        exif = b""
     hidden = _without_orientation(exif) if codec == AVIF else exif
-    options: dict[str, Any] = {"exif": hidden, "xmp": metadata.xmp or b""}
+    options: dict[str, Any] = {"exif": hidden} if hidden else {}  # libheif refuses an empty one
+    options |= {"xmp": metadata.xmp} if metadata.xmp else {}
     if profile[16:20] != b"GRAY":
         options["icc_profile"] = profile
     options |= {"subsampling": "4:4:4"} if codec == AVIF else {"chroma": 444}
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(samples)).save(buffer, codec, quality=quality or QUALITY, **options)
+    with warnings.catch_warnings():  # about damaged EXIF
+        warnings.simplefilter("ignore")
+        Image.fromarray(np.ascontiguousarray(samples)).save(buffer, codec, quality=quality or QUALITY, **options)
     return buffer.getvalue() if hidden == exif else buffer.getvalue().replace(hidden, exif)
 
 

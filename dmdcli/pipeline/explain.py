@@ -11,8 +11,7 @@ from pathlib import Path
 from dmdcli.errors import DMDError, PhotoError
 from dmdcli.formats.packet import BrokenPacket, read_packet
 from dmdcli.formats.picture import orientation_of
-from dmdcli.journal import Journal, PhotoRow, read_journal
-from dmdcli.journal_file import journal_path
+from dmdcli.journal import Journal, PhotoRow, has_journal, read_journal
 from dmdcli.marks import Mark, read_mark, source_type_of
 from dmdcli.photos import read_metadata
 from dmdcli.places import PhotoFile
@@ -78,4 +77,4 @@ def _explain(path: Path, journal: Journal | str | None) -> Explained:
 
 def _output_folder(path: Path) -> Path | None:
     """The nearest folder above a photo that has a journal."""
-    return next((folder for folder in path.absolute().parents if journal_path(folder).is_file()), None)
+    return next((folder for folder in path.absolute().parents if has_journal(folder)), None)

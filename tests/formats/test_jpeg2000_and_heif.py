@@ -178,8 +178,9 @@ def test_exif_stays_byte_for_byte_in_avif_that_is_not_turned(order: str) -> None
     thumbnail = exif.index(b"\xff\xd8")
     assert changed[:thumbnail] == exif[:thumbnail]
     assert changed != exif, "the thumbnail shows the new picture"
-    damaged = b"II*\0\xff\xff\xff\xff"
-    assert heif._without_orientation(damaged) == damaged
+    for damaged in (b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\x05\0\x12\x01"):
+        assert heif.metadata(heif.write(samples, Metadata(damaged))).exif == damaged
+    assert heif.metadata(heif.write(samples, Metadata(b"garbage"))).exif is None
 
 
 def test_exif_stays_byte_for_byte_in_heic_but_for_the_orientation() -> None:
@@ -191,6 +192,11 @@ def test_exif_stays_byte_for_byte_in_heic_but_for_the_orientation() -> None:
         written = heif.metadata(heif.rewrite(source, samples, samples)).exif
         upright = exif_block(photograph((80, 60)), 1)
         assert written == upright, "samples come out of HEIC upright"
+
+
+def test_heic_without_metadata_is_written() -> None:
+    pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    assert heif.metadata(heif.encode(heif.HEIC, photograph(), Metadata())) == Metadata()
 
 
 def test_heic_there_and_back() -> None:
