@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from dmdcli.errors import CannotGoOnError
-from dmdcli.journal_file import DamagedJournalError, connect, journal_path, locked, put_aside
+from dmdcli.journal_file import DamagedJournalError, connect, copied, journal_path, locked, put_aside
 
 CHUNK = 1 << 20
 """Bytes read at a time to make a digest."""
@@ -301,6 +301,18 @@ def copy_journal(out: Path) -> Iterator[Journal]:
             except DamagedJournalError as damage:
                 notes.append(f"The journal {path} is damaged ({damage}); a run would put it aside and begin a new one.")
         yield Journal(out, memory, notes)
+
+
+@contextmanager
+def read_journal(out: Path) -> Iterator[Journal]:
+    """The journal of an output folder for reading, also while a run has the folder; errors as `journal_file.copied`."""
+    with closing(copied(journal_path(out))) as database:
+        yield Journal(out, database)
+
+
+def has_journal(folder: Path) -> bool:
+    """Whether a folder is one that results were written to."""
+    return journal_path(folder).is_file()
 
 
 def now() -> str:

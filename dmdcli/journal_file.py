@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import filelock
@@ -120,6 +120,29 @@ def connect(path: Path | None, create: bool = True) -> sqlite3.Connection:
             "same command again."
         ) from error
     return database
+
+
+def copied(path: Path) -> sqlite3.Connection:
+    """A copy in memory of a journal, in today's format; the file is not written to, whatever its format.
+
+    Raises CannotGoOnError where it cannot be read, JournalFormatError for one of a newer version.
+    """
+    memory = sqlite3.connect(":memory:", isolation_level=None)
+    memory.row_factory = sqlite3.Row
+    try:
+        address = f"{path.absolute().as_uri()}?mode=ro"
+        with closing(sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)) as database:
+            database.backup(memory)
+        _check(memory, path)
+    except BaseException as error:
+        memory.close()
+        if isinstance(error, sqlite3.Error | DamagedJournalError):
+            raise CannotGoOnError(
+                f"The journal {path} cannot be read ({error}). Run the command that made it again: it goes on, or "
+                "begins a new journal."
+            ) from error
+        raise
+    return memory
 
 
 def _check(database: sqlite3.Connection, path: Path | None) -> None:

@@ -54,8 +54,10 @@ __all__ = [
     "location_doubt",
     "output_path",
     "plan_outputs",
+    "read_metadata",
     "read_photo",
     "remove_unfinished",
+    "room_for_xmp",
     "upright",
     "without_place",
     "write_file",
@@ -77,6 +79,10 @@ COLOUR_CHANNELS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3, "CMYK": 4}
 """Mode -> channels that are not transparency."""
 LEAST_CHANGE = 0.25 / 65535
 """In sRGB from 0 to 1; less is rounding of floating point."""
+
+MOST_XMP = 1 << 26
+"""Bytes; far more than any photo has."""
+NO_PICTURE = "is no picture in JPEG, PNG, TIFF, WebP, BMP, JPEG 2000, AVIF or HEIC"
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -186,7 +192,7 @@ def read_photo(path: Path) -> Photo:
         raise PhotoReadError(path, "is empty (0 bytes)")
     name = _recognize(source)
     if name is None:
-        raise PhotoReadError(path, "is no picture in JPEG, PNG, TIFF, WebP, BMP, JPEG 2000, AVIF or HEIC")
+        raise PhotoReadError(path, NO_PICTURE)
     try:
         picture = MODULES[name].read(source)
         metadata, trouble = _metadata(name, source)
@@ -219,8 +225,12 @@ def encode_photo(
     quality: int | None = None,
     ext: str = "auto",
     without_location: bool = False,
+    packet: bytes | None = None,
 ) -> bytes:
-    """The file that `write_photo` writes to `path`; PhotoWriteError if this photo cannot be written."""
+    """The file that `write_photo` writes to `path`; PhotoWriteError if this photo cannot be written.
+
+    packet: XMP instead of the photo's own, no longer than `room_for_xmp` says.
+    """
     if stored.shape != photo.original.shape or stored.dtype != photo.original.dtype:
         raise ShapeError(
             f"stored: wanted {photo.original.shape} {photo.original.dtype}, got {stored.shape} {stored.dtype}"
@@ -229,14 +239,20 @@ def encode_photo(
         if is_converted(photo, ext):
             name = FORMATS[check_extension(ext)]
             metadata = _renewed(photo, stored)
+            if packet is not None:
+                metadata = replace(metadata, xmp=packet)
             if photo.inks:
                 stored, metadata = _without_inks(photo, stored), replace(metadata, icc=None)
             if name == "BMP":  # has no place for the orientation
                 stored = upright(stored, photo.orientation)
             content: bytes = MODULES[name].write(np.ascontiguousarray(stored), metadata, quality)
+        elif photo.format in ("AVIF", "HEIC"):
+            name = photo.format
+            content = heif.rewrite(photo.source, photo.original, stored, quality, packet)
         else:
             name = photo.format
             content = MODULES[name].rewrite(photo.source, photo.original, stored, quality)
+            content = content if packet is None else MODULES[name].with_xmp(content, packet)
         if without_location:
             content = MODULES[name].without_location(content)
     except Unwritable as error:
@@ -244,6 +260,26 @@ def encode_photo(
     except (Unreadable, OSError, ValueError, struct.error) as error:
         raise PhotoWriteError(path, f"cannot be written: {error}") from error
     return content
+
+
+def room_for_xmp(photo: Photo, ext: str = "auto") -> int:
+    """Bytes of XMP that fit into the file written with `ext`; 0 where the format has no place for any."""
+    name = FORMATS[check_extension(ext)] if is_converted(photo, ext) else photo.format
+    if name == "BMP" or (name == "JPEG2000" == photo.format and photo.source.startswith(jpeg2000.CODESTREAM)):
+        return 0
+    return jpeg.LONGEST_XMP if name == "JPEG" else MOST_XMP
+
+
+def read_metadata(path: Path) -> tuple[bytes, Metadata]:
+    """The bytes of a photo's file, and the metadata in them; the picture is not decoded. PhotoReadError."""
+    content, _ = _read_file(path)
+    name = _recognize(content)
+    if name is None:
+        raise PhotoReadError(path, NO_PICTURE)
+    found, trouble = _metadata(name, content)
+    if trouble is not None:
+        raise PhotoReadError(path, trouble)
+    return content, found
 
 
 def write_photo(

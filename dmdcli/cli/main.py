@@ -23,6 +23,7 @@ from dmdcli.cli.degrade import degrade
 from dmdcli.cli.doctor import doctor
 from dmdcli.cli.enroll import enroll
 from dmdcli.cli.evaluate import evaluate
+from dmdcli.cli.explain import explain
 from dmdcli.cli.models import models
 from dmdcli.cli.people import people
 from dmdcli.cli.restore import restore
@@ -153,6 +154,7 @@ def dmd(
 
 app.command("enroll")(enroll)
 app.command("restore")(restore)
+app.command("explain")(explain)
 app.command("check")(check)
 app.command("check-landmarks", hidden=True)(check)
 app.add_typer(people, name="people")

@@ -107,6 +107,12 @@ def restore(
         list[Strip] | None,
         typer.Option("--strip", help="Take this out of what is written: gps is where a photo was taken. Repeatable."),
     ] = None,
+    mark: Annotated[
+        bool, typer.Option("--mark/--no-mark", help="Restored photos say so in their XMP; `dmd explain` shows it.")
+    ] = True,
+    write_names: Annotated[
+        bool, typer.Option("--write-names", help="Write the names of recognised people into results and reports.")
+    ] = False,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
     strict: StrictOption = False,
@@ -165,6 +171,8 @@ def restore(
         overwrite=overwrite,
         dry_run=dry_run,
         without_location=Strip.GPS in (strip or ()),
+        mark=mark,
+        write_names=write_names,
     )
     results: list[RestoredPhoto] = []
     faces = skipped = 0

@@ -7,6 +7,8 @@ else such a file may hold (a film, a depth map, more than 8 bits) is left out wh
 from __future__ import annotations
 
 import io
+import struct
+import warnings
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,10 @@ from dmdcli.formats.picture import (
     samples_of,
 )
 from dmdcli.formats.thumbnails import renew_exif, shown
+from dmdcli.formats.tiff_directory import ORIENTATION, read_directory
 
 QUALITY = 95
+NOBODYS_TAG = 0xFFFE
 AVIF, HEIC = "AVIF", "HEIF"
 """Pillow's names."""
 AVIF_BRANDS = (b"avif", b"avis")
@@ -74,13 +78,18 @@ def metadata(source: bytes) -> Metadata:
     )
 
 
-def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | None = None) -> bytes:
-    """A new file of the same kind with the source's EXIF, XMP and ICC; the thumbnail in EXIF is drawn again."""
+def rewrite(
+    source: bytes, original: Samples, stored: Samples, quality: int | None = None, packet: bytes | None = None
+) -> bytes:
+    """A new file of the same kind with the source's EXIF, XMP and ICC; the thumbnail in EXIF is drawn again.
+
+    packet: XMP instead of the source's: putting it in afterwards would code the picture once more.
+    """
     found = metadata(source)
     exif = found.exif
     if exif and not np.array_equal(original, stored):
         exif = renew_exif(exif, shown(stored))
-    return encode(codec_of(source) or AVIF, stored, Metadata(exif, found.xmp, found.icc), quality)
+    return encode(codec_of(source) or AVIF, stored, Metadata(exif, packet or found.xmp, found.icc), quality)
 
 
 def without_location(source: bytes) -> bytes:
@@ -110,7 +119,9 @@ def _opened(source: bytes) -> Image.Image:
     if not _has(codec):
         raise Unreadable(MISSING[codec])
     try:
-        return Image.open(io.BytesIO(source), formats=(codec,))
+        with warnings.catch_warnings():  # about damaged EXIF
+            warnings.simplefilter("ignore")
+            return Image.open(io.BytesIO(source), formats=(codec,))
     except BROKEN as error:
         raise Unreadable("is a damaged file") from error
 
@@ -123,11 +134,35 @@ def encode(codec: str, stored: Samples, metadata: Metadata, quality: int | None 
     if samples.ndim == 2 or samples.shape[2] == 2:  # neither has grey; alpha stays the last channel
         spread = samples.reshape(*samples.shape[:2], -1)
         samples = spread[..., [0, 0, 0, *range(1, spread.shape[2])]]
-    profile = metadata.icc or b""
-    options: dict[str, Any] = {"exif": metadata.exif or b"", "xmp": metadata.xmp or b""}
+    exif, profile = metadata.exif or b"", metadata.icc or b""
+    if exif[:2] not in (b"II", b"MM"):  # what is no EXIF Pillow refuses, here and when it reads the file
+        exif = b""
+    hidden = _without_orientation(exif) if codec == AVIF else exif
+    options: dict[str, Any] = {"exif": hidden} if hidden else {}  # libheif refuses an empty one
+    options |= {"xmp": metadata.xmp} if metadata.xmp else {}
     if profile[16:20] != b"GRAY":
         options["icc_profile"] = profile
     options |= {"subsampling": "4:4:4"} if codec == AVIF else {"chroma": 444}
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(samples)).save(buffer, codec, quality=quality or QUALITY, **options)
-    return buffer.getvalue()
+    with warnings.catch_warnings():  # about damaged EXIF
+        warnings.simplefilter("ignore")
+        Image.fromarray(np.ascontiguousarray(samples)).save(buffer, codec, quality=quality or QUALITY, **options)
+    return buffer.getvalue() if hidden == exif else buffer.getvalue().replace(hidden, exif)
+
+
+def _without_orientation(exif: bytes) -> bytes:
+    """The block with the tag of an orientation of 1 renamed, that it can be found and named rightly again in a file.
+
+    Pillow writes blocks with this tag anew, and so loses places that makers' notes depend on.
+    """
+    try:
+        directory = read_directory(exif)
+    except Unreadable:
+        return exif
+    if directory.big or directory.value(exif, ORIENTATION, 0) != 1:
+        return exif
+    order = directory.order
+    for place in range(directory.start + 2, directory.end, 12):
+        if exif[place : place + 2] == struct.pack(order + "H", ORIENTATION):
+            return exif[:place] + struct.pack(order + "H", NOBODYS_TAG) + exif[place + 2 :]
+    return exif

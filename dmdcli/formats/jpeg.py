@@ -43,6 +43,8 @@ ICC = b"ICC_PROFILE\0"
 PHOTOSHOP = b"Photoshop 3.0\0"
 MULTI_PICTURE = b"MPF\0"
 LONGEST_PAYLOAD = 65533
+LONGEST_XMP = LONGEST_PAYLOAD - len(XMP)
+"""Bytes of the packet that other programs read first; a longer one is cut into segments that only some read."""
 SOI, EOI, SOS, COM, APP0, APP1, APP2, APP13, APP14 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE_FRAMES = (0xC2, 0xCA)
@@ -189,6 +191,28 @@ def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | No
 def without_location(source: bytes) -> bytes:
     """The file without GPS in its EXIF and XMP."""
     return strip_location(source)
+
+
+def with_xmp(source: bytes, packet: bytes) -> bytes:
+    """The file with an XMP packet of up to LONGEST_XMP bytes in place of its own or, without one, behind its EXIF.
+
+    Extended XMP, cut into segments of its own, stays; so does what the packet says of it.
+    """
+    added = Segment(APP1, XMP + packet).bytes
+    place = position = 2
+    while source[position] == 0xFF and source[position + 1] != SOS:
+        marker = source[position + 1]
+        if marker == 0xFF or marker in STANDALONE:
+            position += 1 if marker == 0xFF else 2
+            continue
+        end = position + 2 + int.from_bytes(source[position + 2 : position + 4], "big")
+        payload = source[position + 4 : end]
+        if marker == APP1 and payload.startswith(XMP):
+            return source[:position] + added + source[end:]
+        if (marker == APP0 and place == position) or (marker == APP1 and payload.startswith(EXIF)):
+            place = end
+        position = end
+    return source[:place] + added + source[place:]
 
 
 def write(stored: Samples, metadata: Metadata, quality: int | None = None) -> bytes:

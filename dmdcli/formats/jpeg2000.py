@@ -1,6 +1,7 @@
 """JPEG 2000: written back without loss, whatever the source was, with its own boxes byte for byte around the picture.
 
 A JP2 file is a row of boxes (ISO/IEC 15444-1, annex I), one of which holds the codestream; a bare codestream has none.
+Pictures of 8 bits go through Pillow; those of 16, of which Pillow keeps no colour, through OpenCV.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import io
 import struct
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
@@ -21,6 +24,7 @@ from dmdcli.formats.picture import (
     Picture,
     Samples,
     Unreadable,
+    Unwritable,
     check_size,
     eight_bit,
     orientation_of,
@@ -30,10 +34,13 @@ from dmdcli.formats.thumbnails import renew_exif, shown
 
 SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 CODESTREAM = b"\xff\x4f\xff\x51"
+END_OF_CODESTREAM = b"\xff\xd9"
 EXIF_UUID = b"JpgTiffExif->JP2"
 XMP_UUID = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 BY_PROFILE = 2
 CHANGES_SAMPLES = (b"pclr", b"cmap", b"bpcc")
+SIXTEEN = b"\x0f\1\1"
+"""How a codestream describes a component of 16 bits, unsigned and at full size."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +76,11 @@ def split(source: bytes) -> list[Box]:
 
 
 def read(source: bytes) -> Picture:
-    """Grey or RGB with or without alpha, uint8."""
-    _check_codestream(_codestream(source))
+    """Grey or RGB with or without alpha, uint8 or uint16."""
+    depth = _check_codestream(_codestream(source))
     try:
-        samples = samples_of(Jpeg2KImageFile(io.BytesIO(source)))
-    except BROKEN as error:
+        samples = _decode_16(source) if depth == 16 else samples_of(Jpeg2KImageFile(io.BytesIO(source)))
+    except (*BROKEN, cv2.error) as error:
         raise Unreadable("is a damaged JPEG 2000 file") from error
     return Picture(samples, orientation_of(metadata(source).exif))
 
@@ -119,8 +126,23 @@ def without_location(source: bytes) -> bytes:
     return strip_location(source)
 
 
+def with_xmp(source: bytes, packet: bytes) -> bytes:
+    """The file with an XMP packet in place of its own or before the picture; a bare codestream has no place for one."""
+    added = Box(b"uuid", XMP_UUID + packet).bytes
+    position, place = 0, len(source)
+    for box in split(source):
+        length, _ = struct.unpack_from(">I4s", source, position)
+        end = position + len(box.body) + (16 if length == 1 else 8)
+        if box.name == b"uuid" and box.body.startswith(XMP_UUID):
+            return source[:position] + added + source[end:]
+        if box.name == b"jp2c":
+            place = min(place, position)
+        position = end
+    return source[:place] + added + source[place:]
+
+
 def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> bytes:
-    """A new JP2 of 8 bits without loss, with EXIF, XMP and ICC."""
+    """A new JP2 without loss at the depth of the samples, with EXIF, XMP and ICC."""
     parts: list[Box] = []
     for box in split(_encode(stored)):
         if box.name == b"jp2h" and metadata.icc:
@@ -146,29 +168,72 @@ def _components(codestream: bytes) -> bytes:
     return codestream[42 : 42 + 3 * count]
 
 
-def _check_codestream(codestream: bytes) -> None:
-    """Unreadable for what cannot be written back."""
+def _check_codestream(codestream: bytes) -> int:
+    """Bits per channel: up to 8, or 16; Unreadable for what cannot be written back."""
     if not codestream.startswith(CODESTREAM) or len(codestream) < 45:
         raise Unreadable("is a damaged JPEG 2000 file")
     right, bottom, left, top = struct.unpack_from(">4I", codestream, 8)
     check_size(right - left, bottom - top)
-    depth = max((code & 127) + 1 for code in _components(codestream)[0::3])
-    if depth > 8:
+    components = _components(codestream)
+    depth = max((code & 127) + 1 for code in components[0::3])
+    if depth <= 8:
+        return depth
+    if components not in (SIXTEEN, 3 * SIXTEEN, 4 * SIXTEEN):
         raise Unreadable(
-            f"is a JPEG 2000 of {depth} bits per channel, which is not supported; save a copy as TIFF or PNG"
+            f"is a JPEG 2000 of {depth} bits per channel, of a kind that is not supported; save a copy as TIFF or PNG "
+            "of 16 bits"
         )
+    return depth
+
+
+def _decode_16(source: bytes) -> Samples:
+    """(H, W), (H, W, 3) or (H, W, 4) uint16."""
+    header = b"" if source.startswith(CODESTREAM) else next(box.body for box in split(source) if box.name == b"jp2h")
+    if _is_translated(header):
+        raise Unreadable(
+            "is a JPEG 2000 of 16 bits in YCC or with a palette, which is not supported; save a copy as TIFF"
+        )
+    if END_OF_CODESTREAM not in _codestream(source)[-16:]:  # OpenCV would fill up what is missing
+        raise Unreadable(TRUNCATED_REASON)
+    decoded = cv2.imdecode(np.frombuffer(source, np.uint8), cv2.IMREAD_UNCHANGED)
+    if decoded is None or decoded.dtype != np.uint16:
+        raise Unreadable("is a damaged JPEG 2000 file")
+    return _turned(decoded)
+
+
+def _encode_16(stored: npt.NDArray[np.uint16]) -> bytes:
+    if stored.ndim == 3 and stored.shape[2] == 2:  # OpenCV writes no grey with alpha
+        stored = stored[..., [0, 0, 0, 1]]
+    done, coded = cv2.imencode(".jp2", _turned(stored), [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])
+    content = bytes(coded)
+    if not done or not np.array_equal(_decode_16(content), stored):
+        raise Unwritable("cannot be written as JPEG 2000 of 16 bits without loss by this build of OpenCV; choose tif")
+    return content
+
+
+def _turned(samples: Samples) -> Samples:
+    """Red and blue exchanged, as OpenCV has them."""
+    if samples.ndim == 2:
+        return np.ascontiguousarray(samples)
+    return np.ascontiguousarray(samples[..., [2, 1, 0, 3][: samples.shape[2]]])
+
+
+def _is_translated(header: bytes) -> bool:
+    """Whether the samples are not those of the components: the body of a jp2h box with a palette, or YCC."""
+    boxes = split(header)
+    ycc = any(box.name == b"colr" and box.body[:1] == b"\1" and box.body[3:7] == b"\0\0\0\x12" for box in boxes)
+    return ycc or any(box.name in CHANGES_SAMPLES for box in boxes)
 
 
 def _fits(header: Box, before: bytes, after: bytes) -> bool:
     """Whether the source's header describes the new codestream too: no palette, no YCC, the same components."""
-    boxes = split(header.body)
-    ycc = any(box.name == b"colr" and box.body[:1] == b"\1" and box.body[3:7] == b"\0\0\0\x12" for box in boxes)
-    odd = any(box.name in CHANGES_SAMPLES for box in boxes)
-    return not ycc and not odd and _components(before) == _components(after)
+    return not _is_translated(header.body) and _components(before) == _components(after)
 
 
 def _encode(stored: Samples) -> bytes:
-    """A JP2 of 8 bits without loss."""
+    """A JP2 without loss."""
+    if stored.dtype == np.uint16:
+        return _encode_16(stored.astype(np.uint16, copy=False))
     buffer = io.BytesIO()
     image = Image.fromarray(np.ascontiguousarray(eight_bit(stored)))
     image.save(buffer, "JPEG2000", irreversible=False, no_jp2=False)

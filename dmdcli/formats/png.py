@@ -36,9 +36,12 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 COLOURS = {1: GREY, 2: GREY_ALPHA, 3: RGB, 4: RGB_ALPHA}
 CHANNELS = {colour: channels for channels, colour in COLOURS.items()}
-XMP_KEYWORD = b"XML:com.adobe.xmp\0\0\0\0\0"
+XMP_NAME = b"XML:com.adobe.xmp\0"
+XMP_KEYWORD = XMP_NAME + b"\0\0\0\0"
 PACKED_METADATA = re.compile(rb"XML:com\.adobe\.xmp\x00\x01|Raw profile type (?:exif|app1|xmp)\x00", re.IGNORECASE)
 """How texts with compressed XMP begin, and those in which older programs keep EXIF as hexadecimal digits."""
+LONGEST_XMP = 1 << 24
+"""Bytes to which compressed XMP may unfold."""
 COMPRESSION = 6
 BAND = 256
 """Rows filtered at once."""
@@ -144,8 +147,8 @@ def metadata(source: bytes) -> Metadata:
     for chunk in split(source):
         if chunk.name == b"eXIf":
             exif = chunk.body
-        elif chunk.name == b"iTXt" and chunk.body.startswith(XMP_KEYWORD):
-            xmp = chunk.body[len(XMP_KEYWORD) :]
+        elif chunk.name == b"iTXt" and chunk.body.startswith(XMP_NAME):
+            xmp = _packet(chunk.body)
         elif chunk.name == b"iCCP":
             try:
                 icc = zlib.decompress(chunk.body.partition(b"\0")[2][1:])
@@ -184,6 +187,20 @@ def without_location(source: bytes) -> bytes:
     return SIGNATURE + b"".join(chunk.bytes for chunk in chunks)
 
 
+def with_xmp(source: bytes, packet: bytes) -> bytes:
+    """The file with an XMP packet in place of its own or, without one, before the picture; never compressed."""
+    added = Chunk(b"iTXt", XMP_KEYWORD + packet).bytes
+    position = place = len(SIGNATURE)
+    for chunk in split(source):
+        end = position + 12 + len(chunk.body)
+        if chunk.name == b"iTXt" and chunk.body.startswith(XMP_NAME):
+            return source[:position] + added + source[end:]
+        if chunk.name == b"IDAT" and place == len(SIGNATURE):
+            place = position
+        position = end
+    return source[:place] + added + source[place:]
+
+
 def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> bytes:
     """A new PNG at the depth of the samples, with EXIF, XMP, ICC and density."""
     before: list[Chunk] = []
@@ -197,6 +214,15 @@ def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> b
     if metadata.xmp:
         before.append(Chunk(b"iTXt", XMP_KEYWORD + metadata.xmp))
     return _assemble(stored, before, [])
+
+
+def _packet(body: bytes) -> bytes | None:
+    """The XMP in a text, compressed or not, behind its language and its translated keyword; None for a damaged one."""
+    flag, rest = body[len(XMP_NAME) : len(XMP_NAME) + 1], body[len(XMP_NAME) + 2 :].split(b"\0", 2)
+    try:
+        return zlib.decompressobj().decompress(rest[2], LONGEST_XMP) if flag == b"\1" else rest[2]
+    except (zlib.error, IndexError):
+        return None
 
 
 def _may_stay(chunk: Chunk, same_layout: bool) -> bool:

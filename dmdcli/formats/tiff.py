@@ -91,6 +91,15 @@ def without_location(source: bytes) -> bytes:
     return strip_xmp(strip_exif(source))
 
 
+def with_xmp(source: bytes, packet: bytes) -> bytes:
+    """The file with an XMP packet on its first page, behind all else; the page's own stays in the file, unused."""
+    content, directory = bytearray(source), read_directory(source)
+    own = directory.entries.get(tags.XMP)
+    kind = own.kind if own is not None and own.kind in (TYPE_BYTE, TYPE_UNDEFINED) else TYPE_BYTE
+    entries = {**directory.entries, tags.XMP: append_value(content, directory, kind, packet)}
+    return replace_directory(content, directory, entries)
+
+
 def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> bytes:
     """A new deflated TIFF at the depth of the samples. The EXIF block, itself a small TIFF, becomes the file."""
     source, directory = EMPTY, Directory("<", False, {}, 0)

@@ -29,7 +29,7 @@ LOSSY_QUALITY = 95
 
 CODING = ("VP8 ", "VP8L", "ALPH")
 PREFIX = b"Exif\0\0"
-ALPHA_FLAG = 0x10
+ALPHA_FLAG, XMP_FLAG = 0x10, 0x04
 
 
 def read(source: bytes) -> Picture:
@@ -73,15 +73,25 @@ def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | No
             parts.append((name, body[:start] + renew_exif(body[start:], shown(stored))))
         elif name not in (*CODING, "VP8X"):
             parts.append((name, body))
-    content = b"".join(
-        name.encode("latin-1") + struct.pack("<I", len(body)) + body + bytes(len(body) % 2) for name, body in parts
-    )
-    return b"RIFF" + struct.pack("<I", len(content) + 4) + b"WEBP" + content
+    return _assemble(parts)
 
 
 def without_location(source: bytes) -> bytes:
     """The file without GPS in its EXIF and XMP."""
     return strip_location(source)
+
+
+def with_xmp(source: bytes, packet: bytes) -> bytes:
+    """The file with an XMP packet in place of its own or behind all else; a plain file gets the header this takes."""
+    end = 8 + int.from_bytes(source[4:8], "little")
+    chunks = _all_chunks(source[:end])
+    found = dict(reversed(chunks))
+    header = found.get("VP8X") or _header(found)
+    parts = [("VP8X", bytes([header[0] | XMP_FLAG]) + header[1:])]
+    parts += [(name, packet if name == "XMP " else body) for name, body in chunks if name != "VP8X"]
+    if "XMP " not in found:
+        parts.append(("XMP ", packet))
+    return _assemble(parts) + source[end:]
 
 
 def write(stored: Samples, metadata: Metadata, quality: int | None = None) -> bytes:
@@ -109,6 +119,20 @@ def _encode(stored: Samples, metadata: Metadata, lossless: bool, quality: int | 
         xmp=metadata.xmp or b"",
     )
     return buffer.getvalue()
+
+
+def _header(chunks: dict[str, bytes]) -> bytes:
+    """The header that a file with more than a picture begins with: flags, and width and height less one."""
+    has_alpha = "VP8L" in chunks and bool(chunks["VP8L"][4] & 0x10)
+    width, height = (side - 1 for side in _size(chunks))
+    return bytes([ALPHA_FLAG if has_alpha else 0, 0, 0, 0]) + width.to_bytes(3, "little") + height.to_bytes(3, "little")
+
+
+def _assemble(chunks: list[tuple[str, bytes]]) -> bytes:
+    content = b"".join(
+        name.encode("latin-1") + struct.pack("<I", len(body)) + body + bytes(len(body) % 2) for name, body in chunks
+    )
+    return b"RIFF" + struct.pack("<I", len(content) + 4) + b"WEBP" + content
 
 
 def _chunks(source: bytes) -> dict[str, bytes]:

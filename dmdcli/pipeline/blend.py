@@ -47,7 +47,8 @@ class RestoreOptions:
     to look for, None for all; one name forces the match in a photo with a single face. ext, quality: of what is
     written, see `photos.write_photo`. only_restored: photos in which nothing was restored are not copied. overwrite:
     write again what is there. dry_run: read and recognise, but restore and write nothing. without_location: GPS is
-    taken out of what is written.
+    taken out of what is written. mark: a restored photo says so in its XMP. write_names: people's names may stand in
+    what is written.
     """
 
     strength: float = 1.0
@@ -64,6 +65,8 @@ class RestoreOptions:
     overwrite: bool = False
     dry_run: bool = False
     without_location: bool = False
+    mark: bool = True
+    write_names: bool = False
 
 
 def restore_faces(

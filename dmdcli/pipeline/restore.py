@@ -25,6 +25,7 @@ from dmdcli.photos import (
 )
 from dmdcli.pipeline.blend import RestoreOptions, expected, leave_engraving, plan_restoring, restore_faces
 from dmdcli.pipeline.judge import ALREADY_GOOD, Judgement, Used
+from dmdcli.pipeline.mark import marked_packet
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
 from dmdcli.pipeline.standing import (
@@ -237,7 +238,10 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
     status: Literal["restored", "untouched"] = "restored" if restored else "untouched"
     is_written = restored or not options.only_restored
     content, cost = photo.source if is_written else None, Cost(len(photo.source))
-    notes = photo.notes
+    notes, packet = photo.notes, None
+    if restored and canvas is not None:
+        packet, doubts = marked_packet(photo, reported, circumstances, options)
+        notes += doubts
     if (restored and canvas is not None) or (is_written and not restored and is_converted(photo, options.ext)):
         content = encode_photo(
             photo,
@@ -246,6 +250,7 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
             quality=options.quality,
             ext=options.ext,
             without_location=options.without_location,
+            packet=packet,
         )
         cost = Cost(len(photo.source), len(content))
     elif content is not None and options.without_location:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import sys
 
@@ -59,13 +60,53 @@ def test_jpeg_2000_with_a_box_to_the_end() -> None:
     assert np.array_equal(jpeg2000.read(jpeg2000.rewrite(source, picture(), picture())).samples, picture())
 
 
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_jpeg_2000_of_16_bits_stays_exact_in_its_own_boxes(mode: str) -> None:
+    samples = picture(mode, 16)
+    spread = samples[..., [0, 0, 0, 1]] if mode == "LA" else samples
+    source = jpeg2000.write(samples, Metadata(EXIF, PACKET, profiles.ADOBE_RGB)) + Box(b"xml ", b"<own/>").bytes
+    read = jpeg2000.read(source)
+    assert read.orientation == 6
+    assert np.array_equal(read.samples, spread)
+    changed = spread // 2
+    changed[..., -1] = spread[..., -1]
+    written = jpeg2000.rewrite(source, spread, changed)
+    assert np.array_equal(jpeg2000.read(written).samples, changed)
+    before, after = jpeg2000.split(source), jpeg2000.split(written)
+    assert [box.bytes for box in after if box.name not in (b"jp2c", b"uuid")] == [
+        box.bytes for box in before if box.name not in (b"jp2c", b"uuid")
+    ]
+    bare = next(box.body for box in before if box.name == b"jp2c")
+    assert np.array_equal(jpeg2000.read(bare).samples, spread)
+    assert np.array_equal(jpeg2000.read(jpeg2000.rewrite(bare, spread, changed)).samples, changed)
+
+
+def test_jpeg_2000_of_16_bits_by_others_reads_the_same() -> None:
+    samples = picture("L", 16)
+    source = encoded(samples, "JPEG2000")
+    assert np.array_equal(jpeg2000.read(source).samples, samples)
+    colour = picture("RGB", 16)
+    with Image.open(io.BytesIO(jpeg2000.write(colour, Metadata()))) as image:  # at 8 bits: which channel is which
+        assert np.abs(np.array(image).astype(int) - colour // 256).max() <= 1
+
+
 def test_what_jpeg_2000_cannot_be() -> None:
-    source = encoded(picture("L", 16).astype(np.uint16), "JPEG2000")
-    with pytest.raises(Unreadable, match="16 bits per channel"):
-        jpeg2000.read(source)
-    for cut in (13, 60, len(source) // 2):
-        with pytest.raises(Unreadable):
-            jpeg2000.read(encoded(picture(), "JPEG2000")[:cut])
+    deep = jpeg2000.write(picture("RGB", 16), Metadata())
+    twelve = deep.replace(b"\x0f\1\1" * 3, b"\x0b\1\1" * 3)
+    signed = deep.replace(b"\x0f\1\1" * 3, b"\x8f\1\1" * 3)
+    for source, said in ((twelve, "12 bits per channel"), (signed, "16 bits per channel")):
+        assert source != deep
+        with pytest.raises(Unreadable, match=said):
+            jpeg2000.read(source)
+    ycc = deep.replace(b"colr\1\0\0\0\0\0\x10", b"colr\1\0\0\0\0\0\x12")
+    assert ycc != deep
+    with pytest.raises(Unreadable, match="YCC"):
+        jpeg2000.read(ycc)
+    bare = next(box.body for box in jpeg2000.split(deep) if box.name == b"jp2c")
+    for source in (encoded(picture(), "JPEG2000"), deep, bare):
+        for cut in (13, 60, 90, len(source) // 2):
+            with pytest.raises(Unreadable):
+                jpeg2000.read(source[:cut])
 
 
 @needs_avif
@@ -119,6 +160,43 @@ def test_without_the_extra_package_heic_says_so(monkeypatch: pytest.MonkeyPatch)
         heif.read(source)
     with pytest.raises(Unwritable, match="would be a HEIC photo"):
         heif.encode(heif.HEIC, picture(), Metadata())
+
+
+@needs_avif
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_exif_stays_byte_for_byte_in_avif_that_is_not_turned(order: str) -> None:
+    exif = exif_block(photograph((80, 60)), 1, order=order)
+    assert exif_block(photograph((80, 60)), 6, order=order) != exif
+    samples = photograph()
+    source = heif.write(samples, Metadata(exif, PACKET))
+    assert heif.metadata(source).exif == exif
+    assert exif in heif.rewrite(source, samples, samples)
+    assert exif in heif.rewrite(source, samples, samples, packet=PACKET + b" ")
+    changed = heif.metadata(heif.rewrite(source, samples, samples // 2)).exif
+    assert changed is not None
+    assert len(changed) == len(exif)
+    thumbnail = exif.index(b"\xff\xd8")
+    assert changed[:thumbnail] == exif[:thumbnail]
+    assert changed != exif, "the thumbnail shows the new picture"
+    for damaged in (b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\x05\0\x12\x01"):
+        assert heif.metadata(heif.write(samples, Metadata(damaged))).exif == damaged
+    assert heif.metadata(heif.write(samples, Metadata(b"garbage"))).exif is None
+
+
+def test_exif_stays_byte_for_byte_in_heic_but_for_the_orientation() -> None:
+    pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    for orientation in (1, 6):
+        exif = exif_block(photograph((80, 60)), orientation)
+        source = heif.encode(heif.HEIC, photograph(), Metadata(exif))
+        samples = heif.read(source).samples
+        written = heif.metadata(heif.rewrite(source, samples, samples)).exif
+        upright = exif_block(photograph((80, 60)), 1)
+        assert written == upright, "samples come out of HEIC upright"
+
+
+def test_heic_without_metadata_is_written() -> None:
+    pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    assert heif.metadata(heif.encode(heif.HEIC, photograph(), Metadata())) == Metadata()
 
 
 def test_heic_there_and_back() -> None:
