@@ -48,7 +48,8 @@ def explain(photos: PhotosArgument, json: JsonOption = False) -> None:
 def print_photo(terminal: Terminal, one: Explained) -> None:
     """Print what is known of one photo: sentences, and a line a face."""
     if one.mark is None:
-        terminal.result(f"{one.photo}: has no mark of dmd. Nothing in the file says that a face in it was restored.")
+        silent = " Nothing in the file says that a face in it was restored." if one.source_type is None else ""
+        terminal.result(f"{one.photo}: has no mark of dmd.{silent}")
     else:
         by = f"dmd {one.mark.version} with {one.mark.model} (weights {one.mark.weights}, kit {one.mark.kit})"
         terminal.result(f"{one.photo}: {counted(one.mark.count, 'face')} restored by {by}.")
