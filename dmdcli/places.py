@@ -51,8 +51,9 @@ def find_photos(inputs: Sequence[Path]) -> FoundPhotos:
     """The photos among `inputs`, files and folders, in natural order within each folder.
 
     Folders are walked with all their subfolders; links to folders are followed, but never in a circle. Hidden files and
-    folders are skipped, and the pictures of reports. The content of a single folder is mirrored; of several folders each goes under its own name;
-    files named by themselves go to the top. Made-up places that would collide are numbered ("album-2", "face-2.jpg").
+    folders are skipped, and the pictures of reports. The content of a single folder is mirrored; of several folders
+    each goes under its own name; files named by themselves go to the top. Made-up places that would collide are
+    numbered ("album-2", "face-2.jpg").
     A file named twice is found once.
 
     Raises UsageError for a path that does not exist or a named folder that cannot be read, NothingToDoError if there is

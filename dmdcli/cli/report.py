@@ -1,4 +1,4 @@
-"""`dmd report`: the account of what was done in an output folder, written again; and what `dmd restore` leaves of it."""
+"""`dmd report`: the account of what was done in an output folder, written again; `dmd restore` leaves it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,12 @@ def report(
     report.html is for eyes and needs no network; report.jsonl and report.csv hold the same facts. `dmd restore` writes
     all three when it ends.
     """
-    from dmdcli.journal import open_journal
-    from dmdcli.journal_file import journal_path
+    from dmdcli.journal import has_journal, open_journal
     from dmdcli.report.write import Told, write_report
 
     terminal = Terminal(quiet=quiet)
-    if not journal_path(out).is_file():
-        raise UsageError(f"{out} has no journal ({journal_path(out)}). Name a folder that `dmd restore` wrote to.")
+    if not has_journal(out):
+        raise UsageError(f"There is no journal in {out}. Name a folder that `dmd restore` wrote to.")
     with open_journal(out) as journal:
         for note in journal.notes:
             terminal.fail(note)

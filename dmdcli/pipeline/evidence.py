@@ -127,7 +127,7 @@ def _measured(seen: Seen) -> dict[str, float]:
 
 def _published(photo: Photo, canvas: Canvas, faces: Sequence[Face], judgements: Sequence[Judgement]) -> Pixels:
     """The photo as it was published, (H, W, 3) uint8 sRGB, upright."""
-    shown = photo.pixels.copy()
+    shown: Pixels = photo.pixels.copy()
     for face, judgement in zip(faces, judgements, strict=True):
         if judgement.used != "none":
             x0, y0, x1, y1 = region_of_interest(face.matrix, (shown.shape[1], shown.shape[0]))

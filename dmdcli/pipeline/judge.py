@@ -211,9 +211,7 @@ def judge_faces(subjects: Sequence[Subject], kit: FaceKit) -> list[Judgement]:
             else:
                 refused.setdefault(index, str(refusals[0]))
     return [
-        replace(
-            judgements.get(index) or Judgement("none", 0.0, reasons=(refused[index],)), seen=tuple(first[index])
-        )
+        replace(judgements.get(index) or Judgement("none", 0.0, reasons=(refused[index],)), seen=tuple(first[index]))
         for index in range(len(subjects))
     ]
 

@@ -14,7 +14,7 @@ STOPPED = "the last run was stopped at it; the same command goes on"
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a text begins with that a spreadsheet takes for a formula, or that hides one."""
 COLUMNS = (
-    *("photo", "output", "status", "reason", "finished", "model", "kit", "face"),
+    *("place", "photo", "output", "status", "reason", "finished", "model", "kit", "face"),
     *("x0", "y0", "x1", "y1", "person", "used", "strength", "similarity_before", "similarity_after"),
     *("similarity_specific", "similarity_generic", "detail_kept", "points_moved", "face_reason"),
 )
@@ -29,9 +29,12 @@ def facts_of(
     called: id of a person -> what they are called in the report. pictures: names of those that are there. skipped: why
     the last run left alone what is in the photo's place.
     """
-    status, reason = row.result if row.finished else "failed", row.reason if row.finished else STOPPED
+    status: str = row.result
+    reason = row.reason
     if skipped is not None:
         status, reason = "skipped", skipped
+    elif not row.finished:
+        status, reason = "failed", STOPPED
     first: Mapping[str, Any] = row.faces[0].account if row.faces else {}
     whole = dict(first.get("photo", {}))
     return {
@@ -57,7 +60,7 @@ def skipped_facts(place: str, photo: Path, reason: str) -> dict[str, Any]:
 
 def table_rows(facts: Mapping[str, Any]) -> Iterator[list[object]]:
     """The rows of a photo in report.csv, as in COLUMNS: one a face, and one for a photo without."""
-    photo = [_cell(facts[name]) for name in COLUMNS[:7]]
+    photo = [_cell(facts[name]) for name in COLUMNS[:8]]
     if not facts["faces"]:
         yield [*photo, *[None] * (len(COLUMNS) - len(photo))]
     for number, face in enumerate(facts["faces"], start=1):

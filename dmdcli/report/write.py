@@ -24,7 +24,11 @@ from dmdcli.report.facts import COLUMNS, facts_of, pictures_of, settings_of, ski
 
 MOST_IN_ONE_FILE = 200
 """Photos that --single-file takes: their pictures are some 300 kB each."""
-BEGINS = {REPORT: b"<!doctype html>\n<!-- dmd report -->", "report.jsonl": b'{"schema":', "report.csv": b"\xef\xbb\xbfphoto,"}
+BEGINS = {
+    REPORT: b"<!doctype html>\n<!-- dmd report -->",
+    "report.jsonl": b'{"schema":',
+    "report.csv": b"\xef\xbb\xbfplace,",
+}
 """The files, and how each begins: what begins otherwise is not ours."""
 PICTURE_NAME = "[0-9a-f][0-9a-f]/*.jpg"
 NOT_SHOWN = ("schema", "photo")
@@ -65,7 +69,7 @@ def check_single_file(photos: int) -> None:
         )
 
 
-def write_report(journal: Journal, told: Told = Told()) -> Path:  # noqa: B008 (frozen)
+def write_report(journal: Journal, told: Told = Told()) -> Path:
     """Write the three files whole or not at all, remove pictures no longer in use, and return report.html's path.
 
     The journal is read photo by photo. Raises UsageError as the two checks do, CannotGoOnError and PhotoWriteError.

@@ -20,7 +20,9 @@ FLAGS = (
     *("--headless=new", "--remote-debugging-pipe", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"),
     *("--no-first-run", "--disable-extensions", "--disable-background-networking", "--hide-scrollbars", "--mute-audio"),
 )
-LAUNCH = "import os, sys; r, w = map(int, sys.argv[1:3]); os.dup2(r, 3); os.dup2(w, 4); os.execv(sys.argv[3], sys.argv[3:])"
+LAUNCH = (
+    "import os, sys; r, w = map(int, sys.argv[1:3]); os.dup2(r, 3); os.dup2(w, 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
 """Chromium reads commands from descriptor 3 and answers on 4."""
 
 
@@ -68,15 +70,15 @@ class Page:
         return answer["result"].get("value")
 
     def size(self, width: int, height: int, dark: bool = False, touch: bool = False) -> None:
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch
-        )
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
         self.call("Emulation.setTouchEmulationEnabled", enabled=touch)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def press(self, key: str) -> None:
-        code = {"ArrowDown": 40, "ArrowUp": 38, "ArrowRight": 39, "ArrowLeft": 37, "Enter": 13, "Tab": 9, "End": 35}[key]
+        code = {"ArrowDown": 40, "ArrowUp": 38, "ArrowRight": 39, "ArrowLeft": 37, "Enter": 13, "Tab": 9, "End": 35}[
+            key
+        ]
         for kind in ("rawKeyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
 
@@ -117,8 +119,10 @@ def chromium() -> Iterator[Page]:
     answers, write_answers = (fcntl.fcntl(one, fcntl.F_DUPFD, 20) for one in os.pipe())
     profile = tempfile.mkdtemp(prefix="dmd-chromium-")
     process = subprocess.Popen(
-        [sys.executable, "-c", LAUNCH, str(read_commands), str(write_answers), PROGRAM, *FLAGS]
-        + [f"--user-data-dir={profile}"],
+        [
+            *(sys.executable, "-c", LAUNCH, str(read_commands), str(write_answers)),
+            *(PROGRAM, *FLAGS, f"--user-data-dir={profile}"),
+        ],
         pass_fds=(read_commands, write_answers),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -290,7 +290,7 @@ function figuresOf(face) {
   if (face.used !== "none" && face.similarity_after !== null) lines.push(["published", { ...face.published, similarity: face.similarity_after }]);
   if (!lines.length) return null;
   const to = face.person ? "Similarity to the references" : "Similarity to the face as it was";
-  const head = [to, "Detail of eyes, mouth", "Points moved", "Refused, because"].map((text) => make("th", { scope: "col" }, text));
+  const head = [to, "Detail kept", "Points moved", "Refused, because"].map((text, column) => make("th", { scope: "col", class: column === 1 || column === 2 ? "number" : null }, text));
   const refused = lines.some(([, one]) => one.refused);
   const table = make("table", { class: "figures" }, make("thead", {}, make("tr", {}, make("td", {}), ...head.slice(0, refused ? 4 : 3))));
   const body = make("tbody");
@@ -333,7 +333,7 @@ function overviewParts() {
   overview.settings.forEach((settings, number) => groups.append(make("section", { class: "group" },
     make("h3", {}, overview.settings.length > 1 ? `Settings ${number + 1}` : "Settings"),
     list(Object.entries(settings).map(([key, value]) => [key.replaceAll("_", "-"), plain(value)])))));
-  parts.push(groups, make("p", { class: "soft told-last" }, "A restored face is a likely face, not evidence: identify nobody by it. Percentages of detail are of the face as it was; moved points are in distances of the eyes."));
+  parts.push(groups, make("p", { class: "soft" }, "A restored face is a likely face, not evidence: identify nobody by it. Detail kept is that of eyes and mouth, as a part of what there was; points moved are in distances of the outer eye corners."));
   return parts;
 }
 
