@@ -73,7 +73,7 @@ def row_of(number: int, names: Sequence[str] = (), place: str | None = None) -> 
     faces = []
     for index in range(number % 4):
         known = (number + index) % 3 == 0
-        used = ("generic", "specific" if known else "generic", "none")[(number + index) % 3]
+        used = ("specific", "generic", "none")[(number + index) % 3]
         match = Likeness(PEOPLE[(number // 3 + index) % 3], "v", 0.71) if known else None
         faces.append(
             FaceRow(

@@ -41,7 +41,8 @@ const name = (text) => make("bdi", { dir: "auto" }, text);
 const fileName = (photo) => photo.place.slice(photo.place.lastIndexOf("/") + 1);
 const folderName = (photo) => photo.place.slice(0, Math.max(0, photo.place.lastIndexOf("/")));
 const mark = (kind, text) => make("span", { class: `mark ${kind}` }, text);
-const general = (reason) => reason.replace(/\s*\([^)]*\)/g, "").replace(/\d+([.,]\d+)?/g, "…");
+const withoutBrackets = (reason) => reason.replace(/\s*\([^)]*\)/g, "");
+const general = (reason) => withoutBrackets(reason).replace(/\d+([.,]\d+)?/g, "…");
 const plain = (value) => value === null ? "–" : value === true ? "yes" : value === false ? "no" : typeof value === "object" ? Object.values(value).join(", ") : String(value);
 const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
@@ -60,7 +61,7 @@ const index = records.photos.map((photo) => ({
   person: new Set(photo.faces.map((face) => face.person).filter(Boolean)),
   status: new Set([photo.status]),
   used: new Set(photo.faces.map((face) => face.used)),
-  reason: new Set([photo.reason, ...photo.faces.flatMap((face) => face.problems)].filter(Boolean).map(general)),
+  reason: new Set([...photo.faces.flatMap((face) => face.problems).map(general), ...(photo.reason ? [withoutBrackets(photo.reason)] : [])]),
 }));
 const CHOICES = ["person", "status", "used", "reason"];
 let found = records.photos.map((_, number) => number);
@@ -251,7 +252,7 @@ function comparison(photo) {
 }
 
 function verdict(face) {
-  const part = face.strength < 1 ? ` with ${Math.round(100 * face.strength)} % of the change` : "";
+  const part = face.strength < 1 ? ` with ${Math.round(100 * face.strength)}\u00a0% of the change` : "";
   const why = face.why.length ? `: ${face.why.join("; ")}.` : ".";
   if (face.used !== "none") return `The ${face.used} answer was published${part}${why}`;
   return `Left as it was: ${(face.why.length ? face.why : face.problems).join("; ") || "nothing was asked for"}.`;
