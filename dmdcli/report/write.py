@@ -30,7 +30,9 @@ BEGINS = {
     "report.csv": b"\xef\xbb\xbfplace,",
 }
 """The files, and how each begins: what begins otherwise is not ours."""
-PICTURE_NAME = "[0-9a-f][0-9a-f]/*.jpg"
+HEXADECIMAL = "[0-9a-f]"
+PICTURE_NAMES = f"{HEXADECIMAL * 2}/{HEXADECIMAL * 30}.jpg"
+"""As `pipeline.evidence` names pictures."""
 NOT_SHOWN = ("schema", "photo")
 """Facts that report.html leaves out: it may be given away, and the second names folders of this computer."""
 IN_MARKUP = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
@@ -76,11 +78,11 @@ def write_report(journal: Journal, told: Told = Told()) -> Path:
     """
     check_report_places(journal.out)
     folder = journal.out / PICTURES
-    there = {path.relative_to(folder).as_posix() for path in folder.glob(PICTURE_NAME)}
+    there = {path.relative_to(folder).as_posix() for path in folder.glob(PICTURE_NAMES)}
     places = sorted({*journal.places(), *told.skipped}, key=_order)
     if told.single_file:
         check_single_file(len(places))
-    for left in (journal.out, *folder.glob("[0-9a-f][0-9a-f]")):
+    for left in (journal.out, *folder.glob(HEXADECIMAL * 2)):
         remove_unfinished(left)
     overview = _Overview()
     used: set[str] = set()
@@ -98,7 +100,7 @@ def write_report(journal: Journal, told: Told = Told()) -> Path:
         pictures = _embedded(folder, there & used) if told.single_file else None
         page.write(b'\n],\n"pictures": ' + _shown(pictures))
         page.write(b',\n"overview": ' + _shown(overview.shown(journal, told)) + b"}" + tail)
-    for name in there - used:
+    for name in there - used - {place.removeprefix(f"{PICTURES}/") for place in places}:
         (folder / name).unlink(missing_ok=True)
     return journal.out / REPORT
 
