@@ -28,7 +28,7 @@ FINDER = MadeUpFinder((10, 20, 200, ALICE, None), (240, 30, 150, STRANGER, None)
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    path = tmp_path / "in.png"
+    path = tmp_path / "in.bmp"
     noise = np.random.default_rng(0).integers(60, 160, (90, 160, 3), dtype=np.uint8)
     Image.fromarray(cv2.resize(noise, (1440, 810))).save(path)
     return path
@@ -50,9 +50,9 @@ def run(photo: Path, people: People[float], **options: Any) -> tuple[RestoredPho
     out = photo.parent / "out"
     chosen = RestoreOptions(already_good="restore", **options)
     with open_journal(out) as journal:
-        files = [PhotoFile(photo, PurePath("in.png"))]
-        (result,) = restore(files, [out / "in.png"], FINDER, Brightener(), people, journal, chosen)
-        row = journal.row("in.png")
+        files = [PhotoFile(photo, PurePath("in.bmp"))]
+        (result,) = restore(files, [out / "in.bmp"], FINDER, Brightener(), people, journal, chosen)
+        row = journal.row("in.bmp")
     assert row is not None
     return result, row
 
