@@ -150,7 +150,9 @@ def _facts(
 
 def _called(journal: Journal, names: Mapping[str, str]) -> Callable[[str], str]:
     numbers = journal.people()
-    return lambda person: names.get(person) or f"person {numbers.get(person, '?')}"
+    return lambda person: (
+        names.get(person) or (f"person {numbers[person]}" if person in numbers else "somebody forgotten")
+    )
 
 
 def _order(place: str) -> list[list[tuple[int, str]]]:
