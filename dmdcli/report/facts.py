@@ -92,7 +92,7 @@ def _face_facts(face: FaceRow, called: Callable[[str], str], pictures: Collectio
         "box": list(face.box),
         "matrix": [list(row) for row in face.matrix],
         "person": None if face.match is None else called(face.match.person),
-        "similarity_before": None if face.match is None else face.match.similarity,
+        "similarity_before": face.match.similarity if face.match is not None and face.match.person else None,
         "similarity_after": face.after,
         "used": face.result,
         "strength": face.strength,

@@ -253,7 +253,7 @@ function comparison(photo) {
 
 function verdict(face) {
   const part = face.strength < 1 ? ` with ${Math.round(100 * face.strength)}\u00a0% of the change` : "";
-  const why = face.why.length ? `: ${face.why.join("; ")}.` : ".";
+  const why = face.why.length ? `: ${face.why.join("; ").replace("with less strength: ", "with all of it, ")}.` : ".";
   if (face.used !== "none") return `The ${face.used} answer was published${part}${why}`;
   return `Left as it was: ${(face.why.length ? face.why : face.problems).join("; ") || "nothing was asked for"}.`;
 }
@@ -291,18 +291,19 @@ function figuresOf(face) {
   if (face.used !== "none" && face.similarity_after !== null) lines.push(["published", { ...face.published, similarity: face.similarity_after }]);
   if (!lines.length) return null;
   const to = face.person ? "Similarity to the references" : "Similarity to the face as it was";
-  const head = [to, "Detail kept", "Points moved", "Refused, because"].map((text, column) => make("th", { scope: "col", class: column === 1 || column === 2 ? "number" : null }, text));
-  const refused = lines.some(([, one]) => one.refused);
-  const table = make("table", { class: "figures" }, make("thead", {}, make("tr", {}, make("td", {}), ...head.slice(0, refused ? 4 : 3))));
+  const measured = lines.some(([, one]) => one.detail !== undefined), refused = lines.some(([, one]) => one.refused);
+  const head = (text, shown, kind) => shown ? make("th", { scope: "col", class: kind }, text) : null;
+  const table = make("table", { class: "figures" }, make("thead", {}, make("tr", {}, make("td", {}), head(to, true, null),
+    head("Detail kept", measured, "number"), head("Points moved", measured, "number"), head("Refused, because", refused, null))));
   const body = make("tbody");
   for (const [label, one] of lines) {
     const share = make("b");
     share.style.width = `${100 * Math.min(1, Math.max(0, one.similarity))}%`;
     body.append(make("tr", {}, make("th", { scope: "row" }, label),
       make("td", {}, make("span", { class: "bar" }, make("span", {}, one.similarity.toFixed(2)), make("i", { "aria-hidden": "true" }, share))),
-      make("td", { class: "number" }, one.detail === undefined ? "" : `${Math.round(100 * one.detail)} %`),
-      make("td", { class: "number" }, one.moved === undefined ? "" : `${(100 * one.moved).toFixed(1)} %`),
-      refused ? make("td", {}, one.refused || "") : null));
+      measured ? make("td", { class: "number" }, one.detail === undefined ? "" : `${Math.round(100 * one.detail)} %`) : null,
+      measured ? make("td", { class: "number" }, one.moved === undefined ? "" : `${(100 * one.moved).toFixed(1)} %`) : null,
+      refused ? make("td", { class: "refusal" }, one.refused || "") : null));
   }
   table.append(body);
   return make("div", { class: "scroll", tabindex: "0", role: "group", "aria-label": "What was measured" }, table);
