@@ -277,11 +277,6 @@ class Journal:
                 raise
 
 
-def has_journal(out: Path) -> bool:
-    """Whether there is a journal in a folder."""
-    return journal_path(out).is_file()
-
-
 @contextmanager
 def open_journal(out: Path) -> Iterator[Journal]:
     """Open the journal of an output folder, both made if missing, and keep every other run out of the folder.
