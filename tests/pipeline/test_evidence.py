@@ -48,7 +48,7 @@ def people(tmp_path: Path) -> People[float]:
 
 def run(photo: Path, people: People[float], **options: Any) -> tuple[RestoredPhoto, PhotoRow]:
     out = photo.parent / "out"
-    chosen = RestoreOptions(already_good="restore", **options)
+    chosen = RestoreOptions(already_good="restore", mark=False, **options)
     with open_journal(out) as journal:
         files = [PhotoFile(photo, PurePath("in.bmp"))]
         (result,) = restore(files, [out / "in.bmp"], FINDER, Brightener(), people, journal, chosen)
