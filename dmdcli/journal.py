@@ -142,6 +142,17 @@ class Journal:
             faces = self._database.execute("SELECT * FROM faces WHERE photo = ? ORDER BY number", (found["number"],))
             return _photo_row(found, tuple(_face_row(face, near.get(face["number"], ())) for face in faces))
 
+    def places(self) -> list[str]:
+        """The places of all photos, in no order."""
+        with self._readable():
+            found = self._database.execute("SELECT place FROM photos").fetchall()
+        return [os.fsdecode(one["place"]) for one in found]
+
+    def people(self) -> dict[str, int]:
+        """The ids of all people that were ever looked for, and their numbers."""
+        with self._readable():
+            return {one["id"]: one["number"] for one in self._database.execute("SELECT id, number FROM people")}
+
     def unfinished(self) -> list[str]:
         """The places whose results were being written when a run was stopped."""
         with self._readable():

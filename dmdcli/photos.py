@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
+from typing import BinaryIO
 
 import numpy as np
 
@@ -59,6 +60,7 @@ __all__ = [
     "remove_unfinished",
     "room_for_xmp",
     "upright",
+    "whole_file",
     "without_place",
     "write_file",
     "write_photo",
@@ -417,20 +419,28 @@ def _inside(stored: Samples, orientation: int, box: tuple[int, int, int, int]) -
     return view[y0:y1, x0:x1]
 
 
-def write_file(content: bytes, path: Path, modified: int | None = None) -> None:
-    """Write a file whole or not at all, through a temporary one beside it; missing folders are made.
+def write_file(content: bytes, path: Path, modified: int | None = None, *, lasting: bool = True) -> None:
+    """Write a file as `whole_file` does."""
+    with whole_file(path, modified, lasting=lasting) as file:
+        file.write(content)
 
-    modified: its time, in nanoseconds; None for now. PhotoWriteError if it cannot be written, CannotGoOnError if none
-    can: disk full, folder not writable.
+
+@contextmanager
+def whole_file(path: Path, modified: int | None = None, *, lasting: bool = True) -> Iterator[BinaryIO]:
+    """A file to write that appears whole or not at all, under a temporary name until then; missing folders are made.
+
+    modified: its time, in nanoseconds; None for now. lasting: wait for the disk, so that it outlives a power cut too.
+    PhotoWriteError if it cannot be written, CannotGoOnError if none can: disk full, folder not writable.
     """
     with _file_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / UNFINISHED.replace("*", secrets.token_hex(6))
         try:
             with temporary.open("xb") as file:
-                file.write(content)
+                yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if lasting:
+                    os.fsync(file.fileno())
             if modified is not None:
                 with suppress(OSError):  # some file systems keep no times
                     os.utime(temporary, ns=(modified, modified))

@@ -26,6 +26,10 @@ EXTENSIONS = ("auto", "jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "jp2",
 SIDE_ENDINGS = (".xmp", ".json", ".supplemental-metadata.json")
 """Of files beside a photo: what Lightroom, darktable and digiKam write, and what Google Photos gives back."""
 
+REPORT = "report.html"
+PICTURES = "report_files"
+"""What `dmd restore` tells of its work in an output folder, and the folder of pictures for it."""
+
 
 @dataclass(frozen=True)
 class PhotoFile:
@@ -47,8 +51,9 @@ def find_photos(inputs: Sequence[Path]) -> FoundPhotos:
     """The photos among `inputs`, files and folders, in natural order within each folder.
 
     Folders are walked with all their subfolders; links to folders are followed, but never in a circle. Hidden files and
-    folders are skipped. The content of a single folder is mirrored; of several folders each goes under its own name;
-    files named by themselves go to the top. Made-up places that would collide are numbered ("album-2", "face-2.jpg").
+    folders are skipped, and the pictures of reports. The content of a single folder is mirrored; of several folders
+    each goes under its own name; files named by themselves go to the top. Made-up places that would collide are
+    numbered ("album-2", "face-2.jpg").
     A file named twice is found once.
 
     Raises UsageError for a path that does not exist or a named folder that cannot be read, NothingToDoError if there is
@@ -171,7 +176,7 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], unreadable: list[Pho
         identity = _identity(folder)
         if identity in above:
             return
-        entries = sorted(folder.iterdir(), key=lambda path: _natural(path.name))
+        entries = sorted(folder.iterdir(), key=lambda path: natural_order(path.name))
         folders = {path for path in entries if path.is_dir()}
         special = {path for path in entries if path.exists() and not path.is_file()}
     except OSError as error:
@@ -183,12 +188,13 @@ def _walk(folder: Path, above: tuple[tuple[int, int], ...], unreadable: list[Pho
         if path.name.startswith("."):
             continue
         if path in folders:
-            yield from _walk(path, (*above, identity), unreadable)
+            if path.name != PICTURES or not {path.with_name(REPORT), path.with_name(".dmd")}.intersection(entries):
+                yield from _walk(path, (*above, identity), unreadable)
         elif path.suffix.lower() in ENDINGS and path not in special:
             yield path
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural_order(name: str) -> list[tuple[int, str]]:
     """Sort key that puts 2 before 10."""
     parts = re.split(r"(\d+)", unicodedata.normalize("NFC", name).casefold())
     return [(int(part), "") if index % 2 and part.isdecimal() else (-1, part) for index, part in enumerate(parts)]

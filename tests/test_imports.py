@@ -39,11 +39,13 @@ ALLOWED: dict[str, set[str]] = {
     "library": {"library_files", "person", *FACES, *PHOTOS},
     "library_exchange": {"library", "library_files", "person"},
     "pipeline": {*LIBRARY, "journal", "journal_forgetting", "marks", *FACES, *PHOTOS, "training"},
+    "report": {"journal", *PHOTOS},
     "training": {"model", *FACES, *PHOTOS},
     "doctor": {*LIBRARY, "weights"},
     "evaluation": {"model", "faces", "library", *PHOTOS, "training"},
     "cli": {
         "pipeline",
+        "report",
         *LIBRARY,
         "journal",
         "marks",

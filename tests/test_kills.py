@@ -84,11 +84,11 @@ def run(arguments: Sequence[str]) -> None:
 
 
 def results(out: Path) -> dict[str, tuple[bytes, int]]:
-    """Bytes and time of change of every file under its final name, but of the report, which says when it was made."""
+    """Bytes and time of change of every file under its final name, but of the report, which has its own times."""
     found = {}
     for path in out.rglob("*"):
-        ours = ".dmd" in path.relative_to(out).parts or path.name.endswith(".part") or path.name.startswith("report.")
-        if path.is_file() and not ours:
+        ours = {".dmd", "report_files"}.intersection(path.relative_to(out).parts) or path.name.startswith("report.")
+        if path.is_file() and not ours and not path.name.endswith(".part"):
             found[path.relative_to(out).as_posix()] = (path.read_bytes(), path.stat().st_mtime_ns)
     return found
 

@@ -99,6 +99,16 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Write again 
 OfflineOption = Annotated[bool, typer.Option("--offline", envvar="DMD_OFFLINE", help="Never connect to anything.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no messages but failures.")]
 VerboseOption = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on stderr.")]
+ReportOption = Annotated[
+    bool, typer.Option("--report/--no-report", help="Leave an account of the run, report.html, in the output folder.")
+]
+SingleFileOption = Annotated[
+    bool, typer.Option("--single-file", help="Put all pictures into report.html; for up to 200 photos.")
+]
+OpenOption = Annotated[bool, typer.Option("--open", help="Show report.html in the browser at the end.")]
+WriteNamesOption = Annotated[
+    bool, typer.Option("--write-names", help="Write the names of recognised people into results and reports.")
+]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 

@@ -26,6 +26,7 @@ from dmdcli.cli.evaluate import evaluate
 from dmdcli.cli.explain import explain
 from dmdcli.cli.models import models
 from dmdcli.cli.people import people
+from dmdcli.cli.report import report
 from dmdcli.cli.restore import restore
 from dmdcli.cli.train import train
 from dmdcli.errors import EXIT_BUG, EXIT_CANNOT_GO_ON, EXIT_INTERRUPTED, DMDError
@@ -155,6 +156,7 @@ def dmd(
 app.command("enroll")(enroll)
 app.command("restore")(restore)
 app.command("explain")(explain)
+app.command("report")(report)
 app.command("check")(check)
 app.command("check-landmarks", hidden=True)(check)
 app.add_typer(people, name="people")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,11 +26,14 @@ from dmdcli.cli.console import (
     MinFaceOption,
     ModelOption,
     OfflineOption,
+    OpenOption,
     OutOption,
     OverwriteOption,
     PersonOption,
     PhotosArgument,
     QuietOption,
+    ReportOption,
+    SingleFileOption,
     StrengthOption,
     StrictOption,
     Surface,
@@ -37,8 +41,10 @@ from dmdcli.cli.console import (
     ThoroughOption,
     ThresholdOption,
     VerboseOption,
+    WriteNamesOption,
     counted,
 )
+from dmdcli.cli.report import leaving_report, show
 from dmdcli.errors import EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
@@ -110,11 +116,12 @@ def restore(
     mark: Annotated[
         bool, typer.Option("--mark/--no-mark", help="Restored photos say so in their XMP; `dmd explain` shows it.")
     ] = True,
-    write_names: Annotated[
-        bool, typer.Option("--write-names", help="Write the names of recognised people into results and reports.")
-    ] = False,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
+    report: ReportOption = True,
+    single_file: SingleFileOption = False,
+    open_: OpenOption = False,
+    write_names: WriteNamesOption = False,
     strict: StrictOption = False,
     json: JsonOption = False,
     offline: OfflineOption = False,
@@ -131,7 +138,7 @@ def restore(
     """
     stay_offline(offline)
     from dmdcli.photos import find_photos
-    from dmdcli.places import check_output_places, plan_outputs
+    from dmdcli.places import REPORT, check_output_places, plan_outputs
 
     terminal = Terminal(quiet=quiet, verbose=verbose, json_lines=json)
     files = find_photos(photos)
@@ -173,13 +180,18 @@ def restore(
         without_location=Strip.GPS in (strip or ()),
         mark=mark,
         write_names=write_names,
+        evidence=report,
     )
     results: list[RestoredPhoto] = []
     faces = skipped = 0
     opened = copy_journal(out) if dry_run else open_journal(out)
-    with opened as journal, terminal.progress("faces", None) as advance:
+    with opened as journal, ExitStack() as stack:
         for note in journal.notes:
             terminal.fail(note)
+        if report and not dry_run:
+            leaving = leaving_report(journal, results, outputs, single_file=single_file, write_names=write_names)
+            stack.enter_context(leaving)
+        advance = stack.enter_context(terminal.progress("faces", None))
         for result in pipeline.restore(files, outputs, finder, restorer, people, journal, options):
             results.append(result)
             faces += len(result.faces)
@@ -197,6 +209,10 @@ def restore(
     print_totals(terminal, results, out, dry_run)
     if dry_run:
         print_estimate(terminal, results, out)
+    elif report:
+        terminal.result(f"What was done, photo by photo: {out / REPORT}")
+        if open_:
+            show(out / REPORT)
     unsure = strict and any(face.unsure for result in results for face in result.faces)
     if files.unreadable or unsure or any(result.status == "failed" for result in results):
         raise typer.Exit(EXIT_SOME_FAILED)

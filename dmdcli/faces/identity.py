@@ -94,6 +94,11 @@ class Gallery:
             if only is None or person in only
         }
 
+    def nearest(self, embedding: Embedding, person: str) -> int:
+        """The row of the person's reference that is nearest to a face."""
+        looked_at = np.asarray(embedding, dtype=np.float64)
+        return int(np.linalg.norm(self._references[person] - looked_at, axis=1).argmin())
+
     def rank(self, embedding: Embedding, only: Collection[str] | None = None) -> list[Match]:
         """Everybody (or the people in `only`), the most similar first, each with the one that follows as the
         runner-up.

@@ -48,7 +48,7 @@ class RestoreOptions:
     written, see `photos.write_photo`. only_restored: photos in which nothing was restored are not copied. overwrite:
     write again what is there. dry_run: read and recognise, but restore and write nothing. without_location: GPS is
     taken out of what is written. mark: a restored photo says so in its XMP. write_names: people's names may stand in
-    what is written.
+    what is written. evidence: pictures are kept for the report, see `evidence.Evidence`.
     """
 
     strength: float = 1.0
@@ -67,6 +67,7 @@ class RestoreOptions:
     without_location: bool = False
     mark: bool = True
     write_names: bool = False
+    evidence: bool = False
 
 
 def restore_faces(

@@ -6,7 +6,7 @@ The thresholds were set on crops of the training split and are held against othe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 import cv2
@@ -116,7 +116,8 @@ class Judgement:
     used: from which dictionary, "none" where the face is left alone. strength: of the blending, 0 where nothing is.
     answer: what is blended in, (512, 512, 3) float32 RGB in [0, 1]; None where nothing is. similarity: of what is
     published, to the person's references or, of a stranger, to the face as it was; None where it was not measured.
-    reasons: why it is not the best answer at the strength asked for, in words.
+    reasons: why it is not the best answer at the strength asked for, in words. shown: what is published, as it was
+    looked at; None where nothing is or it was not. seen: all answers at the strength asked for, the preferred first.
     """
 
     used: Used
@@ -124,6 +125,8 @@ class Judgement:
     answer: FloatPixels | None = field(default=None, repr=False)
     similarity: float | None = None
     reasons: tuple[str, ...] = ()
+    shown: Seen | None = field(default=None, repr=False)
+    seen: tuple[Seen, ...] = field(default=(), repr=False)
 
 
 def is_already_good(face: Face) -> bool:
@@ -193,11 +196,13 @@ def judge_faces(subjects: Sequence[Subject], kit: FaceKit) -> list[Judgement]:
     """
     judgements: dict[int, Judgement] = {}
     refused: dict[int, str] = {}
+    first: dict[int, list[Seen]] = {}
     for part in PARTS:
         waiting = [index for index in range(len(subjects)) if index not in judgements]
         looked_at = _look_at([subjects[index] for index in waiting], part, kit)
         for index, seen in zip(waiting, looked_at, strict=True):
             subject = subjects[index]
+            first.setdefault(index, seen)
             least = LEAST_IN_PART if part == PARTS[-1] else LEAST_LIKENESS
             refusals = [refusal(one, subject.likeness.before, least) for one in seen]
             if None in refusals:
@@ -206,7 +211,8 @@ def judge_faces(subjects: Sequence[Subject], kit: FaceKit) -> list[Judgement]:
             else:
                 refused.setdefault(index, str(refusals[0]))
     return [
-        judgements.get(index) or Judgement("none", 0.0, reasons=(refused[index],)) for index in range(len(subjects))
+        replace(judgements.get(index) or Judgement("none", 0.0, reasons=(refused[index],)), seen=tuple(first[index]))
+        for index in range(len(subjects))
     ]
 
 
@@ -228,7 +234,7 @@ def likeness_to(face: Face, match: Match | None, gallery: Gallery, kit: FaceKit)
 def take(subject: Subject, seen: Seen, part: float, reasons: tuple[str, ...]) -> Judgement:
     """What is published where an answer is accepted with `part` of the strength."""
     strength = subject.strength * subject.plan.strength * part
-    return Judgement(seen.used, strength, seen.answer, seen.similarity, (*reasons, *subject.plan.reasons))
+    return Judgement(seen.used, strength, seen.answer, seen.similarity, (*reasons, *subject.plan.reasons), shown=seen)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 from dmdcli.faces.finder import FaceFinder
@@ -48,12 +49,13 @@ class CropRestorer(Protocol[DictionaryT]):
 class People(Generic[DictionaryT]):
     """The enrolled people as restoring needs them: whom a face resembles, each one's dictionary, what they are by now.
 
-    enrolled: by name.
+    enrolled: by name. references: the files of each one's reference crops, in the order of the gallery's rows.
     """
 
     gallery: Gallery
     dictionary: Callable[[str], DictionaryT] = field(repr=False)
     enrolled: Mapping[str, Enrolled]
+    references: Mapping[str, Sequence[Path]] = field(default_factory=dict, repr=False)
 
 
 def recall_people(
@@ -81,4 +83,5 @@ def recall_people(
             recalled[name] = restorer.recall(library.dictionary(by_name[name], restorer.weights_id, memorize))
         return recalled[name]
 
-    return People(Gallery(references, finder.kit.similarity), dictionary, enrolled)
+    crops = {name: [library.crop_path(one, reference) for reference in one.references] for name, one in by_name.items()}
+    return People(Gallery(references, finder.kit.similarity), dictionary, enrolled, crops)

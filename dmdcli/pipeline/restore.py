@@ -24,6 +24,7 @@ from dmdcli.photos import (
     without_place,
 )
 from dmdcli.pipeline.blend import RestoreOptions, expected, leave_engraving, plan_restoring, restore_faces
+from dmdcli.pipeline.evidence import Evidence
 from dmdcli.pipeline.judge import ALREADY_GOOD, Judgement, Used
 from dmdcli.pipeline.mark import marked_packet
 from dmdcli.pipeline.one_photo import only_this_photo
@@ -40,12 +41,12 @@ from dmdcli.pipeline.standing import (
     settled_stamp,
     whole_path,
 )
-from dmdcli.places import PhotoFile
+from dmdcli.places import PICTURES, PhotoFile
 from dmdcli.shapes import Box, Matrix
 
 RECIPE = 2
 """Raised whenever the same photo comes out differently from the same settings; results of a lower one are stale."""
-WITHOUT_EFFECT = frozenset({"only_restored", "overwrite", "dry_run", "only"})
+WITHOUT_EFFECT = frozenset({"only_restored", "overwrite", "dry_run", "only", "evidence"})
 """Options that change nothing about what a photo comes out as; `only` counts by the ids of the people."""
 SAMPLE = 3
 """Faces restored in a dry run, to say what all of them will take."""
@@ -133,7 +134,9 @@ def restore(
     Raises CannotGoOnError where nothing can be written any more, and the errors of library and device.
     """
     circumstances = _circumstances(finder, restorer, people, journal, options)
-    run = _Run(finder, restorer, people, journal, circumstances, options)
+    pictures = journal.out / PICTURES
+    evidence = Evidence(pictures if options.evidence and not options.dry_run else None)
+    run = _Run(finder, restorer, people, journal, circumstances, options, evidence)
     if not options.dry_run:
         for folder in {(journal.out / place).parent for place in journal.unfinished()}:
             remove_unfinished(folder)
@@ -172,6 +175,7 @@ class _Run(Generic[DictionaryT]):
     journal: Journal
     circumstances: Circumstances
     options: RestoreOptions
+    evidence: Evidence
 
 
 def _circumstances(
@@ -221,7 +225,14 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
     reported, rows = report()
     if standing.earlier is not None and _who_is_in(rows) == _who_is_in(standing.earlier.faces):
         rows = tuple(
-            replace(row, result=face.result, reason=face.reason, strength=face.strength, after=face.after)
+            replace(
+                row,
+                result=face.result,
+                reason=face.reason,
+                strength=face.strength,
+                after=face.after,
+                account=face.account,
+            )
             for row, face in zip(rows, standing.earlier.faces, strict=True)
         )
         run.journal.write(replace(standing.earlier, known=circumstances.known, faces=rows))
@@ -258,6 +269,12 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
     if canvas is not None:
         cost = Cost(len(photo.source), len(photo.source if content is None else content), time.monotonic() - began)
     if not options.dry_run:
+        trusted = [matches[index] if index in plans else None for index in range(len(faces))]
+        accounts, lacking = run.evidence.accounts(
+            photo, canvas if restored else None, faces, judgements, trusted, people
+        )
+        rows = tuple(replace(row, account=account) for row, account in zip(rows, accounts, strict=True))
+        notes += () if lacking is None else (lacking,)
         digest = hashlib.sha256(photo.source).hexdigest()
         row = PhotoRow(
             place=run.journal.place(output),
@@ -316,7 +333,7 @@ def _who(faces: Sequence[Face], gallery: Gallery, options: RestoreOptions) -> tu
 def _report(face: Face, match: Match | None, judgement: Judgement, forced: bool, gallery: Gallery) -> RestoredFace:
     problems = [*([] if face.rejected is None else [face.rejected]), *judgement.reasons, *face.doubts]
     if forced and match is not None:
-        problems.insert(0, f"forced: it resembles {match.person} by {match.similarity:.2f} only")
+        problems.insert(0, f"forced: it resembles the person asked for by {match.similarity:.2f} only")
     near = gallery.rank(face.embedding) if face.rejected is None and match is None else []
     return RestoredFace(
         box=face.box,

@@ -66,4 +66,7 @@ def test_killed_at_random_instants(test_data: Path, tmp_path: Path) -> None:
         assert runs.run("restore", album, "--out", out, *settings)[0] == 0
     assert results(out) == expected
     assert journal_of(out) == journal_of(whole)
+    pictures, wanted = ({path.name for path in (folder / "report_files").rglob("*.jpg")} for folder in (out, whole))
+    assert pictures == wanted != set()
+    assert (out / "report.html").is_file()
     assert not list(out.rglob("*.part"))

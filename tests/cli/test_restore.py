@@ -91,6 +91,11 @@ def test_the_enrolled_person_is_recognised_and_the_tree_is_mirrored(
     assert face["similarity"] == face["similarity_before"] > 0.9
     assert (face["strength"], face["similarity_after"], face["reason"]) == (1.0, None, None)
     assert np.array(face["matrix"]).shape == (2, 3)
+    report = (tmp_path / "out" / "report.jsonl").read_text()
+    assert "Eileen" not in report
+    (face,) = json.loads(next(line for line in report.splitlines() if "/collins.png" in line))["faces"]
+    assert face["person"] == "person 1"
+    assert all((tmp_path / "out" / "report_files" / name).is_file() for name in face["pictures"].values())
     blank = photos / "below" / "größere fotos.tif"
     assert (tmp_path / "out" / "below" / blank.name).read_bytes() == blank.read_bytes()
 
@@ -172,7 +177,7 @@ def test_the_same_stem_under_two_endings_does_not_collide(weights: Path, photos:
         Image.new("RGB", (50, 40)).save(photos / name)
     result = run(weights, photos, "--out", tmp_path / "out", "--ext", "png")
     assert result.exit_code == 0, result.output
-    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == [
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.png")) == [
         "collins.png",
         "old photo.bmp.png",
         "old photo.tif.png",
@@ -257,7 +262,8 @@ def test_a_full_disk_ends_the_run_and_leaves_no_half_photo(
     result = run(weights, photos, "--out", tmp_path / "out")
     assert result.exit_code == 8
     assert "disk is full" in result.stderr
-    assert list((tmp_path / "out").glob("[!.]*")) == list((tmp_path / "out").glob(".dmd-*")) == []
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["report_files"]
+    assert not list((tmp_path / "out").rglob(".dmd-*"))
 
 
 def test_a_folder_that_cannot_be_written_ends_the_run(
@@ -291,7 +297,8 @@ def test_stopping_keeps_what_was_finished(
     result = run(weights, photos, "--out", tmp_path / "out")
     assert result.exit_code == 130
     assert "is kept" in result.stderr
-    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["collins.png"]
+    assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["collins.png"]
+    assert "collins.png" in (tmp_path / "out" / "report.jsonl").read_text()
     monkeypatch.setattr(pipeline, "read_photo", read)
     again = run(weights, photos, "--out", tmp_path / "out", "--json")
     assert {Path(str(one["photo"])).name: one["status"] for one in records(again)} == {

@@ -32,6 +32,7 @@ from dmdcli.pipeline.judge import Judgement, Plan
 from dmdcli.pipeline.people import People
 from dmdcli.pipeline.restore import RestoredPhoto, restore
 from dmdcli.places import PhotoFile
+from dmdcli.report.write import write_report
 from dmdcli.shapes import Pixels
 from tests.pipeline.made_up import Brightener, MadeUpFinder, face_at, people_of
 
@@ -428,3 +429,36 @@ def test_a_kill_before_any_step_is_made_good_by_the_next_run(
         if not killed:
             break
     assert step >= 6 * len(who), "the run was killed at every step of every photo"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_kill_while_pictures_or_report_are_written_is_made_good_by_the_next_run(
+    album: Album, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def report_of(album: Album) -> set[str]:
+        with open_journal(album.out) as journal:
+            write_report(journal)
+        return {path.relative_to(album.out).as_posix() for path in album.out.rglob("*") if path.is_file()}
+
+    class Reported(Album):
+        def run(self, **options: Any) -> dict[str, RestoredPhoto]:
+            results = super().run(evidence=True, **options)
+            report_of(self)
+            return results
+
+    album = Reported(album.folder, album.out, who=("nobody", "bob"))
+    whole = replace(album, out=album.out.with_name("whole"))
+    whole.run()
+    expected, rows = report_of(whole), whole.rows()
+    assert sum(name.startswith("report_files/") for name in expected) == 5, "bob's face and photo"
+    for step in range(100):
+        shutil.rmtree(album.out, ignore_errors=True)
+        killed = run_and_kill(album, step, monkeypatch)
+        if killed:
+            album.run()
+        assert (report_of(album), album.rows()) == (expected, rows), f"step {step}"
+        if not killed:
+            break
+    assert step >= 35, "the run was killed at every step of pictures and report too"

@@ -1,0 +1,203 @@
+"""Writes report.html, report.jsonl and report.csv into an output folder, all from one reading of its journal."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import html
+import io
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from dmdcli import __version__
+from dmdcli.errors import UsageError
+from dmdcli.journal import Journal, now
+from dmdcli.photos import remove_unfinished, whole_file
+from dmdcli.places import PICTURES, REPORT, natural_order
+from dmdcli.report.facts import COLUMNS, facts_of, pictures_of, settings_of, skipped_facts, table_rows
+
+MOST_IN_ONE_FILE = 200
+"""Photos that --single-file takes: their pictures are some 300 kB each."""
+BEGINS = {
+    REPORT: b"<!doctype html>\n<!-- dmd report -->",
+    "report.jsonl": b'{"schema":',
+    "report.csv": b"\xef\xbb\xbfplace,",
+}
+"""The files, and how each begins: what begins otherwise is not ours."""
+HEXADECIMAL = "[0-9a-f]"
+PICTURE_NAMES = f"{HEXADECIMAL * 2}/{HEXADECIMAL * 30}.jpg"
+"""As `pipeline.evidence` names pictures."""
+NOT_SHOWN = ("schema", "photo")
+"""Facts that report.html leaves out: it may be given away, and the second names folders of this computer."""
+IN_MARKUP = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
+"""What must not stand in a script element, and how JSON can say it otherwise."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the report is to hold besides the journal.
+
+    names: id -> name of the people to be called by name; the others are numbered. single_file: all pictures are in
+    report.html. skipped: place -> the photo, and why the last run left alone what is in its place. seconds: that the
+    last run took.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    single_file: bool = False
+    skipped: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
+    seconds: float | None = None
+
+
+def check_report_places(out: Path) -> None:
+    """Refuse, with UsageError, to replace files that have the names of the report and are not one."""
+    for name, beginning in BEGINS.items():
+        with suppress(FileNotFoundError), (out / name).open("rb") as file:
+            if file.read(len(beginning)) not in (beginning, b""):
+                raise UsageError(f"{out / name} was not made by dmd. Rename it, or leave the report out: --no-report.")
+
+
+def check_single_file(photos: int) -> None:
+    """Refuse, with UsageError, more photos than one file can hold."""
+    if photos > MOST_IN_ONE_FILE:
+        raise UsageError(
+            f"--single-file is for up to {MOST_IN_ONE_FILE} photos, and there are {photos}. Without it the report is "
+            f"{REPORT} and the folder {PICTURES}."
+        )
+
+
+def write_report(journal: Journal, told: Told = Told()) -> Path:
+    """Write the three files whole or not at all, remove pictures no longer in use, and return report.html's path.
+
+    The journal is read photo by photo. Raises UsageError as the two checks do, CannotGoOnError and PhotoWriteError.
+    """
+    check_report_places(journal.out)
+    folder = journal.out / PICTURES
+    there = {path.relative_to(folder).as_posix() for path in folder.glob(PICTURE_NAMES)}
+    places = sorted({*journal.places(), *told.skipped}, key=_order)
+    if told.single_file:
+        check_single_file(len(places))
+    for left in (journal.out, *folder.glob(HEXADECIMAL * 2)):
+        remove_unfinished(left)
+    overview = _Overview()
+    used: set[str] = set()
+    with ExitStack() as stack:
+        page, lines, table = (stack.enter_context(whole_file(journal.out / name)) for name in BEGINS)
+        head, tail = _page()
+        page.write(head)
+        _write_row(table, COLUMNS, start=BEGINS["report.csv"][:3])
+        for number, facts in enumerate(_facts(journal, places, told, there, overview, used)):
+            lines.write(_json(facts) + b"\n")
+            for row in table_rows(facts):
+                _write_row(table, row)
+            shown = {key: value for key, value in facts.items() if key not in NOT_SHOWN}
+            page.write((b",\n" if number else b"") + _shown(shown))
+        pictures = _embedded(folder, there & used) if told.single_file else None
+        page.write(b'\n],\n"pictures": ' + _shown(pictures))
+        page.write(b',\n"overview": ' + _shown(overview.shown(journal, told)) + b"}" + tail)
+    for name in there - used - {place.removeprefix(f"{PICTURES}/") for place in places}:
+        (folder / name).unlink(missing_ok=True)
+    return journal.out / REPORT
+
+
+@dataclass
+class _Overview:
+    """Gathered while the photos are read: digests of settings, and when the first and the last were finished."""
+
+    settings: dict[str, None] = field(default_factory=dict)
+    first: str | None = None
+    last: str | None = None
+
+    def see(self, settings: str | None, finished: str | None) -> None:
+        if settings is not None:
+            self.settings[settings] = None
+        if finished:
+            self.first = min(self.first or finished, finished)
+            self.last = max(self.last or finished, finished)
+
+    def shown(self, journal: Journal, told: Told) -> dict[str, object]:
+        return {
+            "version": __version__,
+            "written": now(),
+            "first": self.first,
+            "last": self.last,
+            "seconds": None if told.seconds is None else round(told.seconds, 1),
+            "settings": settings_of([journal.settings(digest) for digest in self.settings]),
+            "named": bool(told.names),
+            "folder": PICTURES,
+        }
+
+
+def _facts(
+    journal: Journal, places: list[str], told: Told, there: set[str], overview: _Overview, used: set[str]
+) -> Iterator[dict[str, Any]]:
+    """The facts of one photo after the other; what they say of the whole is noted on the way."""
+    called = _called(journal, told.names)
+    for place in places:
+        row, skipped = journal.row(place), told.skipped.get(place)
+        if row is not None:
+            overview.see(row.settings, row.finished)
+            used.update(name for face in row.faces for name in pictures_of(face.account))
+            yield facts_of(row, called, there, None if skipped is None else skipped[1])
+        elif skipped is not None:
+            yield skipped_facts(place, *skipped)
+
+
+def _called(journal: Journal, names: Mapping[str, str]) -> Callable[[str], str]:
+    numbers = journal.people()
+    return lambda person: (
+        names.get(person) or (f"person {numbers[person]}" if person in numbers else "somebody forgotten")
+    )
+
+
+def _order(place: str) -> list[list[tuple[int, str]]]:
+    return [natural_order(part) for part in place.split("/")]
+
+
+def _json(value: object) -> bytes:
+    """A value on one line; names that are no text as JSON escapes."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8", "backslashreplace")
+
+
+def _shown(value: object) -> bytes:
+    """A value as it may stand in a script element of a page."""
+    text = _json(value).decode()
+    for character, escape in IN_MARKUP.items():
+        text = text.replace(character, escape)
+    return text.encode()
+
+
+def _write_row(table: BinaryIO, row: object, start: bytes = b"") -> None:
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow(row)  # type: ignore[arg-type]
+    table.write(start + line.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def _embedded(folder: Path, names: set[str]) -> dict[str, str]:
+    """Name -> the picture, as an address that holds it."""
+    return {
+        name: "data:image/jpeg;base64," + base64.b64encode((folder / name).read_bytes()).decode()
+        for name in sorted(names)
+    }
+
+
+def _page() -> tuple[bytes, bytes]:
+    """What stands before the photos in report.html, and what after the overview."""
+    static = files("dmdcli.report") / "static"
+    markup, style, script = (
+        (static / name).read_text(encoding="utf-8") for name in ("report.html", "report.css", "report.js")
+    )
+    for mark, text in (("STYLE", style), ("SCRIPT", script)):
+        markup = markup.replace(f"{{{mark}_DIGEST}}", _digest(text)).replace(f"{{{mark}}}", text)
+    head, tail = markup.replace("{VERSION}", html.escape(__version__)).split("{RECORDS}")
+    return head.encode(), tail.encode()
+
+
+def _digest(text: str) -> str:
+    """Names a style or a script in the page's own policy, which lets nothing else act."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
