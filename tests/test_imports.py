@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "dmdcli"
 FREE = {"dmdcli", "dmdcli.devices", "dmdcli.errors", "dmdcli.shapes", "dmdcli.tensors"}
 """May be imported by anyone."""
 
-PHOTOS = {"photos", "places", "formats", "colour"}
+PHOTOS = {"photos", "places", "formats", "colour", "tags"}
 FACES = {"faces", "weights"}
 LIBRARY = {"library", "library_files", "library_exchange", "person"}
 ALLOWED: dict[str, set[str]] = {
@@ -29,6 +29,8 @@ ALLOWED: dict[str, set[str]] = {
     "colour": {"formats"},
     "photos": {"places", "formats", "colour"},
     "marks": {"formats"},
+    "tags": {"photos", "places", "formats"},
+    "decisions": {"photos", "formats"},
     "model": set(),
     "faces": {"weights"},
     "library_files": set(),
@@ -38,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "person": set(),
     "library": {"library_files", "person", *FACES, *PHOTOS},
     "library_exchange": {"library", "library_files", "person"},
-    "pipeline": {*LIBRARY, "journal", "journal_forgetting", "marks", *FACES, *PHOTOS, "training"},
+    "pipeline": {*LIBRARY, "journal", "journal_forgetting", "decisions", "marks", *FACES, *PHOTOS, "training"},
     "report": {"journal", *PHOTOS},
     "training": {"model", *FACES, *PHOTOS},
     "doctor": {*LIBRARY, "weights"},
@@ -49,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
         *LIBRARY,
         "journal",
         "marks",
+        "decisions",
         *FACES,
         *PHOTOS,
         "model",
@@ -60,7 +63,7 @@ ALLOWED: dict[str, set[str]] = {
         "bundle",
         "doctor",
     },
-    "page": {"pipeline", *LIBRARY, *FACES, *PHOTOS},
+    "page": {"pipeline", "decisions", *LIBRARY, *FACES, *PHOTOS},
     "__main__": {"cli"},
 }
 """Part of the package -> the other parts it may import. `model` stands alone."""
