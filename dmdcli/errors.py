@@ -14,6 +14,7 @@ DMDError
 ├── UsageError             a refused name, place or combination of flags
 ├── FaceDataError          a folder of training crops is not as it should be
 ├── JournalFormatError     the journal of an output folder is of a newer version
+├── DecisionsFormatError   a file of decisions is of a newer version
 ├── NothingToDoError       no photo found
 └── CannotGoOnError        output folder not writable, disk full
 ShapeError(ValueError)     a programmer's mistake, outside the tree
@@ -162,6 +163,12 @@ class FaceDataError(DMDError):
 
 class JournalFormatError(DMDError):
     """The journal of an output folder was written by a newer version."""
+
+    exit_code = EXIT_INTEGRITY
+
+
+class DecisionsFormatError(DMDError):
+    """A file of decisions was written by, or for, a newer version."""
 
     exit_code = EXIT_INTEGRITY
 

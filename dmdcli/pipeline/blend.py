@@ -44,7 +44,8 @@ class RestoreOptions:
     whether faces made of lines or dots are left alone. already_good: whether sharp and clean faces are. judge: publish
     of each face what is best, weaker or nothing where it would do harm (`judge.judge`); else what the person's
     dictionary gives, as strongly as asked for. threshold: similarity from which a face is a person's. only: the people
-    to look for, None for all; one name forces the match in a photo with a single face. ext, quality: of what is
+    to look for, None for all; one name forces the match in a photo with a single face. tags:
+    whether faces that other programs named are theirs. ext, quality: of what is
     written, see `photos.write_photo`. only_restored: photos in which nothing was restored are not copied. overwrite:
     write again what is there. dry_run: read and recognise, but restore and write nothing. without_location: GPS is
     taken out of what is written. mark: a restored photo says so in its XMP. write_names: people's names may stand in
@@ -59,6 +60,7 @@ class RestoreOptions:
     judge: bool = True
     threshold: float = THRESHOLD
     only: tuple[str, ...] | None = None
+    tags: Literal["use", "ignore"] = "use"
     ext: str = "auto"
     quality: int | None = None
     only_restored: bool = False
@@ -128,7 +130,7 @@ def restore_crops(
         surfaced = [(used, _with_surface(answer, face, mask, options)) for used, answer in answers[index]]
         mask = without_components(mask, face.landmarks.points, plan.skipped)
         likeness = likeness_to(face, match, people.gallery, kit)
-        subjects.append(Subject(face, plan, surfaced, mask, options.strength, likeness))
+        subjects.append(Subject(face, plan, surfaced, mask, asked_of(plan, options), likeness))
     return subjects
 
 
@@ -136,7 +138,14 @@ def expected(plan: Plan | None, match: Match | None, options: RestoreOptions) ->
     """What is published of a face unless it is judged otherwise; plan: None where it is not to be restored."""
     if plan is None or plan.strength == 0:
         return Judgement("none", 0.0, reasons=() if plan is None else plan.reasons)
-    return Judgement("generic" if match is None else "specific", plan.strength * options.strength, reasons=plan.reasons)
+    return Judgement(
+        "generic" if match is None else "specific", plan.strength * asked_of(plan, options), reasons=plan.reasons
+    )
+
+
+def asked_of(plan: Plan, options: RestoreOptions) -> float:
+    """The strength asked for of one face, in [0, 1]."""
+    return options.strength if plan.asked is None else plan.asked
 
 
 def plan_restoring(face: Face, finder: FaceFinder, options: RestoreOptions) -> Plan:

@@ -73,12 +73,15 @@ class Plan:
     """How much of a face's change can be trusted before it is made.
 
     strength: part of the strength asked for, 0 where the face is to be left alone. skipped: components whose change is
-    left out. reasons: in words.
+    left out. reasons: in words. asked: strength asked for of this face alone, in [0, 1]; None for that of all. judged:
+    what is made of it is held against what was there; else it is published, for somebody decided so.
     """
 
     strength: float = 1.0
     skipped: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    asked: float | None = None
+    judged: bool = True
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ def plan_face(face: Face, trust: Trust, least_face: float) -> Plan:
     turned = is_turned_far(points)
     hidden = () if not turned else ("left_eye" if turn_of_head(points) > 0 else "right_eye",)
     skipped = tuple(name for name in COMPONENTS if name in (*moved, *unsure, *hidden))
-    reasons = [f"the {name.replace('_', ' ')} is left as it was" for name in skipped]
+    reasons = [*left_out(skipped)]
     side = max(face.box[2] - face.box[0], face.box[3] - face.box[1])
     strength = faded(side, least_face)
     if strength < 1:
@@ -162,6 +165,11 @@ def plan_face(face: Face, trust: Trust, least_face: float) -> Plan:
         strength *= TURNED_STRENGTH
         reasons.append("the head is turned far to the side")
     return Plan(strength, skipped, tuple(reasons))
+
+
+def left_out(skipped: Sequence[str]) -> tuple[str, ...]:
+    """Sentences that name the components left out."""
+    return tuple(f"the {name.replace('_', ' ')} is left as it was" for name in skipped)
 
 
 def faded(side: float, least: float) -> float:
@@ -194,7 +202,7 @@ def judge_faces(subjects: Sequence[Subject], kit: FaceKit) -> list[Judgement]:
     the other one is taken, else both are tried with less of the strength, else the face is left alone. The pictures of
     all faces are looked at in one batch, those that are tried weaker in further ones.
     """
-    judgements: dict[int, Judgement] = {}
+    judgements = {index: take_first(subject) for index, subject in enumerate(subjects) if not subject.plan.judged}
     refused: dict[int, str] = {}
     first: dict[int, list[Seen]] = {}
     for part in PARTS:

@@ -6,13 +6,15 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias
 
+from dmdcli.decisions import Decision, Decisions
 from dmdcli.errors import PhotoError
 from dmdcli.faces.face import Face
 from dmdcli.faces.finder import FaceFinder
-from dmdcli.faces.identity import Gallery, Match, match_faces
+from dmdcli.faces.identity import Gallery, Match
 from dmdcli.journal import FaceRow, Journal, Likeness, PhotoRow
 from dmdcli.photos import (
     copy_side_files,
@@ -23,7 +25,7 @@ from dmdcli.photos import (
     remove_unfinished,
     without_place,
 )
-from dmdcli.pipeline.blend import RestoreOptions, expected, leave_engraving, plan_restoring, restore_faces
+from dmdcli.pipeline.blend import RestoreOptions, expected, leave_engraving, restore_faces
 from dmdcli.pipeline.evidence import Evidence
 from dmdcli.pipeline.judge import ALREADY_GOOD, Judgement, Used
 from dmdcli.pipeline.mark import marked_packet
@@ -41,8 +43,19 @@ from dmdcli.pipeline.standing import (
     settled_stamp,
     whole_path,
 )
+from dmdcli.pipeline.whose import (
+    AS_DECIDED,
+    AssignedBy,
+    Owner,
+    Statements,
+    find_owners,
+    plan_decided,
+    set_aside,
+    strength_of,
+)
 from dmdcli.places import PICTURES, PhotoFile
 from dmdcli.shapes import Box, Matrix
+from dmdcli.tags import Tags, read_tags
 
 RECIPE = 2
 """Raised whenever the same photo comes out differently from the same settings; results of a lower one are stale."""
@@ -50,6 +63,8 @@ WITHOUT_EFFECT = frozenset({"only_restored", "overwrite", "dry_run", "only", "ev
 """Options that change nothing about what a photo comes out as; `only` counts by the ids of the people."""
 SAMPLE = 3
 """Faces restored in a dry run, to say what all of them will take."""
+
+NOTHING_DECIDED = Decisions()
 
 Status: TypeAlias = Literal["restored", "untouched", "skipped", "failed"]
 
@@ -60,7 +75,8 @@ class RestoredFace:
 
     box: in photo pixels. matrix: (2, 3) photo -> crop. person: who it was recognised as, with the similarity in [0, 1].
     used: the dictionary it was restored from, or "none". problems: what made it unsure, or why it was left alone.
-    forced: the person was named by the user, not recognised. near: of a face recognised as nobody, the people whom it
+    assigned_by: who says whose it is; "forced" by --person. conflict: a sentence with names where its tag and
+    recognition disagree. near: of a face recognised as nobody, the people whom it
     resembles by NEAR or more. strength: of the blending, 0 where nothing was. similarity_after: of what was published,
     to the person's references or, of a stranger, to the face as it was; None where that was not measured. reason: why
     it is not restored with the strength asked for, None where it is. usable: it could have been restored.
@@ -72,7 +88,8 @@ class RestoredFace:
     similarity: float | None
     used: Used
     problems: tuple[str, ...] = ()
-    forced: bool = False
+    assigned_by: AssignedBy | None = None
+    conflict: str | None = None
     near: tuple[Match, ...] = ()
     strength: float = 0.0
     similarity_after: float | None = None
@@ -81,8 +98,15 @@ class RestoredFace:
 
     @property
     def unsure(self) -> bool:
-        """Whether anything about it is a problem, which it is not that it was good already."""
-        return any(problem != ALREADY_GOOD for problem in self.problems)
+        """Whether anything about it is a problem, which it is not that it was good already, or was decided."""
+        return self.conflict is not None or any(
+            problem != ALREADY_GOOD and problem not in AS_DECIDED for problem in self.problems
+        )
+
+    @property
+    def forced(self) -> bool:
+        """Whether the person was named by the user, not recognised."""
+        return self.assigned_by == "forced"
 
 
 @dataclass(frozen=True)
@@ -101,7 +125,8 @@ class Cost:
 class RestoredPhoto:
     """What became of one photo; output is None where nothing is, or would be written. notes: worth telling.
 
-    standing: what was found where the result belongs, with the reason; None where that was not found out.
+    standing: what was found where the result belongs, with the reason; None where that was not found out. said: the
+    decisions about it, and of them heard: those whose face is there.
     """
 
     photo: Path
@@ -114,6 +139,8 @@ class RestoredPhoto:
     standing: Verdict | None = None
     reason: str | None = None
     cost: Cost | None = None
+    said: tuple[Decision, ...] = ()
+    heard: tuple[Decision, ...] = ()
 
 
 def restore(
@@ -124,19 +151,21 @@ def restore(
     people: People[DictionaryT],
     journal: Journal,
     options: RestoreOptions,
+    decisions: Decisions = NOTHING_DECIDED,
 ) -> Iterator[RestoredPhoto]:
     """Restore one photo after the other and yield what became of each.
 
     outputs: where each photo's result goes, from `places.plan_outputs`. journal: of the output folder, for a dry run a
     copy of it; photos whose results it knows to be current are skipped, and so are those in whose place there is a file
-    that is not ours. A photo in which no face is restored is copied byte for byte. A photo that fails is reported and
-    the rest goes on; what is written appears whole or not at all.
+    that is not ours. decisions: of the user, about faces. A photo in which no face is restored is copied byte for byte.
+    A photo that fails is reported and the rest goes on; what is written appears whole or not at all.
     Raises CannotGoOnError where nothing can be written any more, and the errors of library and device.
     """
     circumstances = _circumstances(finder, restorer, people, journal, options)
     pictures = journal.out / PICTURES
     evidence = Evidence(pictures if options.evidence and not options.dry_run else None)
-    run = _Run(finder, restorer, people, journal, circumstances, options, evidence)
+    statements = Statements(decisions, options.tags == "use", people.enrolled)
+    run = _Run(finder, restorer, people, journal, circumstances, options, evidence, statements)
     if not options.dry_run:
         for folder in {(journal.out / place).parent for place in journal.unfinished()}:
             remove_unfinished(folder)
@@ -150,18 +179,23 @@ def restore(
                     file.path,
                     output,
                     circumstances,
+                    partial(run.statements.digest, file),
                     overwrite=options.overwrite,
                     only_restored=options.only_restored,
                 )
                 if standing.verdict == "current" or (standing.verdict == "foreign" and not options.overwrite):
                     result = RestoredPhoto(file.path, output if output.is_file() else None, "skipped", 0.0)
+                    said, heard = run.statements.before(file, journal.row(journal.place(output)))
+                    result = replace(result, said=said, heard=heard)
                 else:
-                    result = _restore_photo(run, file.path, output, standing, not options.dry_run or sampled < SAMPLE)
+                    result = _restore_photo(run, file, output, standing, not options.dry_run or sampled < SAMPLE)
                     sampled += sum(face.used != "none" for face in result.faces)
                 result = replace(result, standing=result.standing or standing.verdict, reason=standing.reason)
         except PhotoError as error:
             journal.fail(journal.place(output), whole_path(file.path), error.reason)
             result = RestoredPhoto(file.path, None, "failed", 0.0, error=error.reason)
+            said, heard = run.statements.before(file, None)
+            result = replace(result, said=said, heard=heard)
         yield replace(result, seconds=time.monotonic() - began)
 
 
@@ -176,6 +210,7 @@ class _Run(Generic[DictionaryT]):
     circumstances: Circumstances
     options: RestoreOptions
     evidence: Evidence
+    statements: Statements
 
 
 def _circumstances(
@@ -200,24 +235,35 @@ def _circumstances(
     )
 
 
-def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: Standing, work: bool) -> RestoredPhoto:
+def _restore_photo(
+    run: _Run[DictionaryT], file: PhotoFile, output: Path, standing: Standing, work: bool
+) -> RestoredPhoto:
     """Restore and write one photo. work: restore its faces, though it may be a dry run.
 
     Where only somebody might be recognised who was not, and nobody is, the result that is there stays.
     """
-    people, options, circumstances = run.people, run.options, run.circumstances
+    path, people, options, circumstances = file.path, run.people, run.options, run.circumstances
     before = input_stamp(path)
     photo = read_photo(path)
+    digest = hashlib.sha256(photo.source).hexdigest()
+    tags = read_tags(photo) if options.tags == "use" else Tags()
+    said = run.statements.decisions.about(digest, file.relative)
+    said_digest = run.statements.digest(file, digest)
     faces = run.finder.find(photo.pixels)
     faces = [leave_engraving(face) for face in faces] if options.engravings == "leave" else faces
-    usable = [index for index, face in enumerate(faces) if face.rejected is None and options.strength > 0]
-    matches, forced = _who(faces, people.gallery, options)
-    plans = {index: plan_restoring(faces[index], run.finder, options) for index in usable}
+    owners = find_owners(faces, people.gallery, options, tags.faces, said)
+    heard = tuple(owner.decision for owner in owners if owner.decision is not None)
+    faces = [set_aside(face, owner.decision) for face, owner in zip(faces, owners, strict=True)]
+    matches = [owner.match for owner in owners]
+    usable = [
+        index for index, face in enumerate(faces) if face.rejected is None and strength_of(owners[index], options) > 0
+    ]
+    plans = {index: plan_decided(faces[index], owners[index], run.finder, options) for index in usable}
     judgements = [expected(plans.get(index), matches[index], options) for index in range(len(faces))]
 
     def report() -> tuple[tuple[RestoredFace, ...], tuple[FaceRow, ...]]:
         reported = tuple(
-            _report(face, matches[index] if index in plans else None, judgements[index], forced, people.gallery)
+            _report(face, owners[index], judgements[index], people.gallery, index in plans)
             for index, face in enumerate(faces)
         )
         return reported, tuple(_face_row(face, people.enrolled) for face in reported)
@@ -236,7 +282,7 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
             for row, face in zip(rows, standing.earlier.faces, strict=True)
         )
         run.journal.write(replace(standing.earlier, known=circumstances.known, faces=rows))
-        return RestoredPhoto(path, output, "skipped", 0.0, standing="current")
+        return RestoredPhoto(path, output, "skipped", 0.0, standing="current", said=said, heard=heard)
     began = time.monotonic()
     wanted = [(faces[index], matches[index], plan) for index, plan in plans.items() if plan.strength > 0]
     canvas = None
@@ -249,7 +295,7 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
     status: Literal["restored", "untouched"] = "restored" if restored else "untouched"
     is_written = restored or not options.only_restored
     content, cost = photo.source if is_written else None, Cost(len(photo.source))
-    notes, packet = photo.notes, None
+    notes, packet = photo.notes + tags.notes, None
     if restored and canvas is not None:
         packet, doubts = marked_packet(photo, reported, circumstances, options)
         notes += doubts
@@ -275,7 +321,6 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
         )
         rows = tuple(replace(row, account=account) for row, account in zip(rows, accounts, strict=True))
         notes += () if lacking is None else (lacking,)
-        digest = hashlib.sha256(photo.source).hexdigest()
         row = PhotoRow(
             place=run.journal.place(output),
             photo=whole_path(path),
@@ -288,6 +333,7 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
             weights=circumstances.weights,
             kit=circumstances.kit,
             known=circumstances.known,
+            said=said_digest,
             faces=rows,
         )
         if is_written:  # side files first: once the journal says that a photo is done, nobody looks at them again
@@ -295,7 +341,8 @@ def _restore_photo(run: _Run[DictionaryT], path: Path, output: Path, standing: S
             notes += () if doubt is None else (doubt,)
             notes += copy_side_files(path, output, without_location=options.without_location)
         put(run.journal, row, content, output, photo.modified)
-    return RestoredPhoto(path, output if is_written else None, status, 0.0, reported, notes=notes, cost=cost)
+    output_or_none = output if is_written else None
+    return RestoredPhoto(path, output_or_none, status, 0.0, reported, notes=notes, cost=cost, said=said, heard=heard)
 
 
 def _who_is_in(rows: Sequence[FaceRow]) -> list[str | None]:
@@ -320,19 +367,10 @@ def _face_row(face: RestoredFace, enrolled: Mapping[str, Enrolled]) -> FaceRow:
     )
 
 
-def _who(faces: Sequence[Face], gallery: Gallery, options: RestoreOptions) -> tuple[list[Match | None], bool]:
-    """Say who each face is, and whether that was forced: one person named, one usable face, and no match by itself."""
-    matches = match_faces(faces, gallery, options.threshold, only=options.only)
-    usable = [index for index, face in enumerate(faces) if face.rejected is None]
-    if options.only is None or len(options.only) != 1 or len(usable) != 1 or matches[usable[0]] is not None:
-        return matches, False
-    matches[usable[0]] = gallery.rank(faces[usable[0]].embedding, options.only)[0]
-    return matches, True
-
-
-def _report(face: Face, match: Match | None, judgement: Judgement, forced: bool, gallery: Gallery) -> RestoredFace:
+def _report(face: Face, owner: Owner, judgement: Judgement, gallery: Gallery, is_worked_on: bool) -> RestoredFace:
+    match = owner.match if is_worked_on else None
     problems = [*([] if face.rejected is None else [face.rejected]), *judgement.reasons, *face.doubts]
-    if forced and match is not None:
+    if owner.by == "forced" and match is not None:
         problems.insert(0, f"forced: it resembles the person asked for by {match.similarity:.2f} only")
     near = gallery.rank(face.embedding) if face.rejected is None and match is None else []
     return RestoredFace(
@@ -342,7 +380,8 @@ def _report(face: Face, match: Match | None, judgement: Judgement, forced: bool,
         similarity=None if match is None else match.similarity,
         used=judgement.used,
         problems=tuple(dict.fromkeys(problems)),
-        forced=forced and match is not None,
+        assigned_by=owner.by if is_worked_on or face.rejected is not None else None,
+        conflict=owner.conflict,
         near=tuple(one for one in near if one.similarity >= NEAR),
         strength=judgement.strength,
         similarity_after=judgement.similarity,

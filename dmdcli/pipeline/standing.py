@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -61,12 +61,20 @@ class Standing:
 
 
 def judge(
-    journal: Journal, path: Path, output: Path, today: Circumstances, *, overwrite: bool, only_restored: bool
+    journal: Journal,
+    path: Path,
+    output: Path,
+    today: Circumstances,
+    said: Callable[[str], str | None],
+    *,
+    overwrite: bool,
+    only_restored: bool,
 ) -> Standing:
     """Compare what the journal says of a photo with the photo, the file at `output` and the circumstances.
 
     Files whose size and times are those in the journal are taken for unchanged; all others are read. A result that
-    was written but not yet noted as finished is taken as it is. Raises PhotoReadError and PhotoWriteError for a file
+    was written but not yet noted as finished is taken as it is. said: digest of a photo's content -> digest of what was
+    said of its faces outside of it. Raises PhotoReadError and PhotoWriteError for a file
     that cannot be read.
     """
     place = journal.place(output)
@@ -94,6 +102,8 @@ def judge(
         return Standing("stale", "--overwrite", ours)
     for reason in _reasons(journal, row, today, same=same, is_there=there is not None, only_restored=only_restored):
         return Standing("stale", reason, ours)
+    if row.said != said(row.input_digest or ""):
+        return Standing("stale", "what was said of its faces changed", ours)
     if moved or (there is not None and row.output_stamp != there[0]):
         journal.see_again(place, source, stamp, None if there is None else there[0])
     maybe = _recognition(row, today)

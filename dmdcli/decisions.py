@@ -1,0 +1,280 @@
+"""What the user decided about faces: this is Alice, this is nobody enrolled, no face, leave it alone, that strength.
+
+One TOML file for a collection, described in docs/decisions.md. People write it, and programs: what is written here is
+read back the same. Nothing is ever written into the folders of the photos.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+from dmdcli.errors import DecisionsFormatError, UsageError
+from dmdcli.formats.face_tags import clean_name, overlap
+from dmdcli.photos import write_file
+from dmdcli.shapes import Box
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FORMAT = 1
+FILE_NAME = "decisions.toml"
+"""Its name in an output folder, where it is found without being named."""
+SAME_FACE = 0.3
+"""Overlap (intersection over union) from which a box means a face that was found. Boxes of different finders around one
+face overlap by more, and neighbouring faces, side by side, by less."""
+PHOTO_KEYS = frozenset({"sha256", "place", "face"})
+FACE_KEYS = frozenset({"box", "number", "person", "stranger", "not_a_face", "leave_alone", "strength", "judge"})
+OUTCOMES = ("person", "stranger", "not_a_face", "leave_alone")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided about one face, told by its box or its number.
+
+    box: in upright photo pixels. number: in the list of `dmd restore --json`, from 0. person: whose it is, NFC; at most
+    one of `person`, `stranger`, `not_a_face` and `leave_alone`. strength: in [0, 1], in place of --strength, and kept
+    unless `judge` says that less may be published. line: where it stands in the file it was read from, 0 in none.
+    """
+
+    box: Box | None = None
+    number: int | None = None
+    person: str | None = None
+    stranger: bool = False
+    not_a_face: bool = False
+    leave_alone: bool = False
+    strength: float | None = None
+    judge: bool = False
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class PhotoDecisions:
+    """What was decided about the faces of one photo.
+
+    sha256: of its content, in hexadecimal. place: its path below the input folder, "/" between folders. Where both are
+    given the content has the say, and the place is for people to read. line: as of `Decision`.
+    """
+
+    sha256: str | None = None
+    place: str | None = None
+    faces: tuple[Decision, ...] = ()
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """All decisions about a collection. path: of their file, None without one."""
+
+    photos: tuple[PhotoDecisions, ...] = ()
+    path: Path | None = None
+
+    def about(self, digest: str, relative: PurePath) -> tuple[Decision, ...]:
+        """The decisions about a photo, in the order of the file. digest: SHA-256 of its content, in hexadecimal."""
+        place = unicodedata.normalize("NFC", relative.as_posix())
+        return tuple(
+            face
+            for photo in self.photos
+            if (photo.sha256 == digest if photo.sha256 else photo.place == place)
+            for face in photo.faces
+        )
+
+    def find(self, digest: str, relative: PurePath, boxes: Sequence[Box]) -> list[Decision | None]:
+        """The decision about each of the faces with these boxes (upright photo pixels), the largest face first."""
+        return find(self.about(digest, relative), boxes)
+
+    def __iter__(self) -> Iterator[Decision]:
+        return (face for photo in self.photos for face in photo.faces)
+
+
+def find(decisions: Sequence[Decision], boxes: Sequence[Box]) -> list[Decision | None]:
+    """Which of the decisions about a photo is about each face. A face has one decision, a decision one face.
+
+    Boxes go to the face they overlap most, the surest first; then numbers. Of two for one face the later has the say.
+    """
+    found: list[Decision | None] = [None] * len(boxes)
+    pairs = [
+        (overlap(decision.box, box), order, place)
+        for order, decision in enumerate(decisions)
+        if decision.box is not None
+        for place, box in enumerate(boxes)
+    ]
+    heard: set[int] = set()
+    for shared, order, place in sorted(pairs, reverse=True):
+        if shared >= SAME_FACE and found[place] is None and order not in heard:
+            found[place] = decisions[order]
+            heard.add(order)
+    for decision in reversed(decisions):
+        number = decision.number
+        if decision.box is None and number is not None and number < len(boxes) and found[number] is None:
+            found[number] = decision
+    return found
+
+
+def read_decisions(path: Path) -> Decisions:
+    """Read the decisions file `path`.
+
+    Raises DecisionsFormatError for a newer format, UsageError, with the line, for whatever else is not as it should be.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+        content = tomllib.loads(text)
+    except OSError as error:
+        raise UsageError(f"The decisions in {path} cannot be read: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"The decisions in {path} are not UTF-8 text; save the file as UTF-8.") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"The decisions in {path} are no TOML: {error}. docs/decisions.md shows the format."
+        ) from error
+    version = content.get("format")
+    if isinstance(version, int) and version > FORMAT:
+        raise DecisionsFormatError(
+            f"The decisions in {path} have format {version}; this version of dmd reads up to format {FORMAT}. "
+            "Install a newer dmd."
+        )
+    if version != FORMAT or isinstance(version, bool):
+        raise UsageError(f"{path}: the first line has to be: format = {FORMAT}")
+    return Decisions(tuple(_Reader(path, text).photos(content)), path)
+
+
+def write_decisions(path: Path, decisions: Iterable[PhotoDecisions]) -> None:
+    """Write a decisions file whole or not at all; `read_decisions` reads the same back.
+
+    PhotoWriteError where it cannot be written, CannotGoOnError where nothing can.
+    """
+    write_file(format_decisions(decisions).encode(), path)
+
+
+def format_decisions(decisions: Iterable[PhotoDecisions]) -> str:
+    """The text of a decisions file."""
+    lines = [f"format = {FORMAT}"]
+    for photo in decisions:
+        lines += ["", "[[photo]]"]
+        lines += [f"{key} = {_quoted(text)}" for key in ("sha256", "place") if (text := getattr(photo, key))]
+        for face in photo.faces:
+            lines += ["[[photo.face]]"]
+            if face.box is not None:
+                lines.append(f"box = [{', '.join(repr(float(edge)) for edge in face.box)}]")
+            if face.number is not None:
+                lines.append(f"number = {face.number}")
+            if face.person is not None:
+                lines.append(f"person = {_quoted(face.person)}")
+            lines += [f"{key} = true" for key in (*OUTCOMES[1:], "judge") if getattr(face, key)]
+            if face.strength is not None:
+                lines.append(f"strength = {float(face.strength)!r}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """A TOML basic string."""
+    return '"' + re.sub(r'[\x00-\x1f"\\\x7f]', lambda found: f"\\u{ord(found[0]):04x}", text) + '"'
+
+
+class _Reader:
+    """Checks what was read, and knows the lines of the tables."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self.path = path
+        lines = text.splitlines()
+        heads = [re.match(r"\s*\[\[\s*photo\s*(\.\s*face\s*)?\]\]", line) for line in lines]
+        self.photo_lines = [number for number, head in enumerate(heads, 1) if head and not head[1]]
+        self.face_lines: list[list[int]] = [[] for _ in self.photo_lines]
+        for number, head in enumerate(heads, 1):
+            if head and head[1]:
+                place = sum(line < number for line in self.photo_lines) - 1
+                if place >= 0:
+                    self.face_lines[place].append(number)
+
+    def photos(self, content: Mapping[str, object]) -> Iterator[PhotoDecisions]:
+        self.check_keys(content, {"format", "photo"}, 1)
+        for place, entry in enumerate(self.tables(content.get("photo", []), 1)):
+            line = self.photo_lines[place] if place < len(self.photo_lines) else 1
+            self.check_keys(entry, PHOTO_KEYS, line)
+            sha256, where = entry.get("sha256"), entry.get("place")
+            if sha256 is not None and not (isinstance(sha256, str) and re.fullmatch("[0-9a-fA-F]{64}", sha256)):
+                raise self.mistake(line, "sha256 has to be 64 hexadecimal digits")
+            if where is not None and not (isinstance(where, str) and where):
+                raise self.mistake(line, "place has to be the path of a photo, relative to the folder it is found in")
+            if sha256 is None and where is None:
+                raise self.mistake(line, "a photo needs its sha256 or its place")
+            heads = self.face_lines[place] if place < len(self.face_lines) else []
+            faces = [
+                self.face(face, heads[index] if index < len(heads) else line)
+                for index, face in enumerate(self.tables(entry.get("face", []), line))
+            ]
+            where = None if where is None else unicodedata.normalize("NFC", PurePath(str(where)).as_posix())
+            yield PhotoDecisions(None if sha256 is None else str(sha256).lower(), where, tuple(faces), line)
+
+    def face(self, entry: Mapping[str, object], line: int) -> Decision:
+        self.check_keys(entry, FACE_KEYS, line)
+        for key in ("stranger", "not_a_face", "leave_alone", "judge"):
+            if not isinstance(entry.get(key, False), bool):
+                raise self.mistake(line, f"{key} has to be true or false")
+        person = entry.get("person")
+        name = clean_name(person) if isinstance(person, str) else None
+        if person is not None and name is None:
+            raise self.mistake(line, "person has to be a name in quotes")
+        decision = Decision(
+            box=self.box(entry.get("box"), line),
+            number=self.number(entry.get("number"), line),
+            person=name,
+            strength=self.strength(entry.get("strength"), line),
+            line=line,
+            **{key: bool(entry.get(key, False)) for key in ("stranger", "not_a_face", "leave_alone", "judge")},
+        )
+        said = sum(bool(getattr(decision, key)) for key in OUTCOMES)
+        if (decision.box is None) == (decision.number is None):
+            raise self.mistake(line, "a face needs either its box or its number")
+        if said > 1:
+            raise self.mistake(line, f"only one of {', '.join(OUTCOMES)} can be true of a face")
+        if not said and decision.strength is None:
+            raise self.mistake(line, f"nothing is decided; give one of {', '.join(OUTCOMES)} or strength")
+        if decision.strength is not None and (decision.not_a_face or decision.leave_alone):
+            raise self.mistake(line, "a face that is left alone has no strength")
+        return decision
+
+    def box(self, value: object, line: int) -> Box | None:
+        if value is None:
+            return None
+        match [_as_number(one) for one in value] if isinstance(value, list) else []:
+            case [float(x0), float(y0), float(x1), float(y1)] if x0 < x1 and y0 < y1:
+                return x0, y0, x1, y1
+        raise self.mistake(line, "box has to be [left, top, right, bottom] in pixels of the photo as it is seen")
+
+    def number(self, value: object, line: int) -> int | None:
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
+            raise self.mistake(line, "number has to be that of a face in the list of dmd restore --json, from 0")
+        return value
+
+    def strength(self, value: object, line: int) -> float | None:
+        strength = _as_number(value)
+        if value is not None and (strength is None or not 0 <= strength <= 1):
+            raise self.mistake(line, "strength has to be a number from 0 to 1")
+        return strength
+
+    def tables(self, value: object, line: int) -> list[Mapping[str, object]]:
+        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+            raise self.mistake(line, "photos are written [[photo]], and their faces [[photo.face]]")
+        return value
+
+    def check_keys(self, entry: Mapping[str, object], known: Iterable[str], line: int) -> None:
+        for key in entry.keys() - set(known):
+            raise self.mistake(line, f"{key!r} is not known here; known are {', '.join(sorted(known))}")
+
+    def mistake(self, line: int, sentence: str) -> UsageError:
+        return UsageError(f"{self.path}, line {line}: {sentence}. docs/decisions.md shows the format.")
+
+
+def _as_number(value: object) -> float | None:
+    """A finite number, or None for all else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
