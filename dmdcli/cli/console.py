@@ -42,6 +42,13 @@ class AlreadyGood(str, Enum):
     RESTORE = "restore"
 
 
+class Tags(str, Enum):
+    """Whether faces that other programs named are theirs."""
+
+    USE = "use"
+    IGNORE = "ignore"
+
+
 class Surface(str, Enum):
     """Whose tone or grain a restored face has."""
 

@@ -37,12 +37,21 @@ from dmdcli.cli.console import (
     StrengthOption,
     StrictOption,
     Surface,
+    Tags,
     Terminal,
     ThoroughOption,
     ThresholdOption,
     VerboseOption,
     WriteNamesOption,
     counted,
+)
+from dmdcli.cli.decided import (
+    DecisionsOption,
+    TagsOption,
+    open_decisions,
+    tell_tags,
+    tell_unheard,
+    tell_unknown,
 )
 from dmdcli.cli.report import leaving_report, show
 from dmdcli.errors import EXIT_SOME_FAILED
@@ -89,6 +98,8 @@ def restore(
             "--judge/--no-judge", help="Publish a face weaker, or not at all, where restoring it would do harm."
         ),
     ] = True,
+    tags: TagsOption = Tags.USE,
+    decisions: DecisionsOption = None,
     threshold: ThresholdOption = THRESHOLD,
     min_face: MinFaceOption = LEAST_FACE,
     kit: KitOption = Kit.AUTO,
@@ -131,7 +142,8 @@ def restore(
     """Restore the faces in photos and folders of photos; the photos themselves are never changed.
 
     A face that is recognised as an enrolled person is restored from that person's own dictionary, every other face from
-    the generic one. Photos without faces are copied as they are.
+    the generic one. Names given before count more: those in face tags of other programs, and most of all those in a
+    file of decisions. Photos without faces are copied as they are.
 
     A journal in the output folder knows what was made of what. The same command, after a stop or a change, does what is
     missing and what would come out differently now; files that are not, or no longer, the journal's are kept.
@@ -149,6 +161,8 @@ def restore(
     library = build_library()
     library.people()  # a damaged or newer library, and an unknown person, are said at once
     names = tuple(library.person(name).name for name in person) if person else None
+    decided = open_decisions(decisions, out)
+    ignorant = tell_unknown(terminal, decided, [one.name for one in library.people()])
 
     from dmdcli.journal import copy_journal, open_journal
     from dmdcli.pipeline import restore as pipeline
@@ -172,6 +186,7 @@ def restore(
         judge=judge,
         threshold=threshold,
         only=names,
+        tags=tags.value,
         ext=ext,
         quality=quality,
         only_restored=only_restored,
@@ -192,7 +207,7 @@ def restore(
             leaving = leaving_report(journal, results, outputs, single_file=single_file, write_names=write_names)
             stack.enter_context(leaving)
         advance = stack.enter_context(terminal.progress("faces", None))
-        for result in pipeline.restore(files, outputs, finder, restorer, people, journal, options):
+        for result in pipeline.restore(files, outputs, finder, restorer, people, journal, options, decided):
             results.append(result)
             faces += len(result.faces)
             skipped += result.status == "skipped"
@@ -213,7 +228,9 @@ def restore(
         terminal.result(f"What was done, photo by photo: {out / REPORT}")
         if open_:
             show(out / REPORT)
-    unsure = strict and any(face.unsure for result in results for face in result.faces)
+    tell_tags(terminal, results)
+    unheard = tell_unheard(terminal, decided, results)
+    unsure = strict and (unheard or ignorant or any(face.unsure for result in results for face in result.faces))
     if files.unreadable or unsure or any(result.status == "failed" for result in results):
         raise typer.Exit(EXIT_SOME_FAILED)
 
@@ -242,16 +259,18 @@ def as_record(result: RestoredPhoto, model: str, kit: str, similarity: Curve) ->
             {
                 "box": [round(edge, 1) for edge in face.box],
                 "matrix": [[float(number) for number in row] for row in face.matrix],
+                "number": number,
                 "person": face.person,
+                "assigned_by": face.assigned_by,
                 "similarity": None if face.similarity is None else round(face.similarity, 3),
                 "used": face.used,
                 "strength": round(face.strength, 3),
                 "similarity_before": None if face.similarity is None else round(face.similarity, 3),
                 "similarity_after": None if face.similarity_after is None else round(face.similarity_after, 3),
                 "reason": face.reason,
-                "problems": list(face.problems),
+                "problems": [*([] if face.conflict is None else [face.conflict]), *face.problems],
             }
-            for face in result.faces
+            for number, face in enumerate(result.faces)
         ],
         "notes": list(result.notes),
     }
@@ -267,7 +286,9 @@ def print_table(
     telling = results
     if len(results) > MOST_ROWS:
         telling = [
-            one for one in results if one.error or one.standing == "foreign" or any(face.person for face in one.faces)
+            one
+            for one in results
+            if one.error or one.standing == "foreign" or any(face.person or face.conflict for face in one.faces)
         ]
     words = {"restored": "would be restored", "untouched": "would be copied"} if references is not None else {}
     rows = []
@@ -282,14 +303,19 @@ def print_table(
             f"strength {face.strength:.2g}: {face.reason}" for face in one.faces if face.used != "none" and face.reason
         ]
         restored = sum(face.used != "none" for face in one.faces)
-        remarks = "; ".join(dict.fromkeys(again + people + lowered + left_alone))
+        conflicts = [face.conflict for face in one.faces if face.conflict]
+        remarks = "; ".join(dict.fromkeys(again + people + conflicts + lowered + left_alone))
         rows.append((names[one.photo], what, f"{restored} of {len(one.faces)}" if one.faces else "-", remarks))
     terminal.table(["photo", "result", "faces", "remarks, and who was recognised (similarity)"], rows)
 
 
+BY = {"forced": ", as asked", "tag": ", as tagged", "decision": ", as decided"}
+"""What the table says where somebody was not just recognised."""
+
+
 def recognised(face: RestoredFace, references: dict[str, int] | None) -> str:
     """Say who a face is, how surely, and, with `references`, by how many and where: the middle of the face."""
-    forced = ", as asked" if face.forced else ""
+    forced = BY.get(face.assigned_by or "", "")
     if references is None or face.person is None:
         return f"{face.person}{forced} ({face.similarity:.2f})"
     x0, y0, x1, y1 = face.box
@@ -301,7 +327,9 @@ def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path
     """Print what the run came to, in one or two sentences."""
     statuses = Counter("up to date" if result.standing == "current" else result.status for result in results)
     used = Counter(face.used for result in results for face in result.faces)
-    people = Counter(face.person for result in results for face in result.faces if face.person and not face.forced)
+    people = Counter(
+        face.person for result in results for face in result.faces if face.person and face.assigned_by == "recognition"
+    )
     seconds = sum(result.seconds for result in results)
     would = "would be " if dry_run else ""
     parts = [
