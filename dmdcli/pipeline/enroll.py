@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from dmdcli.errors import AmbiguousFaceError, NoFaceError, NothingToDoError, Pho
 from dmdcli.faces.face import Face, sharpness, turn_of_head
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Gallery
+from dmdcli.formats.face_tags import SAME_PLACE, overlap
 from dmdcli.library import Library, Memorize, NewReference
 from dmdcli.person import Person, check_name, same_name
 from dmdcli.photos import PhotoFile, read_photo
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.same_picture import SAME_PICTURE, face_view
-from dmdcli.shapes import Embedding, Pixels
+from dmdcli.shapes import Box, Embedding, Pixels
 
 RECOMMENDED = 3
 """References from which a dictionary has seen more than one expression and light."""
@@ -107,13 +108,15 @@ def enroll(
     weights_id: str | None = None,
     memorize: Memorize | None = None,
     face_number: int | None = None,
+    places: Mapping[Path, Box] | None = None,
     dry_run: bool = False,
 ) -> Iterator[LookedAt | EnrolledPhoto]:
     """Add what is usable among `files` to the references of the person called `name`, who may be new.
 
     Yields LookedAt for each photo, then, once all are seen and the references are on disk, EnrolledPhoto for each in
     the order given. weights_id, memorize: when both are given, the person's dictionary is made at once. face_number:
-    which face of a photo with several, counted from the left, from 1. dry_run: decide everything and write nothing.
+    which face of a photo with several, counted from the left, from 1. places: photo -> box of the face that is meant,
+    in upright photo pixels, where that is known. dry_run: decide everything and write nothing.
     Raises NothingToDoError without files, UsageError for a bad name, and the errors of the library;
     TooFewReferencesError after the last photo when none is usable, unless all are references already. Then nothing has
     changed.
@@ -134,7 +137,7 @@ def enroll(
     for count, file in enumerate(files, start=1):
         try:
             with only_this_photo(file.path):
-                candidates.append(_look_at(file.path, finder, digests, face_number))
+                candidates.append(_look_at(file.path, finder, digests, face_number, (places or {}).get(file.path)))
             digests.add(candidates[-1].digest)
         except PhotoError as error:
             outcomes[file.path] = _refused(error, name)
@@ -145,7 +148,7 @@ def enroll(
         try:
             if face is None:
                 raise AmbiguousFaceError(candidate.photo, _ambiguous(candidate))
-            _check_quality(candidate.photo, face)
+            check_quality(candidate.photo, face)
             _check_new(candidate.photo, face, known, chosen)
             chosen.append((candidate, face))
         except PhotoError as error:
@@ -184,7 +187,9 @@ def _recall(person: Person, library: Library, finder: FaceFinder) -> Known:
     return Known(list(crops), list(embeddings), frozenset(reference.digest for reference in person.references))
 
 
-def _look_at(path: Path, finder: FaceFinder, digests: set[str], face_number: int | None) -> Candidate:
+def _look_at(
+    path: Path, finder: FaceFinder, digests: set[str], face_number: int | None, place: Box | None
+) -> Candidate:
     """Read a photo and find its faces. Raises a PhotoError that says why it cannot be a reference."""
     photo = read_photo(path)
     digest = hashlib.sha256(photo.source).hexdigest()
@@ -199,6 +204,10 @@ def _look_at(path: Path, finder: FaceFinder, digests: set[str], face_number: int
         if not 1 <= face_number <= len(faces):
             raise AmbiguousFaceError(path, f"it has {len(faces)} faces, so there is no face {face_number}")
         faces = [faces[face_number - 1]]
+    if place is not None:
+        faces = [max(faces, key=lambda face: overlap(face.box, place))]
+        if overlap(faces[0].box, place) < SAME_PLACE:
+            raise NoFaceError(path, "no usable face where one was said to be")
     return Candidate(path, digest, tuple(faces))
 
 
@@ -234,7 +243,7 @@ def _nearest(
     return candidate.faces[scores.index(first)]
 
 
-def _check_quality(path: Path, face: Face) -> None:
+def check_quality(path: Path, face: Face) -> None:
     """Raise PhotoError for a face too small, turned too far, or too blurred to learn from."""
     side = max(face.box[2] - face.box[0], face.box[3] - face.box[1])
     if side < LEAST_SIDE:

@@ -14,7 +14,7 @@ from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Gallery, Match, match_faces
 from dmdcli.formats.face_tags import overlap
 from dmdcli.journal import PhotoRow
-from dmdcli.library import same_name
+from dmdcli.person import same_name
 from dmdcli.pipeline.blend import RestoreOptions, plan_restoring
 from dmdcli.pipeline.judge import Plan, left_out
 from dmdcli.pipeline.standing import Enrolled
