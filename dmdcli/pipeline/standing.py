@@ -65,7 +65,7 @@ def judge(
     path: Path,
     output: Path,
     today: Circumstances,
-    said: Callable[[str], str | None],
+    said: Callable[[str], str | None] = lambda _: None,
     *,
     overwrite: bool,
     only_restored: bool,
