@@ -89,8 +89,8 @@ def test_what_exiftool_wrote_is_read_as_exiftool_reads_it(tmp_path: Path, ending
     Image.fromarray(np.full((HEIGHT, WIDTH, 3), 90, np.uint8)).save(photo)
     written = photo if ending != "xmp" else tmp_path / "a.jpg.xmp"
     more = [("Grandmother", (0.02, 0.01, 0.1, 0.12)), ("Ärzte, Die", (0.8, 0.02, 0.1, 0.1))]
-    exiftool("-q", "-overwrite_original", mwg([*spread(NAMES[:5]), (None, (0.9, 0.9, 0.1, 0.1))]), written)
-    exiftool("-q", "-overwrite_original", microsoft(more), written)
+    regions = mwg([*spread(NAMES[:5]), (None, (0.9, 0.9, 0.1, 0.1))])
+    exiftool("-q", "-overwrite_original", regions, microsoft(more), written)
     if ending in ("webp", "png"):  # ExifTool 12.57 packs nothing here, so what it wrote is where readers look
         assert b"RegionList" in written.read_bytes()
     tags = read_tags(read_photo(photo))

@@ -37,10 +37,9 @@ def tagged_photo(path: Path, people: Sequence[tuple[int, str | None]], number: i
     path.with_suffix(".xmp").write_bytes(packet(regions))
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "in"
-    path.mkdir()
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tagged")
     for number in range(4):
         tagged_photo(path / f"both{number}.png", [(1, "Alice"), (20, "Bob" if number else "BOB")], number)
     tagged_photo(path / "blurred.png", [(1, "alice")], 9, blur=6)
