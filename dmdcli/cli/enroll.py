@@ -91,7 +91,7 @@ def enroll(
     if person and not from_tags:
         raise UsageError("--person goes with --from-tags; without it the first word is the person's name.")
     if not from_tags and not photos:
-        raise UsageError("There are no photos to enrol from. Write: dmd enroll NAME PHOTOS...")
+        raise typer.BadParameter("there are no photos to enrol from", param_hint="PHOTOS")
     library = build_library()
     library.people()  # a damaged or newer library is said at once, not after minutes
 
