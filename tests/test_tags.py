@@ -190,6 +190,7 @@ def test_only_faces_with_a_place_count_and_a_face_without_a_name_is_one() -> Non
         b"\xff\xfe\x00",
         b"<?xml version='1.0' encoding='nonsense'?><a/>",
         b"<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>",
+        packet("<rdf:li>" + "<rdf:Description>" * 5000 + "</rdf:Description>" * 5000 + "</rdf:li>"),
     ],
 )
 def test_broken_xml_is_a_note_and_never_a_failure(tmp_path: Path, broken: bytes) -> None:

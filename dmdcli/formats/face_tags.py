@@ -59,9 +59,9 @@ def read_regions(packet: bytes) -> tuple[Region, ...]:
     """
     try:
         root = fromstring(packet.strip(b"\0 \r\n\t"))
-    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
+        return without_repetitions((*_mwg_regions(root), *_microsoft_regions(root)))
+    except (ParseError, DefusedXmlException, ValueError, LookupError, RecursionError) as error:
         raise Unreadable(f"its XMP cannot be read ({error})") from error
-    return without_repetitions((*_mwg_regions(root), *_microsoft_regions(root)))
 
 
 def without_repetitions(regions: Iterable[Region]) -> tuple[Region, ...]:
