@@ -199,10 +199,11 @@ def judge_faces(subjects: Sequence[Subject], kit: FaceKit) -> list[Judgement]:
     """Choose what of each face is published.
 
     The specific answer is preferred unless it is less like the person than the generic one. Where an answer is refused,
-    the other one is taken, else both are tried with less of the strength, else the face is left alone. The pictures of
+    the other one is taken, else both are tried with less of the strength, else the face is left alone. Where the plan
+    says that a face is not to be judged, the preferred answer is taken at the strength asked for. The pictures of
     all faces are looked at in one batch, those that are tried weaker in further ones.
     """
-    judgements = {index: take_first(subject) for index, subject in enumerate(subjects) if not subject.plan.judged}
+    judgements: dict[int, Judgement] = {}
     refused: dict[int, str] = {}
     first: dict[int, list[Seen]] = {}
     for part in PARTS:
@@ -212,7 +213,8 @@ def judge_faces(subjects: Sequence[Subject], kit: FaceKit) -> list[Judgement]:
             subject = subjects[index]
             first.setdefault(index, seen)
             least = LEAST_IN_PART if part == PARTS[-1] else LEAST_LIKENESS
-            refusals = [refusal(one, subject.likeness.before, least) for one in seen]
+            judged = subject.plan.judged
+            refusals = [refusal(one, subject.likeness.before, least) if judged else None for one in seen]
             if None in refusals:
                 weaker = (f"with less strength: {refused[index]}",) if index in refused else ()
                 judgements[index] = take(subject, seen[refusals.index(None)], part, weaker)
