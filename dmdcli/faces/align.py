@@ -143,10 +143,8 @@ def paste_face(
     if height == 0 or width == 0 or strength == 0:
         unchanged: FloatPixels = region.copy()
         return unchanged
-    shift = np.array([[1, 0, -origin[0]], [0, 1, -origin[1]]], dtype=np.float32)
-    back = compose(invert(matrix), shift)
-    weight = _warp(mask, back, width, height, cv2.INTER_LINEAR, border=cv2.BORDER_CONSTANT)
-    weight = np.clip(weight * np.float32(strength), 0, 1)[:, :, None]
+    back = _to_region(matrix, origin)
+    weight = np.clip(photo_mask(mask, matrix, origin, (width, height)) * np.float32(strength), 0, 1)[:, :, None]
     if reference_crop is None:
         change = _warp(crop, back, width, height, cv2.INTER_CUBIC) - region
     else:
@@ -154,6 +152,18 @@ def paste_face(
         change = _warp(crop - reference_crop, back, width, height, cv2.INTER_CUBIC)
     pasted: FloatPixels = np.where(weight > 0, np.clip(region + weight * change, 0, 1), region)
     return pasted
+
+
+def photo_mask(
+    mask: npt.NDArray[np.float32], matrix: Matrix, origin: tuple[int, int], size: tuple[int, int]
+) -> npt.NDArray[np.float32]:
+    """A mask of a crop (512, 512) float32 in [0, 1] as it lies in a part of the photo, (height, width) likewise.
+
+    matrix: (2, 3) photo -> crop. origin: x0, y0 of the part's first pixel. size: width, height of the part. Where the
+    photo ends, the mask does not: a face cut by the picture's edge is restored up to it.
+    """
+    check_shape("mask", mask, (CROP, CROP), np.float32)
+    return _warp(mask, _to_region(matrix, origin), *size, cv2.INTER_LINEAR, border=cv2.BORDER_CONSTANT)
 
 
 def blend_mask(points: Points) -> npt.NDArray[np.float32]:
@@ -201,6 +211,12 @@ def carry_mask(mask: npt.NDArray[np.float32], matrix: Matrix, other: Matrix) -> 
     between = compose(invert(matrix), other)
     carried = _warp(mask, between, CROP, CROP, cv2.INTER_LINEAR, border=cv2.BORDER_CONSTANT)
     return np.clip(carried, 0, 1)
+
+
+def _to_region(matrix: Matrix, origin: tuple[int, int]) -> Matrix:
+    """(2, 3): crop -> the part of the photo whose first pixel is at origin; matrix: photo -> crop."""
+    shift = np.array([[1, 0, -origin[0]], [0, 1, -origin[1]]], dtype=np.float32)
+    return compose(invert(matrix), shift)
 
 
 def _smooth_step(value: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
