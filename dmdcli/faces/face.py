@@ -106,6 +106,20 @@ def turn_of_head(points: Points) -> float:
     return float(np.clip((right - left) / max(right + left, 1e-6), -1, 1))
 
 
+def openness_of_eyes(points: Points) -> tuple[float, float]:
+    """How far the left and the right eye are open: height over width, 0.3 as a rule, from (68, 2) points.
+
+    The eye aspect ratio (Soukupova and Cech 2016): the mean distance of upper and lower lid over that of the corners.
+    """
+    left, right = (_openness(points[first : first + 6]) for first in (36, 42))
+    return left, right
+
+
+def _openness(eye: Points) -> float:
+    height = float(np.linalg.norm(eye[1] - eye[5]) + np.linalg.norm(eye[2] - eye[4])) / 2
+    return height / max(float(np.linalg.norm(eye[0] - eye[3])), 1e-6)
+
+
 def sharpness(pixels: Pixels) -> float:
     """How much fine detail the middle of a crop (512, 512, 3) uint8 holds, independent of its contrast.
 

@@ -25,7 +25,10 @@ LOOKED_AT = 64
 """Side in pixels of the reduced crop whose colours are looked at: grain and JPEG's colour noise average out."""
 
 GRAIN_BANDS = (0.7, 1.4, 2.8)
-"""Standard deviations in crop pixels of the Gaussians that part one band of grain from the next coarser one."""
+"""Standard deviations in crop pixels of the Gaussians that part one band of grain from the next coarser one; in photo
+pixels where the crop is an enlargement."""
+MOST_ENLARGED = 4.0
+"""Enlargement from which the bands grow no further: they would reach the size of the cells and of the features."""
 MOST_GRAIN = 2.0 / 255
 """Most grain of one band that is put back: film has 0.3 to 2 levels, more is noise, halftone or an engraver's line."""
 CELL = 16
@@ -79,16 +82,19 @@ def tone_curve(crop: FloatPixels) -> npt.NDArray[np.float32] | None:
     return curve.astype(np.float32) if distance <= ONE_TONE else None
 
 
-def keep_grain(restored: FloatPixels, given: FloatPixels, mask: npt.NDArray[np.float32]) -> FloatPixels:
+def keep_grain(
+    restored: FloatPixels, given: FloatPixels, mask: npt.NDArray[np.float32], enlargement: float = 1.0
+) -> FloatPixels:
     """Return the restored crop with as much grain as the given one has on skin.
 
-    restored, given: (512, 512, 3) float32 RGB in [0, 1]. mask: (512, 512) float32 in [0, 1], where the face is. In the
-    cells of the face that are flattest after restoring, the energy of each band is compared; what is missing is added
+    restored, given: (512, 512, 3) float32 RGB in [0, 1]. mask: (512, 512) float32 in [0, 1], where the face is.
+    enlargement: crop pixels to a photo pixel; above 1 the photo's grain is that much coarser in the crop. In the cells of the face that are flattest after restoring, the energy of each band is compared; what is missing is added
     as Gaussian noise of these bands, alike in the three channels. The noise depends on the given crop alone. Grain
     finer than a crop pixel is none of its business: the photo keeps it, since only a change is pasted.
     """
     check_shape("mask", mask, (CROP, CROP), np.float32)
-    before, after = bands(given @ LUMINANCE), bands(restored @ LUMINANCE)
+    size = min(max(enlargement, 1.0), MOST_ENLARGED)
+    before, after = bands(given @ LUMINANCE, size), bands(restored @ LUMINANCE, size)
     flat = flat_cells([cell_energy(band) for band in after], mask)
     if flat is None:
         return restored
@@ -97,9 +103,11 @@ def keep_grain(restored: FloatPixels, given: FloatPixels, mask: npt.NDArray[np.f
         for old, new in zip(before, after, strict=True)
     ]
     generator = np.random.default_rng(zlib.crc32(np.rint(given * 255).astype(np.uint8).tobytes()))
-    noise = [bands(generator.standard_normal((CROP, CROP), dtype=np.float32))[band] for band in range(len(before))]
+    noise = [
+        bands(generator.standard_normal((CROP, CROP), dtype=np.float32), size)[band] for band in range(len(before))
+    ]
     # The bands overlap: column k is the energy that noise of band k has in each of them.
-    energies = np.array([[np.square(band).mean() for band in bands(field)] for field in noise]).T
+    energies = np.array([[np.square(band).mean() for band in bands(field, size)] for field in noise]).T
     shares = np.sqrt(nnls(energies, missing)[0])
     grain = np.tensordot(shares.astype(np.float32), np.stack(noise), axes=1) * grain_map(before, after, flat)
     grained: FloatPixels = np.clip(restored + grain[..., None], 0, 1).astype(np.float32, copy=False)
@@ -157,9 +165,12 @@ def grain_map(
     return np.asarray(np.clip(strength, 0, 1.2), dtype=np.float32)
 
 
-def bands(luminance: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
-    """A picture (H, W) taken apart into bands, finest first: differences of Gaussians (Burt and Adelson 1983)."""
-    blurred = [luminance, *(cv2.GaussianBlur(luminance, (0, 0), sigma) for sigma in GRAIN_BANDS)]
+def bands(luminance: npt.NDArray[np.float32], size: float = 1.0) -> list[npt.NDArray[np.float32]]:
+    """A picture (H, W) taken apart into bands, finest first: differences of Gaussians (Burt and Adelson 1983).
+
+    size: of the Gaussians, as a multiple of GRAIN_BANDS.
+    """
+    blurred = [luminance, *(cv2.GaussianBlur(luminance, (0, 0), size * sigma) for sigma in GRAIN_BANDS)]
     return [finer - coarser for finer, coarser in pairwise(blurred)]
 
 

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from dmdcli.faces.align import blend_mask, carry_mask, outlined_mask, paste_face, region_of_interest
+from dmdcli.faces.align import blend_mask, carry_mask, outlined_mask, paste_face, region_of_interest, scale_of
 from dmdcli.faces.face import Face, component_boxes
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import THRESHOLD, Match
@@ -167,7 +167,7 @@ def _with_surface(
     """An answer in the tone and with the grain of its print, as far as wanted."""
     given = as_floats(face.pixels)
     changed = keep_tone(answer, given) if options.tone == "keep" else answer
-    return keep_grain(changed, given, mask) if options.grain == "keep" else changed
+    return keep_grain(changed, given, mask, scale_of(face.matrix)) if options.grain == "keep" else changed
 
 
 def leave_engraving(face: Face) -> Face:

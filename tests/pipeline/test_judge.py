@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dmdcli.faces.align import TEMPLATE, blend_mask, crop_matrix
-from dmdcli.faces.face import Face, Landmarks, component_boxes
+from dmdcli.faces.face import Face, Landmarks, component_boxes, openness_of_eyes
 from dmdcli.faces.identity import Gallery, Match
 from dmdcli.faces.kit import Trust
 from dmdcli.pipeline import judge as rules
@@ -251,3 +251,27 @@ def test_a_component_left_out_is_as_it_was_and_the_rest_is_not() -> None:
     np.testing.assert_allclose(left[y0 + 40 : y1, x0:x1], mask[y0 + 40 : y1, x0:x1], atol=0.02)
     assert np.abs(np.diff(left, axis=1)).max() < 0.1, "no edge"
     assert np.array_equal(without_components(mask, POINTS, ()), mask)
+
+
+def narrowed(first: int, part: float) -> np.ndarray:
+    """The points with the lids of the eye that begins at `first` nearer to each other."""
+    points = POINTS.copy()
+    eye = points[first : first + 6]
+    eye[:, 1] = eye[:, 1].mean() + part * (eye[:, 1] - eye[:, 1].mean())
+    return points
+
+
+def test_closed_eyes_are_left_as_they_were() -> None:
+    open_eyes = openness_of_eyes(POINTS)
+    assert open_eyes == pytest.approx((0.354, 0.354), abs=0.01)
+    closed = plan_face(a_face(points=narrowed(42, 0.3)), TRUST, 32)
+    assert closed.skipped == ("right_eye",)
+    assert closed.strength == 1
+    assert closed.reasons == ("the right eye seems closed and is left as it was",)
+
+
+def test_narrow_eyes_are_restored() -> None:
+    """Laughing eyes of the training crops have 0.15 and more."""
+    points = narrowed(36, 0.48)
+    assert rules.CLOSED < openness_of_eyes(points)[0] < 0.18
+    assert plan_face(a_face(points=points), TRUST, 32).skipped == ()
