@@ -88,9 +88,10 @@ def keep_grain(
     """Return the restored crop with as much grain as the given one has on skin.
 
     restored, given: (512, 512, 3) float32 RGB in [0, 1]. mask: (512, 512) float32 in [0, 1], where the face is.
-    enlargement: crop pixels to a photo pixel; above 1 the photo's grain is that much coarser in the crop. In the cells of the face that are flattest after restoring, the energy of each band is compared; what is missing is added
-    as Gaussian noise of these bands, alike in the three channels. The noise depends on the given crop alone. Grain
-    finer than a crop pixel is none of its business: the photo keeps it, since only a change is pasted.
+    enlargement: crop pixels to a photo pixel; above 1 the photo's grain is that much coarser in the crop. In the cells
+    of the face that are flattest after restoring, the energy of each band is compared; what is missing is added as
+    Gaussian noise of these bands, alike in the three channels. The noise depends on the given crop alone. Grain finer
+    than a crop pixel is none of its business: the photo keeps it, since only a change is pasted.
     """
     check_shape("mask", mask, (CROP, CROP), np.float32)
     size = min(max(enlargement, 1.0), MOST_ENLARGED)

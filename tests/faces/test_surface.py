@@ -79,6 +79,22 @@ def test_grain_comes_back_as_strong_as_it_was(level: float) -> None:
     assert np.abs(kept @ LUMINANCE - given @ LUMINANCE).mean() > 0.5 * level / 255, "grain is made, not copied"
 
 
+def test_the_grain_of_a_small_face_is_coarse_in_the_crop() -> None:
+    """Grain of a photo pixel in a face that was enlarged three times."""
+    clean = np.repeat(shades()[..., None], 3, axis=2)
+    fine = np.random.default_rng(1).normal(0, 1.2 / 255, (171, 171)).astype(np.float32)
+    grain = cv2.resize(cv2.GaussianBlur(fine, (0, 0), 0.6), (512, 512), interpolation=cv2.INTER_CUBIC)
+    given = np.clip(clean + grain[..., None], 0, 1).astype(np.float32)
+    part = np.s_[128:416, 128:384]
+    strengths = [
+        [float(band[part].std()) for band in bands(picture @ LUMINANCE, 3)]
+        for picture in (given, keep_grain(clean, given, FACE, 3.0), keep_grain(clean, given, FACE))
+    ]
+    wanted, found, as_if_large = strengths
+    assert found == pytest.approx(wanted, rel=0.2)
+    assert as_if_large[1] < 0.75 * wanted[1], "grain of one crop pixel is not that of the print"
+
+
 def test_heavy_noise_is_not_put_back_whole() -> None:
     clean = np.repeat(shades()[..., None], 3, axis=2)
     given = np.clip(clean + np.random.default_rng(2).normal(0, 20 / 255, (512, 512, 1)), 0, 1).astype(np.float32)
