@@ -91,7 +91,8 @@ def keep_grain(
     enlargement: crop pixels to a photo pixel; above 1 the photo's grain is that much coarser in the crop. In the cells
     of the face that are flattest after restoring, the energy of each band is compared; what is missing is added as
     Gaussian noise of these bands, alike in the three channels. The noise depends on the given crop alone. Grain finer
-    than a crop pixel is none of its business: the photo keeps it, since only a change is pasted.
+    than a crop pixel is none of its business: the photo keeps it, since only a change is pasted. Nothing is added to
+    the coarsest band of an enlargement: blotches of that size are no grain, and those at the outline would be seen.
     """
     check_shape("mask", mask, (CROP, CROP), np.float32)
     size = min(max(enlargement, 1.0), MOST_ENLARGED)
@@ -103,6 +104,8 @@ def keep_grain(
         min(MOST_GRAIN**2, max(0.0, float(np.median(cell_energy(old)[flat]) - np.median(cell_energy(new)[flat]))))
         for old, new in zip(before, after, strict=True)
     ]
+    if size > 1:
+        missing[-1] = 0.0
     generator = np.random.default_rng(zlib.crc32(np.rint(given * 255).astype(np.uint8).tobytes()))
     noise = [
         bands(generator.standard_normal((CROP, CROP), dtype=np.float32), size)[band] for band in range(len(before))

