@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from contextlib import ExitStack
 from enum import Enum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,7 +40,6 @@ from dmdcli.cli.console import (
     ThresholdOption,
     VerboseOption,
     WriteNamesOption,
-    counted,
 )
 from dmdcli.cli.decided import (
     DecisionsOption,
@@ -54,24 +50,17 @@ from dmdcli.cli.decided import (
     tell_unknown,
 )
 from dmdcli.cli.report import leaving_report, show
+from dmdcli.cli.restored import as_record, print_estimate, print_table, print_totals
 from dmdcli.errors import EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
-    from dmdcli.faces.identity import Curve
-    from dmdcli.pipeline.restore import RestoredFace, RestoredPhoto
-
-SCHEMA = 1
-"""Version of the JSON objects."""
+    from dmdcli.pipeline.restore import RestoredPhoto
 
 
 class Strip(str, Enum):
     """What can be taken out of the results."""
 
     GPS = "gps"
-
-
-MOST_ROWS = 200
-"""Photos up to which the table at the end has a line for each; beyond, only for people recognised and failures."""
 
 
 def restore(
@@ -238,154 +227,3 @@ def restore(
 def faces_in_all(seen: int, looked_at: int, photos: int) -> int | None:
     """How many faces `photos` photos will have, judged by those `seen` in the ones looked at; None while none is."""
     return round(seen / looked_at * photos) if seen else None
-
-
-def as_record(result: RestoredPhoto, model: str, kit: str, similarity: Curve) -> dict[str, object]:
-    """Return the JSON object of one photo. similarity: the kit's curve."""
-    return {
-        "schema": SCHEMA,
-        "photo": str(result.photo),
-        "output": None if result.output is None else str(result.output),
-        "status": result.status,
-        "error": result.error,
-        "standing": result.standing,
-        "reason": result.reason,
-        "seconds": round(result.seconds, 3),
-        "model": model,
-        "kit": kit,
-        "similarity_measured": similarity.measured,
-        "similarity_source": similarity.source,
-        "faces": [
-            {
-                "box": [round(edge, 1) for edge in face.box],
-                "matrix": [[float(number) for number in row] for row in face.matrix],
-                "number": number,
-                "person": face.person,
-                "assigned_by": face.assigned_by,
-                "similarity": None if face.similarity is None else round(face.similarity, 3),
-                "used": face.used,
-                "strength": round(face.strength, 3),
-                "similarity_before": None if face.similarity is None else round(face.similarity, 3),
-                "similarity_after": None if face.similarity_after is None else round(face.similarity_after, 3),
-                "reason": face.reason,
-                "problems": [*([] if face.conflict is None else [face.conflict]), *face.problems],
-            }
-            for number, face in enumerate(result.faces)
-        ],
-        "notes": list(result.notes),
-    }
-
-
-def print_table(
-    terminal: Terminal, results: Sequence[RestoredPhoto], names: dict[Path, str], references: dict[str, int] | None
-) -> None:
-    """Print a line a photo: what became of it, how many faces, who was recognised.
-
-    references: under --dry-run, how many each person has; then it is said, too, where in the photo people are.
-    """
-    telling = results
-    if len(results) > MOST_ROWS:
-        telling = [
-            one
-            for one in results
-            if one.error or one.standing == "foreign" or any(face.person or face.conflict for face in one.faces)
-        ]
-    words = {"restored": "would be restored", "untouched": "would be copied"} if references is not None else {}
-    rows = []
-    for one in telling:
-        what = words.get(one.status, one.status)
-        if one.status == "skipped":
-            what = "up to date" if one.standing == "current" else "there already"
-        again = [one.reason] if one.reason and one.reason != "--overwrite" and one.standing != "current" else []
-        people = [recognised(face, references) for face in one.faces if face.person]
-        left_alone = [f"left alone: {face.reason}" for face in one.faces if face.used == "none" and face.reason]
-        lowered = [
-            f"strength {face.strength:.2g}: {face.reason}" for face in one.faces if face.used != "none" and face.reason
-        ]
-        restored = sum(face.used != "none" for face in one.faces)
-        conflicts = [face.conflict for face in one.faces if face.conflict]
-        remarks = "; ".join(dict.fromkeys(again + people + conflicts + lowered + left_alone))
-        rows.append((names[one.photo], what, f"{restored} of {len(one.faces)}" if one.faces else "-", remarks))
-    terminal.table(["photo", "result", "faces", "remarks, and who was recognised (similarity)"], rows)
-
-
-BY = {"forced": ", as asked", "tag": ", as tagged", "decision": ", as decided"}
-"""What the table says where somebody was not just recognised."""
-
-
-def recognised(face: RestoredFace, references: dict[str, int] | None) -> str:
-    """Say who a face is, how surely, and, with `references`, by how many and where: the middle of the face."""
-    forced = BY.get(face.assigned_by or "", "")
-    if references is None or face.person is None:
-        return f"{face.person}{forced} ({face.similarity:.2f})"
-    x0, y0, x1, y1 = face.box
-    by = counted(references[face.person], "reference")
-    return f"{face.person}{forced} ({face.similarity:.2f}, {by}) at {(x0 + x1) / 2:.0f}, {(y0 + y1) / 2:.0f}"
-
-
-def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path, dry_run: bool) -> None:
-    """Print what the run came to, in one or two sentences."""
-    statuses = Counter("up to date" if result.standing == "current" else result.status for result in results)
-    used = Counter(face.used for result in results for face in result.faces)
-    people = Counter(
-        face.person for result in results for face in result.faces if face.person and face.assigned_by == "recognition"
-    )
-    seconds = sum(result.seconds for result in results)
-    would = "would be " if dry_run else ""
-    parts = [
-        f"{count} {would if status in ('restored', 'untouched') else ''}{status}"
-        for status in ("restored", "untouched", "up to date", "skipped", "failed")
-        if (count := statuses[status])
-    ]
-    terminal.result(
-        f"{counted(len(results), 'photo')}: {', '.join(parts)}; "
-        f"{counted(used['specific'] + used['generic'], 'face')}, {used['specific']} from their own dictionary, "
-        f"{seconds:.0f} s."
-    )
-    lowered = sum(face.used != "none" and face.reason is not None for result in results for face in result.faces)
-    if lowered or used["none"]:
-        terminal.result(
-            f"{counted(lowered, 'face')} {would}restored in part or with less strength, {used['none']} left alone."
-        )
-    if people:
-        terminal.result(
-            "Recognised: " + ", ".join(f"{name} in {count}" for name, count in sorted(people.items())) + "."
-        )
-    if statuses["skipped"]:
-        terminal.result(
-            f"Left as it was, not made by dmd or changed since: {counted(statuses['skipped'], 'file')}. "
-            "--overwrite replaces them too."
-        )
-    if dry_run:
-        terminal.result("Nothing was written (--dry-run).")
-    elif any(result.output is not None for result in results):
-        terminal.result(f"The results are in {out}.")
-
-
-def print_estimate(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path) -> None:
-    """Say what the run would take, and what room there is; on stderr where stdout is for JSON."""
-    import shutil
-
-    from dmdcli.pipeline.estimate import estimate
-
-    expected = estimate(results)
-    if not expected.space:
-        return
-    place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())
-    free = shutil.disk_usage(place).free
-    sample = f", judged by {counted(expected.sampled, 'face')} restored for it" if expected.sampled else ""
-    sentence = (
-        f"It would take about {duration(expected.seconds)} and {expected.space / 1e6:,.1f} MB{sample}; "
-        f"{free / 1e6:,.0f} MB are free in {place}{', which is too little' if free < expected.space else ''}."
-    )
-    if terminal.json_lines:
-        terminal.say(sentence)
-    terminal.result(sentence)
-
-
-def duration(seconds: float) -> str:
-    """Write a span of time as people say it: 40 s, 12 min, 3 h 20 min."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -26,12 +26,14 @@ from typer.testing import CliRunner
 
 import dmdcli.photos
 from dmdcli.cli.main import app
-from dmdcli.cli.restore import duration, faces_in_all, recognised
+from dmdcli.cli.restore import faces_in_all
+from dmdcli.cli.restored import duration, less_than_asked, recognised
 from dmdcli.journal import open_journal
 from dmdcli.journal_file import journal_path
 from dmdcli.library import Library
 from dmdcli.model import checkpoint
 from dmdcli.model.dmdnet import DMDConfig, DMDNet
+from dmdcli.pipeline.judge import Used
 from dmdcli.pipeline.restore import RestoredFace
 
 RUNNER = CliRunner()
@@ -324,6 +326,23 @@ def test_the_same_command_again_says_what_it_finds(weights: Path, photos: Path, 
     assert re.search(r"two.png +up to date", said)
     assert "2 photos: 1 up to date, 1 skipped;" in said
     assert "Left as it was, not made by dmd or changed since: 1 file." in said
+
+
+def test_of_several_faces_the_same_reason_is_said_once() -> None:
+    def face(used: Used, strength: float, reason: str | None) -> RestoredFace:
+        matrix = np.eye(2, 3, dtype=np.float32)
+        return RestoredFace((0, 0, 9, 9), matrix, None, None, used, strength=strength, reason=reason)
+
+    weak = [face("generic", 0.5, f"with less strength: it would not be who it was (similarity 0.9{n})") for n in (1, 2)]
+    small = face("generic", 0.25, "the face is only 60 pixels wide; the mouth is left as it was")
+    assert less_than_asked([face("specific", 1.0, None), small]) == [
+        "restored in part or weaker (strength 0.25): the face is only 60 pixels wide; the mouth is left as it was"
+    ]
+    assert less_than_asked([*weak, small, face("none", 0.0, "already sharp")]) == [
+        "left alone: already sharp",
+        "3 restored in part or weaker: with less strength: it would not be who it was (2), "
+        "the face is small (1), the mouth is left as it was (1)",
+    ]
 
 
 def test_a_dry_run_says_by_what_and_where_somebody_was_recognised() -> None:
