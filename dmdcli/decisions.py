@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from dmdcli.errors import DecisionsFormatError, UsageError
+from dmdcli.files import write_file
 from dmdcli.formats.face_tags import clean_name, overlap
-from dmdcli.photos import write_file
 from dmdcli.shapes import Box
 
 if sys.version_info >= (3, 11):

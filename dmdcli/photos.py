@@ -6,21 +6,16 @@ and nothing about faces.
 
 from __future__ import annotations
 
-import errno
-import os
-import secrets
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import BinaryIO
 
 import numpy as np
 
 from dmdcli.colour import AsStored, Colours, colours_of
-from dmdcli.errors import CannotGoOnError, PhotoError, PhotoReadError, PhotoWriteError, ShapeError
+from dmdcli.errors import PhotoError, PhotoReadError, PhotoWriteError, ShapeError
+from dmdcli.files import write_file
 from dmdcli.formats import bmp, heif, jpeg, jpeg2000, png, tiff, webp
 from dmdcli.formats.location import doubt_about, strip_xmp
 from dmdcli.formats.picture import Metadata, Samples, Unreadable, Unwritable, eight_bit, mode_of
@@ -47,7 +42,6 @@ __all__ = [
     "Photo",
     "PhotoFile",
     "check_output_places",
-    "copy_photo",
     "copy_side_files",
     "encode_photo",
     "find_photos",
@@ -57,12 +51,9 @@ __all__ = [
     "plan_outputs",
     "read_metadata",
     "read_photo",
-    "remove_unfinished",
     "room_for_xmp",
     "upright",
-    "whole_file",
     "without_place",
-    "write_file",
     "write_photo",
 ]
 
@@ -75,8 +66,6 @@ FORMATS = {
 }  # fmt: skip
 """Extension as in EXTENSIONS -> format."""
 
-UNFINISHED = ".dmd-*.part"
-"""Names of files that are being written; the star stands for hexadecimal digits."""
 COLOUR_CHANNELS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3, "CMYK": 4}
 """Mode -> channels that are not transparency."""
 LEAST_CHANGE = 0.25 / 65535
@@ -85,9 +74,6 @@ LEAST_CHANGE = 0.25 / 65535
 MOST_XMP = 1 << 26
 """Bytes; far more than any photo has."""
 NO_PICTURE = "is no picture in JPEG, PNG, TIFF, WebP, BMP, JPEG 2000, AVIF or HEIC"
-
-DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 @dataclass(frozen=True, eq=False)
@@ -318,15 +304,6 @@ def _renewed(photo: Photo, stored: Samples) -> Metadata:
     return replace(photo.metadata, exif=renew_exif(photo.metadata.exif, shown(stored, photo.inks)))
 
 
-def copy_photo(path: Path, target: Path, *, without_location: bool = False) -> None:
-    """Copy a file byte for byte, with its time; whole or not at all. Errors as read_photo and write_photo.
-
-    without_location: GPS in EXIF and XMP is overwritten; all else stays byte for byte.
-    """
-    content, modified = _read_file(path)
-    write_file(without_place(content, target) if without_location else content, target, modified)
-
-
 def without_place(content: bytes, target: Path) -> bytes:
     """A photo's file without GPS in EXIF and XMP, all else byte for byte; PhotoWriteError of `target`."""
     name = _recognize(content)
@@ -417,55 +394,3 @@ def _inside(stored: Samples, orientation: int, box: tuple[int, int, int, int]) -
     if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height):
         raise ShapeError(f"the box {box} is not inside the photo of {width} x {height} pixels")
     return view[y0:y1, x0:x1]
-
-
-def write_file(content: bytes, path: Path, modified: int | None = None, *, lasting: bool = True) -> None:
-    """Write a file as `whole_file` does."""
-    with whole_file(path, modified, lasting=lasting) as file:
-        file.write(content)
-
-
-@contextmanager
-def whole_file(path: Path, modified: int | None = None, *, lasting: bool = True) -> Iterator[BinaryIO]:
-    """A file to write that appears whole or not at all, under a temporary name until then; missing folders are made.
-
-    modified: its time, in nanoseconds; None for now. lasting: wait for the disk, so that it outlives a power cut too.
-    PhotoWriteError if it cannot be written, CannotGoOnError if none can: disk full, folder not writable.
-    """
-    with _file_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / UNFINISHED.replace("*", secrets.token_hex(6))
-        try:
-            with temporary.open("xb") as file:
-                yield file
-                file.flush()
-                if lasting:
-                    os.fsync(file.fileno())
-            if modified is not None:
-                with suppress(OSError):  # some file systems keep no times
-                    os.utime(temporary, ns=(modified, modified))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove the temporary files that killed programs left in a folder, where that is possible."""
-    with suppress(OSError):
-        for left in folder.glob(UNFINISHED):
-            left.unlink(missing_ok=True)
-
-
-@contextmanager
-def _file_errors(path: Path) -> Iterator[None]:
-    """Turn what the file system says into the errors of this program."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise CannotGoOnError(f"{path}: the disk is full. Make room and run the same command again.") from error
-        if error.errno in NOT_WRITABLE:
-            raise CannotGoOnError(
-                f"{path}: the folder {path.parent} cannot be written to ({error.strerror}). Choose another with --out."
-            ) from error
-        raise PhotoWriteError(path, f"cannot be written: {error.strerror or error}") from error

@@ -18,7 +18,9 @@ from PIL import Image
 from dmdcli.faces.align import region_of_interest
 from dmdcli.journal import open_journal
 from dmdcli.photos import find_photos, read_photo, upright
-from dmdcli.pipeline.restore import RestoredPhoto, RestoreOptions, restore
+from dmdcli.pipeline.blend import RestoreOptions
+from dmdcli.pipeline.outcome import RestoredPhoto
+from dmdcli.pipeline.restore import restore
 from dmdcli.places import plan_outputs
 from tests.collection import MODIFIED, PACKET, Sample, make_collection
 from tests.pipeline.made_up import STRANGER, Brightener, MadeUpFinder, face_at, people_of

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "dmdcli"
 FREE = {"dmdcli", "dmdcli.devices", "dmdcli.errors", "dmdcli.shapes", "dmdcli.tensors"}
 """May be imported by anyone."""
 
-PHOTOS = {"photos", "places", "formats", "colour", "tags"}
+PHOTOS = {"photos", "files", "places", "formats", "colour", "tags"}
 FACES = {"faces", "weights"}
 LIBRARY = {"library", "library_files", "library_exchange", "person"}
 ALLOWED: dict[str, set[str]] = {
@@ -24,13 +24,14 @@ ALLOWED: dict[str, set[str]] = {
     "weights_folder": {"weights"},
     "fetch": {"weights", "weights_folder"},
     "bundle": {"weights", "weights_folder"},
+    "files": set(),
     "places": set(),
     "formats": set(),
     "colour": {"formats"},
-    "photos": {"places", "formats", "colour"},
+    "photos": {"files", "places", "formats", "colour"},
     "marks": {"formats"},
     "tags": {"photos", "places", "formats"},
-    "decisions": {"photos", "formats"},
+    "decisions": {"files", "formats"},
     "model": set(),
     "faces": {"weights"},
     "library_files": set(),

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import pytest
 
-import dmdcli.photos
+import dmdcli.files
 from dmdcli import journal_file
 from dmdcli.faces.face import Face
 from dmdcli.faces.identity import Match
@@ -66,7 +66,7 @@ def without_waiting() -> None:
     """Do not wait for the disk: a killed process loses nothing that it has written, only a power cut would."""
     cv2.setNumThreads(1)
     journal_file.SETTINGS = (*journal_file.SETTINGS, "synchronous = OFF")
-    dmdcli.photos.os.fsync = lambda descriptor: None  # type: ignore[assignment]
+    dmdcli.files.os.fsync = lambda descriptor: None  # type: ignore[assignment]
     pipeline.restore_faces = brighten  # type: ignore[assignment]
 
 

@@ -17,8 +17,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from dmdcli.errors import CannotGoOnError, PhotoWriteError
+from dmdcli.files import write_file
 from dmdcli.formats import bmp, heif, jpeg, jpeg2000, png, tiff, webp
-from dmdcli.photos import Photo, copy_photo, copy_side_files, is_converted, read_photo, write_photo
+from dmdcli.photos import Photo, copy_side_files, is_converted, read_photo, write_photo
 from tests.formats.pictures import encoded, exif_with_orientation, photograph, picture
 
 
@@ -32,13 +33,11 @@ def rewritten(photo: Photo, stored: npt.NDArray[Any], tmp_path: Path, **options:
     return read_photo(tmp_path / "out" / "written")
 
 
-def test_copies_are_the_same_bytes_and_time(tmp_path: Path) -> None:
-    source = tmp_path / "a b.jpg"
-    source.write_bytes(os.urandom(5000))
-    os.utime(source, ns=(10**18, 10**18 + 12300))
+def test_files_get_the_bytes_and_time_asked_for_in_new_folders(tmp_path: Path) -> None:
+    content = os.urandom(5000)
     target = tmp_path / "new" / "folder" / "ü.jpg"
-    copy_photo(source, target)
-    assert target.read_bytes() == source.read_bytes()
+    write_file(content, target, 10**18 + 12300)
+    assert target.read_bytes() == content
     assert target.stat().st_mtime_ns == 10**18 + 12300
     assert [path.name for path in target.parent.iterdir()] == ["ü.jpg"]
 
@@ -73,7 +72,7 @@ def test_trouble_with_the_disk_leaves_nothing_behind(
     sentence = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk is full", errno.EROFS: "cannot be written to"}
     for write in (
         lambda: write_photo(photo, photo.original, out / "a.png"),
-        lambda: copy_photo(photo.path, out / "a.png"),
+        lambda: write_file(photo.source, out / "a.png"),
     ):
         with pytest.raises(expected, match=sentence.get(code, "cannot be written")):
             write()
@@ -111,8 +110,8 @@ def test_a_folder_without_write_permission_ends_the_run(tmp_path: Path) -> None:
         folder.chmod(0o755)
     code = (
         "import sys; from pathlib import Path; from dmdcli.errors import CannotGoOnError\n"
-        "from dmdcli.photos import copy_photo; folder = Path(sys.argv[1])\n"
-        "try: copy_photo(folder / 'a.jpg', folder / 'b.jpg')\n"
+        "from dmdcli.files import write_file; folder = Path(sys.argv[1])\n"
+        "try: write_file((folder / 'a.jpg').read_bytes(), folder / 'b.jpg')\n"
         "except CannotGoOnError as error: print(error)"
     )
     command = ["setpriv", "--reuid=65534", "--clear-groups", sys.executable, "-B", "-c", code, str(tmp_path)]

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from dmdcli.errors import PhotoReadError, PhotoWriteError, ShapeError
 from dmdcli.formats import png
 from dmdcli.formats.picture import Metadata
-from dmdcli.photos import Photo, copy_photo, read_photo, upright, write_photo
+from dmdcli.photos import Photo, read_photo, upright, write_photo
 from tests.formats.pictures import encoded, exif_with_orientation, photograph, picture
 
 BOX = (7, 5, 33, 29)
@@ -288,8 +288,6 @@ def test_random_damage_never_raises_anything_else(tmp_path: Path, format_name: s
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(PhotoReadError, match="cannot be read: No such file"):
         read_photo(tmp_path / "gone.jpg")
-    with pytest.raises(PhotoReadError, match="cannot be read: No such file"):
-        copy_photo(tmp_path / "gone.jpg", tmp_path / "out.jpg")
     with pytest.raises(PhotoReadError, match="cannot be read: Is a directory"):
         read_photo(tmp_path)
 

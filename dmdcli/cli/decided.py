@@ -13,7 +13,7 @@ from dmdcli.errors import UnknownPersonError, UsageError
 
 if TYPE_CHECKING:
     from dmdcli.decisions import Decision, Decisions
-    from dmdcli.pipeline.restore import RestoredPhoto
+    from dmdcli.pipeline.outcome import RestoredPhoto
 
 MOST_LINES = 20
 """Decisions without a face of which each is told; of more only the number."""

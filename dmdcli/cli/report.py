@@ -16,7 +16,7 @@ from dmdcli.errors import UsageError
 
 if TYPE_CHECKING:
     from dmdcli.journal import Journal
-    from dmdcli.pipeline.restore import RestoredPhoto
+    from dmdcli.pipeline.outcome import RestoredPhoto
 
 
 def report(

@@ -54,7 +54,7 @@ from dmdcli.cli.restored import as_record, print_estimate, print_table, print_to
 from dmdcli.errors import EXIT_SOME_FAILED
 
 if TYPE_CHECKING:
-    from dmdcli.pipeline.restore import RestoredPhoto
+    from dmdcli.pipeline.outcome import RestoredPhoto
 
 
 class Strip(str, Enum):

@@ -12,7 +12,7 @@ from dmdcli.cli.console import Terminal, counted
 
 if TYPE_CHECKING:
     from dmdcli.faces.identity import Curve
-    from dmdcli.pipeline.restore import RestoredFace, RestoredPhoto
+    from dmdcli.pipeline.outcome import RestoredFace, RestoredPhoto
 
 SCHEMA = 1
 """Version of the JSON objects."""

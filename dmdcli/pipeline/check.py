@@ -15,7 +15,8 @@ from dmdcli.faces.align import invert, transform
 from dmdcli.faces.draw import contact_sheet, draw_face
 from dmdcli.faces.face import Face, VerdictName, component_boxes, verdict
 from dmdcli.faces.finder import FaceFinder
-from dmdcli.photos import PhotoFile, read_photo, write_file
+from dmdcli.files import write_file
+from dmdcli.photos import PhotoFile, read_photo
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.places import output_path
 from dmdcli.shapes import CROP, Box, ComponentBoxes, Pixels, Points

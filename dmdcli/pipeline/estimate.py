@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dmdcli.pipeline.restore import RestoredPhoto
+from dmdcli.pipeline.outcome import RestoredPhoto
 
 
 @dataclass(frozen=True)

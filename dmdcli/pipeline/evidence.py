@@ -17,8 +17,9 @@ from dmdcli.errors import DMDError
 from dmdcli.faces.align import crop_face, region_of_interest
 from dmdcli.faces.face import Face, component_boxes
 from dmdcli.faces.identity import Match
+from dmdcli.files import write_file
 from dmdcli.library_files import read_crop
-from dmdcli.photos import Canvas, Photo, write_file
+from dmdcli.photos import Canvas, Photo
 from dmdcli.pipeline.judge import Judgement, Seen, refusal
 from dmdcli.pipeline.people import DictionaryT, People
 from dmdcli.shapes import FloatPixels, Pixels

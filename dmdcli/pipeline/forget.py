@@ -11,9 +11,9 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from dmdcli.errors import CannotGoOnError, UsageError
+from dmdcli.files import remove_unfinished, write_file
 from dmdcli.journal_forgetting import ForgetfulJournal, files_with, opened_to_forget
 from dmdcli.person import check_name, same_name
-from dmdcli.photos import remove_unfinished, write_file
 
 REPORTS = {"report.html": b"<!-- dmd report -->", "report.jsonl": b'{"schema":', "report.csv": b"photo,"}
 """The files, and what their first line holds: what does not is somebody else's."""

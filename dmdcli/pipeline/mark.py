@@ -13,7 +13,7 @@ from dmdcli.pipeline.standing import Circumstances
 from dmdcli.weights import FILES
 
 if TYPE_CHECKING:
-    from dmdcli.pipeline.restore import RestoredFace
+    from dmdcli.pipeline.outcome import RestoredFace
 
 OTHER = "other"
 """The model's name where its weights are none of ours: a path may say more than its owner wants to."""

@@ -24,7 +24,8 @@ from dmdcli.errors import CannotGoOnError, FaceDataError, PhotoError, PhotoReadE
 from dmdcli.faces.align import invert, scale_of, transform
 from dmdcli.faces.face import Face, sharpness
 from dmdcli.faces.finder import FaceFinder
-from dmdcli.photos import Photo, read_photo, write_file
+from dmdcli.files import write_file
+from dmdcli.photos import Photo, read_photo
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.same_picture import SAME_PICTURE, face_view
 from dmdcli.places import PhotoFile

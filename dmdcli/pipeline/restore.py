@@ -5,56 +5,47 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Generic, Literal, TypeAlias
+from typing import Generic
 
 from dmdcli.decisions import Decision, Decisions
 from dmdcli.errors import PhotoError
 from dmdcli.faces.face import Face
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Gallery, Match
-from dmdcli.journal import FaceRow, Journal, Likeness, PhotoRow
+from dmdcli.files import remove_unfinished
+from dmdcli.journal import FaceRow, Journal, PhotoRow, Stamp
 from dmdcli.photos import (
+    Canvas,
+    Photo,
     copy_side_files,
     encode_photo,
     is_converted,
     location_doubt,
     read_photo,
-    remove_unfinished,
     without_place,
 )
 from dmdcli.pipeline.blend import RestoreOptions, expected, leave_engraving, restore_faces
 from dmdcli.pipeline.evidence import Evidence
-from dmdcli.pipeline.judge import ALREADY_GOOD, Judgement, Used
+from dmdcli.pipeline.judge import Judgement, Plan
 from dmdcli.pipeline.mark import marked_packet
 from dmdcli.pipeline.one_photo import only_this_photo
+from dmdcli.pipeline.outcome import Cost, RestoredFace, RestoredPhoto, outcome_of, row_of
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
 from dmdcli.pipeline.standing import (
-    NEAR,
     Circumstances,
     Enrolled,
     Standing,
-    Verdict,
     input_stamp,
     judge,
     put,
     settled_stamp,
     whole_path,
 )
-from dmdcli.pipeline.whose import (
-    AS_DECIDED,
-    AssignedBy,
-    Owner,
-    Statements,
-    find_owners,
-    plan_decided,
-    set_aside,
-    strength_of,
-)
+from dmdcli.pipeline.whose import Owner, Statements, find_owners, plan_decided, set_aside, strength_of
 from dmdcli.places import PICTURES, PhotoFile
-from dmdcli.shapes import Box, Matrix
 from dmdcli.tags import Tags, read_tags
 
 RECIPE = 2
@@ -65,82 +56,6 @@ SAMPLE = 3
 """Faces restored in a dry run, to say what all of them will take."""
 
 NOTHING_DECIDED = Decisions()
-
-Status: TypeAlias = Literal["restored", "untouched", "skipped", "failed"]
-
-
-@dataclass(frozen=True)
-class RestoredFace:
-    """One face of a photo.
-
-    box: in photo pixels. matrix: (2, 3) photo -> crop. person: who it was recognised as, with the similarity in [0, 1].
-    used: the dictionary it was restored from, or "none". problems: what made it unsure, or why it was left alone.
-    assigned_by: who says whose it is; "forced" by --person. conflict: a sentence with names where its tag and
-    recognition disagree. near: of a face recognised as nobody, the people whom it
-    resembles by NEAR or more. strength: of the blending, 0 where nothing was. similarity_after: of what was published,
-    to the person's references or, of a stranger, to the face as it was; None where that was not measured. reason: why
-    it is not restored with the strength asked for, None where it is. usable: it could have been restored.
-    """
-
-    box: Box
-    matrix: Matrix = field(repr=False)
-    person: str | None
-    similarity: float | None
-    used: Used
-    problems: tuple[str, ...] = ()
-    assigned_by: AssignedBy | None = None
-    conflict: str | None = None
-    near: tuple[Match, ...] = ()
-    strength: float = 0.0
-    similarity_after: float | None = None
-    reason: str | None = None
-    usable: bool = True
-
-    @property
-    def unsure(self) -> bool:
-        """Whether anything about it is a problem, which it is not that it was good already, or was decided."""
-        return self.conflict is not None or any(
-            problem != ALREADY_GOOD and problem not in AS_DECIDED for problem in self.problems
-        )
-
-    @property
-    def forced(self) -> bool:
-        """Whether the person was named by the user, not recognised."""
-        return self.assigned_by == "forced"
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one photo took. given, written: bytes of the photo and of its result, None where that was not made.
-
-    restoring: seconds of `seconds` that went into the faces that were restored, and into making the file.
-    """
-
-    given: int
-    written: int | None = None
-    restoring: float | None = None
-
-
-@dataclass(frozen=True)
-class RestoredPhoto:
-    """What became of one photo; output is None where nothing is, or would be written. notes: worth telling.
-
-    standing: what was found where the result belongs, with the reason; None where that was not found out. said: the
-    decisions about it, and of them heard: those whose face is there.
-    """
-
-    photo: Path
-    output: Path | None
-    status: Status
-    seconds: float
-    faces: tuple[RestoredFace, ...] = ()
-    error: str | None = None
-    notes: tuple[str, ...] = ()
-    standing: Verdict | None = None
-    reason: str | None = None
-    cost: Cost | None = None
-    said: tuple[Decision, ...] = ()
-    heard: tuple[Decision, ...] = ()
 
 
 def restore(
@@ -213,6 +128,47 @@ class _Run(Generic[DictionaryT]):
     statements: Statements
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """A photo whose faces were found, and nothing made of them yet.
+
+    stamp: of its file before it was read. digest: SHA-256 of its content. plans: of the faces to be worked on, by their
+    index in `faces`. said, said_digest: the decisions about it; of all that was said of it. notes: worth telling.
+    """
+
+    photo: Photo
+    stamp: Stamp
+    digest: str
+    faces: tuple[Face, ...]
+    owners: tuple[Owner, ...]
+    plans: Mapping[int, Plan]
+    said: tuple[Decision, ...]
+    said_digest: str | None
+    notes: tuple[str, ...]
+
+    @property
+    def matches(self) -> list[Match | None]:
+        """Whose each face is that is worked on."""
+        return [owner.match if index in self.plans else None for index, owner in enumerate(self.owners)]
+
+    @property
+    def wanted(self) -> list[int]:
+        """The faces that are to be restored, by index."""
+        return [index for index, plan in self.plans.items() if plan.strength > 0]
+
+    @property
+    def heard(self) -> tuple[Decision, ...]:
+        """The decisions whose face is there."""
+        return tuple(owner.decision for owner in self.owners if owner.decision is not None)
+
+    def outcomes(self, judgements: Sequence[Judgement], gallery: Gallery) -> tuple[RestoredFace, ...]:
+        """What becomes of each face where it is judged so."""
+        return tuple(
+            outcome_of(face, self.owners[index], judgements[index], gallery, index in self.plans)
+            for index, face in enumerate(self.faces)
+        )
+
+
 def _circumstances(
     finder: FaceFinder,
     restorer: CropRestorer[DictionaryT],
@@ -242,149 +198,136 @@ def _restore_photo(
 
     Where only somebody might be recognised who was not, and nobody is, the result that is there stays.
     """
-    path, people, options, circumstances = file.path, run.people, run.options, run.circumstances
-    before = input_stamp(path)
-    photo = read_photo(path)
+    seen = _look_at(run, file)
+    photo, gallery, options = seen.photo, run.people.gallery, run.options
+    judgements = [expected(seen.plans.get(index), owner.match, options) for index, owner in enumerate(seen.owners)]
+    faces = seen.outcomes(judgements, gallery)
+    result = RestoredPhoto(file.path, output, "skipped", 0.0, said=seen.said, heard=seen.heard)
+    if standing.earlier is not None and _are_the_same(faces, standing.earlier, run.people.enrolled):
+        run.journal.write(_seen_again(faces, standing.earlier, run))
+        return replace(result, standing="current")
+    began = time.monotonic()
+    canvas = None
+    if seen.wanted and work:
+        chosen = [(seen.faces[index], seen.owners[index].match, seen.plans[index]) for index in seen.wanted]
+        canvas, judged = restore_faces(photo, chosen, run.finder, run.restorer, run.people, options)
+        for index, judgement in zip(seen.wanted, judged, strict=True):
+            judgements[index] = judgement
+        faces = seen.outcomes(judgements, gallery)
+    restored = any(face.used != "none" for face in faces)
+    is_written = restored or not options.only_restored
+    changed = canvas if restored else None
+    content, doubts = _encode(run, photo, changed, faces, output) if is_written else (None, ())
+    notes = seen.notes + doubts
+    cost = Cost(len(photo.source))
+    if canvas is not None:
+        cost = Cost(len(photo.source), len(content or photo.source), time.monotonic() - began)
+    elif content is not None and not restored:
+        cost = Cost(len(photo.source), len(content))
+    result = replace(
+        result, output=output if is_written else None, status="restored" if restored else "untouched", faces=faces
+    )
+    if not options.dry_run:
+        accounts, lacking = run.evidence.accounts(photo, changed, seen.faces, judgements, seen.matches, run.people)
+        rows = [
+            replace(row_of(face, run.people.enrolled), account=account)
+            for face, account in zip(faces, accounts, strict=True)
+        ]
+        notes += () if lacking is None else (lacking,)
+        notes += _keep(run, seen, result, rows, content, output, standing)
+    return replace(result, notes=notes, cost=cost)
+
+
+def _look_at(run: _Run[DictionaryT], file: PhotoFile) -> _Seen:
+    """Read a photo, find its faces, and say whose they are and how far each can be trusted."""
+    options = run.options
+    stamp = input_stamp(file.path)
+    photo = read_photo(file.path)
     digest = hashlib.sha256(photo.source).hexdigest()
     tags = read_tags(photo) if options.tags == "use" else Tags()
     said = run.statements.decisions.about(digest, file.relative)
+    found = run.finder.find(photo.pixels)
+    found = [leave_engraving(face) for face in found] if options.engravings == "leave" else found
+    owners = find_owners(found, run.people.gallery, options, tags.faces, said)
+    faces = [set_aside(face, owner.decision) for face, owner in zip(found, owners, strict=True)]
+    plans = {
+        index: plan_decided(face, owner, run.finder, options)
+        for index, (face, owner) in enumerate(zip(faces, owners, strict=True))
+        if face.rejected is None and strength_of(owner, options) > 0
+    }
     said_digest = run.statements.digest(file, digest)
-    faces = run.finder.find(photo.pixels)
-    faces = [leave_engraving(face) for face in faces] if options.engravings == "leave" else faces
-    owners = find_owners(faces, people.gallery, options, tags.faces, said)
-    heard = tuple(owner.decision for owner in owners if owner.decision is not None)
-    faces = [set_aside(face, owner.decision) for face, owner in zip(faces, owners, strict=True)]
-    matches = [owner.match for owner in owners]
-    usable = [
-        index for index, face in enumerate(faces) if face.rejected is None and strength_of(owners[index], options) > 0
-    ]
-    plans = {index: plan_decided(faces[index], owners[index], run.finder, options) for index in usable}
-    judgements = [expected(plans.get(index), matches[index], options) for index in range(len(faces))]
-
-    def report() -> tuple[tuple[RestoredFace, ...], tuple[FaceRow, ...]]:
-        reported = tuple(
-            _report(face, owners[index], judgements[index], people.gallery, index in plans)
-            for index, face in enumerate(faces)
-        )
-        return reported, tuple(_face_row(face, people.enrolled) for face in reported)
-
-    reported, rows = report()
-    if standing.earlier is not None and _who_is_in(rows) == _who_is_in(standing.earlier.faces):
-        rows = tuple(
-            replace(
-                row,
-                result=face.result,
-                reason=face.reason,
-                strength=face.strength,
-                after=face.after,
-                account=face.account,
-            )
-            for row, face in zip(rows, standing.earlier.faces, strict=True)
-        )
-        run.journal.write(replace(standing.earlier, known=circumstances.known, faces=rows))
-        return RestoredPhoto(path, output, "skipped", 0.0, standing="current", said=said, heard=heard)
-    began = time.monotonic()
-    wanted = [(faces[index], matches[index], plan) for index, plan in plans.items() if plan.strength > 0]
-    canvas = None
-    if wanted and work:
-        canvas, judged = restore_faces(photo, wanted, run.finder, run.restorer, people, options)
-        for index, judgement in zip([one for one in plans if plans[one].strength > 0], judged, strict=True):
-            judgements[index] = judgement
-        reported, rows = report()
-    restored = any(face.used != "none" for face in reported)
-    status: Literal["restored", "untouched"] = "restored" if restored else "untouched"
-    is_written = restored or not options.only_restored
-    content, cost = photo.source if is_written else None, Cost(len(photo.source))
-    notes, packet = photo.notes + tags.notes, None
-    if restored and canvas is not None:
-        packet, doubts = marked_packet(photo, reported, circumstances, options)
-        notes += doubts
-    if (restored and canvas is not None) or (is_written and not restored and is_converted(photo, options.ext)):
-        content = encode_photo(
-            photo,
-            canvas.stored if restored and canvas is not None else photo.original,
-            output,
-            quality=options.quality,
-            ext=options.ext,
-            without_location=options.without_location,
-            packet=packet,
-        )
-        cost = Cost(len(photo.source), len(content))
-    elif content is not None and options.without_location:
-        content = without_place(content, output)
-    if canvas is not None:
-        cost = Cost(len(photo.source), len(photo.source if content is None else content), time.monotonic() - began)
-    if not options.dry_run:
-        trusted = [matches[index] if index in plans else None for index in range(len(faces))]
-        accounts, lacking = run.evidence.accounts(
-            photo, canvas if restored else None, faces, judgements, trusted, people
-        )
-        rows = tuple(replace(row, account=account) for row, account in zip(rows, accounts, strict=True))
-        notes += () if lacking is None else (lacking,)
-        row = PhotoRow(
-            place=run.journal.place(output),
-            photo=whole_path(path),
-            result=status,
-            input_digest=digest,
-            input_stamp=settled_stamp(path, before, digest),
-            output_digest=None if content is None else hashlib.sha256(content).hexdigest(),
-            replaced_digest=standing.ours,
-            settings=circumstances.digest,
-            weights=circumstances.weights,
-            kit=circumstances.kit,
-            known=circumstances.known,
-            said=said_digest,
-            faces=rows,
-        )
-        if is_written:  # side files first: once the journal says that a photo is done, nobody looks at them again
-            doubt = location_doubt(photo) if options.without_location else None
-            notes += () if doubt is None else (doubt,)
-            notes += copy_side_files(path, output, without_location=options.without_location)
-        put(run.journal, row, content, output, photo.modified)
-    output_or_none = output if is_written else None
-    return RestoredPhoto(path, output_or_none, status, 0.0, reported, notes=notes, cost=cost, said=said, heard=heard)
+    notes = photo.notes + tags.notes
+    return _Seen(photo, stamp, digest, tuple(faces), tuple(owners), plans, said, said_digest, notes)
 
 
-def _who_is_in(rows: Sequence[FaceRow]) -> list[str | None]:
-    """Whose each face is: all that what becomes of it depends on where only more people are known than before."""
-    return [None if face.match is None else face.match.person for face in rows]
+def _are_the_same(faces: Sequence[RestoredFace], earlier: PhotoRow, enrolled: Mapping[str, Enrolled]) -> bool:
+    """Whether each face is whose it was: all that depends on more people being known than before."""
+    today = [None if face.person is None else enrolled[face.person].id for face in faces]
+    return today == [None if face.match is None else face.match.person for face in earlier.faces]
 
 
-def _face_row(face: RestoredFace, enrolled: Mapping[str, Enrolled]) -> FaceRow:
-    def likeness(person: str, similarity: float) -> Likeness:
-        return Likeness(enrolled[person].id, enrolled[person].version, round(similarity, 4))
+def _seen_again(faces: Sequence[RestoredFace], earlier: PhotoRow, run: _Run[DictionaryT]) -> PhotoRow:
+    """The row of a result that stays, with whom its faces resemble by now."""
+    rows = [row_of(face, run.people.enrolled) for face in faces]
+    kept = tuple(replace(old, match=row.match, near=row.near) for row, old in zip(rows, earlier.faces, strict=True))
+    return replace(earlier, known=run.circumstances.known, faces=kept)
 
-    return FaceRow(
-        box=tuple(round(float(edge), 2) for edge in face.box),
-        matrix=tuple(tuple(float(number) for number in row) for row in face.matrix),
-        result=face.used,
-        reason=face.problems,
-        match=None if face.person is None or face.similarity is None else likeness(face.person, face.similarity),
-        near=tuple(likeness(one.person, one.similarity) for one in face.near),
-        usable=face.usable,
-        strength=round(face.strength, 4),
-        after=None if face.similarity_after is None else round(face.similarity_after, 4),
+
+def _encode(
+    run: _Run[DictionaryT], photo: Photo, canvas: Canvas | None, faces: Sequence[RestoredFace], output: Path
+) -> tuple[bytes, tuple[str, ...]]:
+    """The file of a result, and sentences about what it could not be given. canvas: None where no face was restored."""
+    options = run.options
+    if canvas is None and not is_converted(photo, options.ext):
+        return (without_place(photo.source, output) if options.without_location else photo.source), ()
+    packet, doubts = (None, ()) if canvas is None else marked_packet(photo, faces, run.circumstances, options)
+    content = encode_photo(
+        photo,
+        photo.original if canvas is None else canvas.stored,
+        output,
+        quality=options.quality,
+        ext=options.ext,
+        without_location=options.without_location,
+        packet=packet,
     )
+    return content, doubts
 
 
-def _report(face: Face, owner: Owner, judgement: Judgement, gallery: Gallery, is_worked_on: bool) -> RestoredFace:
-    match = owner.match if is_worked_on else None
-    problems = [*([] if face.rejected is None else [face.rejected]), *judgement.reasons, *face.doubts]
-    if owner.by == "forced" and match is not None:
-        problems.insert(0, f"forced: it resembles the person asked for by {match.similarity:.2f} only")
-    near = gallery.rank(face.embedding) if face.rejected is None and match is None else []
-    return RestoredFace(
-        box=face.box,
-        matrix=face.matrix,
-        person=None if match is None else match.person,
-        similarity=None if match is None else match.similarity,
-        used=judgement.used,
-        problems=tuple(dict.fromkeys(problems)),
-        assigned_by=owner.by if is_worked_on or face.rejected is not None else None,
-        conflict=owner.conflict,
-        near=tuple(one for one in near if one.similarity >= NEAR),
-        strength=judgement.strength,
-        similarity_after=judgement.similarity,
-        reason="; ".join(judgement.reasons) or face.rejected,
-        usable=face.rejected is None,
+def _keep(
+    run: _Run[DictionaryT],
+    seen: _Seen,
+    result: RestoredPhoto,
+    rows: Sequence[FaceRow],
+    content: bytes | None,
+    output: Path,
+    standing: Standing,
+) -> tuple[str, ...]:
+    """Write a result with what lies beside the photo, and note it in the journal; sentences about what was not copied.
+
+    Side files come first: once the journal says that a photo is done, nobody looks at them again.
+    """
+    photo, today = seen.photo, run.circumstances
+    row = PhotoRow(
+        place=run.journal.place(output),
+        photo=whole_path(photo.path),
+        result="restored" if result.status == "restored" else "untouched",
+        input_digest=seen.digest,
+        input_stamp=settled_stamp(photo.path, seen.stamp, seen.digest),
+        output_digest=None if content is None else hashlib.sha256(content).hexdigest(),
+        replaced_digest=standing.ours,
+        settings=today.digest,
+        weights=today.weights,
+        kit=today.kit,
+        known=today.known,
+        said=seen.said_digest,
+        faces=tuple(rows),
     )
+    notes: tuple[str, ...] = ()
+    if content is not None:
+        without_location = run.options.without_location
+        doubt = location_doubt(photo) if without_location else None
+        notes = (() if doubt is None else (doubt,)) + copy_side_files(
+            photo.path, output, without_location=without_location
+        )
+    put(run.journal, row, content, output, photo.modified)
+    return notes

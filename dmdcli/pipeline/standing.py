@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from dmdcli.errors import PhotoReadError, PhotoWriteError
+from dmdcli.files import write_file
 from dmdcli.journal import Journal, PhotoRow, Stamp, digest_of, now, stamp_of
-from dmdcli.photos import write_file
 
 NEAR = 0.2
 """Similarity from which a stranger might turn out to be a person once there are other references of that person: with

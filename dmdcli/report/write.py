@@ -17,8 +17,8 @@ from typing import Any, BinaryIO
 
 from dmdcli import __version__
 from dmdcli.errors import UsageError
+from dmdcli.files import remove_unfinished, whole_file
 from dmdcli.journal import Journal, now
-from dmdcli.photos import remove_unfinished, whole_file
 from dmdcli.places import PICTURES, REPORT, natural_order
 from dmdcli.report.facts import COLUMNS, facts_of, pictures_of, settings_of, skipped_facts, table_rows
 

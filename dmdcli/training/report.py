@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from dmdcli.faces.draw import picture_rows
-from dmdcli.photos import write_file
+from dmdcli.files import write_file
 from dmdcli.shapes import Pixels
 from dmdcli.training.data import FaceData
 

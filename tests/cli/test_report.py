@@ -15,7 +15,7 @@ from dmdcli.cli.report import leaving_report
 from dmdcli.errors import CannotGoOnError, UsageError
 from dmdcli.journal import open_journal
 from dmdcli.library import Library
-from dmdcli.pipeline.restore import RestoredPhoto
+from dmdcli.pipeline.outcome import RestoredPhoto
 from dmdcli.report.write import BEGINS
 from tests.report.made_up import PEOPLE, row_of
 

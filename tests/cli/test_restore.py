@@ -24,7 +24,7 @@ from PIL import Image
 from skimage.data import astronaut
 from typer.testing import CliRunner
 
-import dmdcli.photos
+import dmdcli.files
 from dmdcli.cli.main import app
 from dmdcli.cli.restore import faces_in_all
 from dmdcli.cli.restored import duration, less_than_asked, recognised
@@ -34,7 +34,7 @@ from dmdcli.library import Library
 from dmdcli.model import checkpoint
 from dmdcli.model.dmdnet import DMDConfig, DMDNet
 from dmdcli.pipeline.judge import Used
-from dmdcli.pipeline.restore import RestoredFace
+from dmdcli.pipeline.outcome import RestoredFace
 
 RUNNER = CliRunner()
 ANYWAY = ("--no-judge", "--already-good", "restore")
@@ -260,7 +260,7 @@ def test_a_full_disk_ends_the_run_and_leaves_no_half_photo(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(dmdcli.photos.os, "fsync", full)
+    monkeypatch.setattr(dmdcli.files.os, "fsync", full)
     result = run(weights, photos, "--out", tmp_path / "out")
     assert result.exit_code == 8
     assert "disk is full" in result.stderr

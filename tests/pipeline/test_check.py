@@ -92,7 +92,7 @@ def test_a_full_disk_ends_the_run(
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("dmdcli.photos.os.fsync", full)
+    monkeypatch.setattr("dmdcli.files.os.fsync", full)
     with pytest.raises(CannotGoOnError, match="the disk is full"):
         list(pipeline.check(find_photos([album]), finder, tmp_path / "out"))
     assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]

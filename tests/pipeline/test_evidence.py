@@ -17,8 +17,9 @@ from dmdcli.errors import CannotGoOnError
 from dmdcli.journal import PhotoRow, open_journal
 from dmdcli.pipeline import evidence
 from dmdcli.pipeline.blend import RestoreOptions
+from dmdcli.pipeline.outcome import RestoredPhoto
 from dmdcli.pipeline.people import People
-from dmdcli.pipeline.restore import RestoredPhoto, restore
+from dmdcli.pipeline.restore import restore
 from dmdcli.places import PICTURES, PhotoFile
 from dmdcli.shapes import Pixels
 from tests.pipeline.made_up import ALICE, STRANGER, Brightener, MadeUpFinder, people_of

@@ -25,7 +25,8 @@ from dmdcli.marks import Mark, put_mark, read_mark
 from dmdcli.photos import find_photos, read_metadata, read_photo
 from dmdcli.pipeline.blend import RestoreOptions
 from dmdcli.pipeline.explain import Explained, explain
-from dmdcli.pipeline.restore import RestoredPhoto, restore
+from dmdcli.pipeline.outcome import RestoredPhoto
+from dmdcli.pipeline.restore import restore
 from dmdcli.places import plan_outputs
 from dmdcli.shapes import Pixels
 from dmdcli.weights import BASE

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import dmdcli.photos
+import dmdcli.files
 from dmdcli import journal_file
 from dmdcli.errors import CannotGoOnError
 from dmdcli.faces.face import Face
@@ -29,8 +29,9 @@ from dmdcli.pipeline import standing
 from dmdcli.pipeline.blend import RestoreOptions, expected
 from dmdcli.pipeline.estimate import estimate
 from dmdcli.pipeline.judge import Judgement, Plan
+from dmdcli.pipeline.outcome import RestoredPhoto
 from dmdcli.pipeline.people import People
-from dmdcli.pipeline.restore import RestoredPhoto, restore
+from dmdcli.pipeline.restore import restore
 from dmdcli.places import PhotoFile
 from dmdcli.report.write import write_report
 from dmdcli.shapes import Pixels
@@ -113,7 +114,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
         return canvas, [expected(plan, match, options) for _, match, plan in chosen]
 
     monkeypatch.setattr(journal_file, "SETTINGS", (*journal_file.SETTINGS, "synchronous = OFF"))
-    monkeypatch.setattr(dmdcli.photos.os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(dmdcli.files.os, "fsync", lambda descriptor: None)
     monkeypatch.setattr(pipeline, "restore_faces", brighten)
 
 
@@ -325,10 +326,10 @@ def test_a_full_disk_ends_the_run_and_the_next_goes_on(album: Album, monkeypatch
         if len(written) == 3:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(dmdcli.photos.os, "fsync", full)
+    monkeypatch.setattr(dmdcli.files.os, "fsync", full)
     with pytest.raises(CannotGoOnError, match="disk is full"):
         album.run()
-    monkeypatch.setattr(dmdcli.photos.os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(dmdcli.files.os, "fsync", lambda descriptor: None)
     assert len(album.results()) == 2
     assert list(album.done()) == ["stranger", "rather alice", "nobody"]
 
@@ -389,7 +390,7 @@ def run_and_kill(album: Album, step: int, monkeypatch: pytest.MonkeyPatch, **opt
         for place, name in ((Path, "replace"), (Path, "open"), (Journal, "write"), (Journal, "finish")):
             monkeypatch.setattr(place, name, killer.before(getattr(place, name)))
         for name in ("fsync", "utime"):
-            monkeypatch.setattr(dmdcli.photos.os, name, killer.before(getattr(os, name)))
+            monkeypatch.setattr(dmdcli.files.os, name, killer.before(getattr(os, name)))
         try:
             album.run(**options)
         finally:

@@ -16,8 +16,9 @@ from dmdcli.faces.face import Face
 from dmdcli.journal import copy_journal, open_journal
 from dmdcli.pipeline import standing
 from dmdcli.pipeline.blend import RestoreOptions, Surface
+from dmdcli.pipeline.outcome import RestoredPhoto
 from dmdcli.pipeline.people import People
-from dmdcli.pipeline.restore import RestoredPhoto, restore
+from dmdcli.pipeline.restore import restore
 from dmdcli.places import PhotoFile
 from dmdcli.shapes import Matrix, Pixels
 from tests.pipeline.made_up import ALICE, STRANGER, Answer, Brightener, MadeUpFinder, MadeUpKit, people_of

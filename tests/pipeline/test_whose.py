@@ -15,8 +15,9 @@ from dmdcli.journal import digest_of, open_journal
 from dmdcli.journal_file import journal_path
 from dmdcli.pipeline import standing
 from dmdcli.pipeline.blend import RestoreOptions
+from dmdcli.pipeline.outcome import RestoredPhoto
 from dmdcli.pipeline.people import People
-from dmdcli.pipeline.restore import RestoredPhoto, restore
+from dmdcli.pipeline.restore import restore
 from dmdcli.pipeline.standing import Enrolled
 from dmdcli.pipeline.whose import Owner, digest_of_said, find_owners, match_tags
 from dmdcli.places import PhotoFile

@@ -1,0 +1,136 @@
+"""What became of a photo and of each of its faces: as the user is told, and as the journal keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from dmdcli.decisions import Decision
+from dmdcli.faces.face import Face
+from dmdcli.faces.identity import Gallery, Match
+from dmdcli.journal import FaceRow, Likeness
+from dmdcli.pipeline.judge import ALREADY_GOOD, Judgement, Used
+from dmdcli.pipeline.standing import NEAR, Enrolled, Verdict
+from dmdcli.pipeline.whose import AS_DECIDED, AssignedBy, Owner
+from dmdcli.shapes import Box, Matrix
+
+Status: TypeAlias = Literal["restored", "untouched", "skipped", "failed"]
+
+
+@dataclass(frozen=True)
+class RestoredFace:
+    """One face of a photo.
+
+    box: in photo pixels. matrix: (2, 3) photo -> crop. person: who it was recognised as, with the similarity in [0,
+    1]. used: the dictionary it was restored from, or "none". problems: what made it unsure, or why it was left alone.
+    assigned_by: who says whose it is; "forced" by --person. conflict: a sentence with names where its tag and
+    recognition disagree. near: of a face recognised as nobody, the people whom it resembles by NEAR or more.
+    strength: of the blending, 0 where nothing was. similarity_after: of what was published, to the person's
+    references or, of a stranger, to the face as it was; None where that was not measured. reason: why it is not
+    restored with the strength asked for, None where it is. usable: it could have been restored.
+    """
+
+    box: Box
+    matrix: Matrix = field(repr=False)
+    person: str | None
+    similarity: float | None
+    used: Used
+    problems: tuple[str, ...] = ()
+    assigned_by: AssignedBy | None = None
+    conflict: str | None = None
+    near: tuple[Match, ...] = ()
+    strength: float = 0.0
+    similarity_after: float | None = None
+    reason: str | None = None
+    usable: bool = True
+
+    @property
+    def unsure(self) -> bool:
+        """Whether anything about it is a problem, which it is not that it was good already, or was decided."""
+        return self.conflict is not None or any(
+            problem != ALREADY_GOOD and problem not in AS_DECIDED for problem in self.problems
+        )
+
+    @property
+    def forced(self) -> bool:
+        """Whether the person was named by the user, not recognised."""
+        return self.assigned_by == "forced"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one photo took. given, written: bytes of the photo and of its result, None where that was not made.
+
+    restoring: seconds of `seconds` that went into the faces that were restored, and into making the file.
+    """
+
+    given: int
+    written: int | None = None
+    restoring: float | None = None
+
+
+@dataclass(frozen=True)
+class RestoredPhoto:
+    """What became of one photo; output is None where nothing is, or would be written. notes: worth telling.
+
+    standing: what was found where the result belongs, with the reason; None where that was not found out. said: the
+    decisions about it, and of them heard: those whose face is there.
+    """
+
+    photo: Path
+    output: Path | None
+    status: Status
+    seconds: float
+    faces: tuple[RestoredFace, ...] = ()
+    error: str | None = None
+    notes: tuple[str, ...] = ()
+    standing: Verdict | None = None
+    reason: str | None = None
+    cost: Cost | None = None
+    said: tuple[Decision, ...] = ()
+    heard: tuple[Decision, ...] = ()
+
+
+def row_of(face: RestoredFace, enrolled: Mapping[str, Enrolled]) -> FaceRow:
+    """What the journal keeps of a face: ids in place of names."""
+
+    def likeness(person: str, similarity: float) -> Likeness:
+        return Likeness(enrolled[person].id, enrolled[person].version, round(similarity, 4))
+
+    return FaceRow(
+        box=tuple(round(float(edge), 2) for edge in face.box),
+        matrix=tuple(tuple(float(number) for number in row) for row in face.matrix),
+        result=face.used,
+        reason=face.problems,
+        match=None if face.person is None or face.similarity is None else likeness(face.person, face.similarity),
+        near=tuple(likeness(one.person, one.similarity) for one in face.near),
+        usable=face.usable,
+        strength=round(face.strength, 4),
+        after=None if face.similarity_after is None else round(face.similarity_after, 4),
+    )
+
+
+def outcome_of(face: Face, owner: Owner, judgement: Judgement, gallery: Gallery, is_worked_on: bool) -> RestoredFace:
+    """What is told of a face. is_worked_on: it is restored, or would be were it not good already."""
+    match = owner.match if is_worked_on else None
+    problems = [*([] if face.rejected is None else [face.rejected]), *judgement.reasons, *face.doubts]
+    if owner.by == "forced" and match is not None:
+        problems.insert(0, f"forced: it resembles the person asked for by {match.similarity:.2f} only")
+    near = gallery.rank(face.embedding) if face.rejected is None and match is None else []
+    return RestoredFace(
+        box=face.box,
+        matrix=face.matrix,
+        person=None if match is None else match.person,
+        similarity=None if match is None else match.similarity,
+        used=judgement.used,
+        problems=tuple(dict.fromkeys(problems)),
+        assigned_by=owner.by if is_worked_on or face.rejected is not None else None,
+        conflict=owner.conflict,
+        near=tuple(one for one in near if one.similarity >= NEAR),
+        strength=judgement.strength,
+        similarity_after=judgement.similarity,
+        reason="; ".join(judgement.reasons) or face.rejected,
+        usable=face.rejected is None,
+    )
