@@ -12,6 +12,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path, PurePath
 
 from dmdcli.errors import DecisionsFormatError, UsageError
@@ -79,12 +80,26 @@ class Decisions:
     def about(self, digest: str, relative: PurePath) -> tuple[Decision, ...]:
         """The decisions about a photo, in the order of the file. digest: SHA-256 of its content, in hexadecimal."""
         place = unicodedata.normalize("NFC", relative.as_posix())
-        return tuple(
-            face
-            for photo in self.photos
-            if (photo.sha256 == digest if photo.sha256 else photo.place == place)
-            for face in photo.faces
-        )
+        found = sorted({*self._by_digest.get(digest, ()), *self._by_place.get(place, ())})
+        return tuple(face for number in found for face in self.photos[number].faces)
+
+    @cached_property
+    def _by_digest(self) -> dict[str, list[int]]:
+        """SHA-256 -> positions in `photos`."""
+        found: dict[str, list[int]] = {}
+        for number, photo in enumerate(self.photos):
+            if photo.sha256:
+                found.setdefault(photo.sha256, []).append(number)
+        return found
+
+    @cached_property
+    def _by_place(self) -> dict[str | None, list[int]]:
+        """Path -> positions in `photos`, of those that name no content."""
+        found: dict[str | None, list[int]] = {}
+        for number, photo in enumerate(self.photos):
+            if not photo.sha256:
+                found.setdefault(photo.place, []).append(number)
+        return found
 
     def find(self, digest: str, relative: PurePath, boxes: Sequence[Box]) -> list[Decision | None]:
         """The decision about each of the faces with these boxes (upright photo pixels), the largest face first."""

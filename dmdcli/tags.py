@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from dmdcli.formats.face_tags import Region, read_regions, upright_area, without_repetitions
-from dmdcli.formats.picasa import read_picasa
+from dmdcli.formats.picasa import Sections, faces_of, read_sections
 from dmdcli.formats.picture import Unreadable
 from dmdcli.photos import Photo
 from dmdcli.places import side_files
@@ -42,13 +43,14 @@ class SideTags:
     notes: tuple[str, ...] = ()
 
 
-def read_tags(photo: Photo) -> Tags:
+def read_tags(photo: Photo, beside: SideTags | None = None) -> Tags:
     """The faces marked in a photo: in its side files, then in its own XMP, each face once.
 
     Where both name a face, the side file has the say: programs that write one leave the photo as it was. What cannot be
     read is a note, and so are tags drawn in a picture of another shape, which was cropped or turned since.
+    beside: from `read_side_tags`, where they were read already.
     """
-    beside = read_side_tags(photo.path)
+    beside = read_side_tags(photo.path) if beside is None else beside
     notes = [*beside.notes]
     regions = beside.regions
     if photo.metadata.xmp:
@@ -90,7 +92,7 @@ def read_side_tags(path: Path) -> SideTags:
                 notes.append(f"has a side file {source.name} whose face tags are not used: {_reason(error)}")
     for name in PICASA:
         try:
-            found, as_stored = read_picasa(path.with_name(name).read_bytes(), path.name)
+            found, as_stored = faces_of(_sections_of(path.with_name(name)), path.name)
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -100,6 +102,17 @@ def read_side_tags(path: Path) -> SideTags:
         if found and not as_stored:
             notes.append("has face tags of Picasa, which turns or crops it: not used")
     return SideTags(without_repetitions(regions), tuple(straight), tuple(notes))
+
+
+def _sections_of(path: Path) -> Sections:
+    """A Picasa file, which is one for all photos of a folder, read once while it stays the same."""
+    status = path.stat()
+    return _read_sections(path, (status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=4)
+def _read_sections(path: Path, _stamp: tuple[int, int]) -> Sections:
+    return read_sections(path.read_bytes())
 
 
 def _reason(error: OSError | Unreadable) -> str:

@@ -120,3 +120,14 @@ def test_a_newer_format_and_no_format(tmp_path: Path) -> None:
         read_decisions(path)
     with pytest.raises(UsageError, match="cannot be read"):
         read_decisions(tmp_path)
+
+
+def test_decisions_about_a_photo_keep_the_order_of_the_file() -> None:
+    def about(number: int, **photo: str) -> PhotoDecisions:
+        return PhotoDecisions(faces=(Decision(number=number, stranger=True),), **photo)
+
+    places = (about(0, place="a.png"), about(1, sha256="aa"), about(2, place="a.png"), about(3, place="b.png"))
+    decisions = Decisions(places)
+    assert [one.number for one in decisions.about("aa", PurePath("a.png"))] == [0, 1, 2]
+    assert [one.number for one in decisions.about("bb", PurePath("b.png"))] == [3]
+    assert decisions.about("bb", PurePath("c.png")) == ()

@@ -53,12 +53,21 @@ def as_record(result: RestoredPhoto, model: str, kit: str, similarity: Curve) ->
                 "similarity_before": None if face.similarity is None else round(face.similarity, 3),
                 "similarity_after": None if face.similarity_after is None else round(face.similarity_after, 3),
                 "reason": face.reason,
-                "problems": [*([] if face.conflict is None else [face.conflict]), *face.problems],
+                "problems": problems_of(face),
             }
             for number, face in enumerate(result.faces)
         ],
         "notes": list(result.notes),
     }
+
+
+def problems_of(face: RestoredFace) -> list[str]:
+    """What is unsure about a face; where its tag and recognition disagree, with names."""
+    if face.conflict is None:
+        return list(face.problems)
+    from dmdcli.pipeline.whose import CONFLICTS
+
+    return [face.conflict if problem in CONFLICTS else problem for problem in face.problems]
 
 
 def print_table(

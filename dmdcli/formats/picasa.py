@@ -13,8 +13,13 @@ reader of photos takes only those of photos that are not.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import TypeAlias
 
 from dmdcli.formats.face_tags import Region, clean_name
+
+Sections: TypeAlias = Mapping[str, Mapping[str, str]]
+"""Section -> key -> value."""
 
 FACE = re.compile(r"rect64\(([0-9a-fA-F]{1,16})\)\s*,\s*([0-9a-fA-F]*)")
 CONTACTS = "contacts2"
@@ -23,8 +28,12 @@ TURNED = ("rotate", "crop")
 
 
 def read_picasa(content: bytes, photo: str) -> tuple[tuple[Region, ...], bool]:
+    """As `faces_of`, of the content of a file."""
+    return faces_of(read_sections(content), photo)
+
+
+def faces_of(sections: Sections, photo: str) -> tuple[tuple[Region, ...], bool]:
     """The faces of the photo named `photo` in the same folder, and whether Picasa shows it as it is stored."""
-    sections = _sections(content.decode("utf-8-sig", "replace"))
     contacts = {contact: clean_name(value.split(";")[0]) for contact, value in sections.get(CONTACTS, {}).items()}
     fields = sections.get(photo.lower(), {})
     rotated = any(fields.get(key, "rotate(0)") != "rotate(0)" for key in TURNED)
@@ -37,8 +46,9 @@ def read_picasa(content: bytes, photo: str) -> tuple[tuple[Region, ...], bool]:
     return tuple(regions), not rotated
 
 
-def _sections(text: str) -> dict[str, dict[str, str]]:
-    """Section -> key -> value, sections and keys in small letters; lines that are neither are passed over."""
+def read_sections(content: bytes) -> Sections:
+    """Read a file; sections and keys in small letters, lines that are neither are passed over."""
+    text = content.decode("utf-8-sig", "replace")
     sections: dict[str, dict[str, str]] = {}
     current: dict[str, str] = {}
     for line in text.splitlines():

@@ -30,7 +30,7 @@ from dmdcli.pipeline.judge import (
     without_components,
 )
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People, Restored
-from dmdcli.shapes import FloatPixels, Matrix, as_floats
+from dmdcli.shapes import FloatPixels, as_floats
 
 Surface: TypeAlias = Literal["keep", "model"]
 
@@ -79,17 +79,22 @@ def restore_faces(
     restorer: CropRestorer[DictionaryT],
     people: People[DictionaryT],
     options: RestoreOptions,
+    left_alone: Sequence[Face] = (),
 ) -> tuple[Canvas, list[Judgement]]:
     """Return the photo with the chosen faces restored and blended in, and what was published of each.
 
     chosen: as for `restore_crops`. Only the change the network made goes back into the photo, so its own finer detail
-    and depth stay. Where two faces overlap, the first has the say.
+    and depth stay. Where two faces overlap, those of `left_alone`, and those of which nothing is published, stay as
+    they are; of the others the first has the say.
     """
     subjects = restore_crops(chosen, finder.kit, restorer, people, options)
     judgements = judge_faces(subjects, finder.kit) if options.judge else [take_first(subject) for subject in subjects]
     canvas = photo.canvas()
     size = (photo.pixels.shape[1], photo.pixels.shape[0])
-    pasted: list[tuple[Matrix, npt.NDArray[np.float32]]] = []
+    pasted = [(face.matrix, blend_mask(face.landmarks.points)) for face in left_alone]
+    pasted += [
+        (one.face.matrix, one.mask) for one, said in zip(subjects, judgements, strict=True) if said.answer is None
+    ]
     for subject, judgement in zip(subjects, judgements, strict=True):
         if judgement.answer is None:
             continue

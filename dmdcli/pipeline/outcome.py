@@ -118,6 +118,8 @@ def outcome_of(face: Face, owner: Owner, judgement: Judgement, gallery: Gallery,
     problems = [*([] if face.rejected is None else [face.rejected]), *judgement.reasons, *face.doubts]
     if owner.by == "forced" and match is not None:
         problems.insert(0, f"forced: it resembles the person asked for by {match.similarity:.2f} only")
+    if owner.conflict is not None:
+        problems.insert(0, owner.conflict[0])
     near = gallery.rank(face.embedding) if face.rejected is None and match is None else []
     return RestoredFace(
         box=face.box,
@@ -127,7 +129,7 @@ def outcome_of(face: Face, owner: Owner, judgement: Judgement, gallery: Gallery,
         used=judgement.used,
         problems=tuple(dict.fromkeys(problems)),
         assigned_by=owner.by if is_worked_on or face.rejected is not None else None,
-        conflict=owner.conflict,
+        conflict=None if owner.conflict is None else owner.conflict[1],
         near=tuple(one for one in near if one.similarity >= NEAR),
         strength=judgement.strength,
         similarity_after=judgement.similarity,

@@ -44,14 +44,23 @@ from dmdcli.pipeline.standing import (
     settled_stamp,
     whole_path,
 )
-from dmdcli.pipeline.whose import Owner, Statements, find_owners, plan_decided, set_aside, strength_of
+from dmdcli.pipeline.whose import (
+    Owner,
+    Statements,
+    digest_of_said,
+    find_owners,
+    is_looked_at,
+    plan_decided,
+    set_aside,
+)
 from dmdcli.places import PICTURES, PhotoFile
 from dmdcli.tags import Tags, read_tags
 
 RECIPE = 2
 """Raised whenever the same photo comes out differently from the same settings; results of a lower one are stale."""
-WITHOUT_EFFECT = frozenset({"only_restored", "overwrite", "dry_run", "only", "evidence"})
-"""Options that change nothing about what a photo comes out as; `only` counts by the ids of the people."""
+WITHOUT_EFFECT = frozenset({"only_restored", "overwrite", "dry_run", "only", "evidence", "write_names"})
+"""Options that change nothing about what a photo comes out as; `only` counts by the ids of the people, `write_names` by
+those of whom the name was written."""
 SAMPLE = 3
 """Faces restored in a dry run, to say what all of them will take."""
 
@@ -187,7 +196,13 @@ def _circumstances(
     }
     known = journal.number_people([person.id for person in people.enrolled.values()])
     return Circumstances(
-        settings, journal.keep_settings(settings), restorer.weights_id, finder.kit_name, people.enrolled, known
+        settings,
+        journal.keep_settings(settings),
+        restorer.weights_id,
+        finder.kit_name,
+        people.enrolled,
+        known,
+        names=options.mark and options.write_names,
     )
 
 
@@ -210,7 +225,8 @@ def _restore_photo(
     canvas = None
     if seen.wanted and work:
         chosen = [(seen.faces[index], seen.owners[index].match, seen.plans[index]) for index in seen.wanted]
-        canvas, judged = restore_faces(photo, chosen, run.finder, run.restorer, run.people, options)
+        left_alone = [seen.faces[index] for index in seen.plans if index not in seen.wanted]
+        canvas, judged = restore_faces(photo, chosen, run.finder, run.restorer, run.people, options, left_alone)
         for index, judgement in zip(seen.wanted, judged, strict=True):
             judgements[index] = judgement
         faces = seen.outcomes(judgements, gallery)
@@ -230,8 +246,9 @@ def _restore_photo(
     if not options.dry_run:
         accounts, lacking = run.evidence.accounts(photo, changed, seen.faces, judgements, seen.matches, run.people)
         rows = [
-            replace(row_of(face, run.people.enrolled), account=account)
+            replace(row, account={**account, "assigned_by": face.assigned_by, "named": run.circumstances.named(row)})
             for face, account in zip(faces, accounts, strict=True)
+            for row in (row_of(face, run.people.enrolled),)
         ]
         notes += () if lacking is None else (lacking,)
         notes += _keep(run, seen, result, rows, content, output, standing)
@@ -244,7 +261,8 @@ def _look_at(run: _Run[DictionaryT], file: PhotoFile) -> _Seen:
     stamp = input_stamp(file.path)
     photo = read_photo(file.path)
     digest = hashlib.sha256(photo.source).hexdigest()
-    tags = read_tags(photo) if options.tags == "use" else Tags()
+    beside = run.statements.beside(file)
+    tags = read_tags(photo, beside) if options.tags == "use" else Tags()
     said = run.statements.decisions.about(digest, file.relative)
     found = run.finder.find(photo.pixels)
     found = [leave_engraving(face) for face in found] if options.engravings == "leave" else found
@@ -253,9 +271,9 @@ def _look_at(run: _Run[DictionaryT], file: PhotoFile) -> _Seen:
     plans = {
         index: plan_decided(face, owner, run.finder, options)
         for index, (face, owner) in enumerate(zip(faces, owners, strict=True))
-        if face.rejected is None and strength_of(owner, options) > 0
+        if face.rejected is None and is_looked_at(owner, options)
     }
-    said_digest = run.statements.digest(file, digest)
+    said_digest = digest_of_said(beside, said, run.statements.enrolled)
     notes = photo.notes + tags.notes
     return _Seen(photo, stamp, digest, tuple(faces), tuple(owners), plans, said, said_digest, notes)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from dmdcli.errors import PhotoReadError, PhotoWriteError
 from dmdcli.files import write_file
-from dmdcli.journal import Journal, PhotoRow, Stamp, digest_of, now, stamp_of
+from dmdcli.journal import FaceRow, Journal, PhotoRow, Stamp, digest_of, now, stamp_of
 
 NEAR = 0.2
 """Similarity from which a stranger might turn out to be a person once there are other references of that person: with
@@ -33,7 +34,8 @@ class Circumstances:
     """What a result depends on besides the photo.
 
     settings, with their digest in the journal: what was asked for. weights, kit: names of the networks. people: name ->
-    who is looked for. known: the highest of their numbers in the journal.
+    who is looked for. known: the highest of their numbers in the journal. names: people's names are written into
+    results.
     """
 
     settings: Mapping[str, object]
@@ -42,6 +44,15 @@ class Circumstances:
     kit: str
     people: Mapping[str, Enrolled]
     known: int
+    names: bool = False
+
+    def named(self, face: FaceRow) -> str | None:
+        """Digest of the name that would be written of a face today, salted with the person's id; None for no name."""
+        if not self.names or face.result == "none" or face.match is None:
+            return None
+        person = face.match.person
+        name = next((name for name, one in self.people.items() if one.id == person), "")
+        return hashlib.sha256(f"{person} {name}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -144,6 +155,8 @@ def _reasons(
             yield "somebody it shows was forgotten"
         elif face.match is not None and face.match.version != current[face.match.person][1]:
             yield f"other references of {current[face.match.person][0]}"
+        elif face.account.get("named") != today.named(face):
+            yield "other names are to be written into it"
 
 
 def _recognition(row: PhotoRow, today: Circumstances) -> str | None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 from dmdcli.decisions import Decision, Decisions, find
@@ -13,7 +14,7 @@ from dmdcli.faces.face import Face
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Gallery, Match, match_faces
 from dmdcli.formats.face_tags import overlap
-from dmdcli.journal import PhotoRow
+from dmdcli.journal import PhotoRow, digest_of
 from dmdcli.person import same_name
 from dmdcli.pipeline.blend import RestoreOptions, plan_restoring
 from dmdcli.pipeline.judge import Plan, left_out
@@ -32,6 +33,10 @@ UNLIKE = 0.1
 A badly damaged face resembles nobody, so this is a doubt and changes nothing."""
 NOT_A_FACE = "it is no face, as decided"
 LEFT_ALONE = "left alone, as decided"
+RECOGNISED_OTHERWISE = "tagged as somebody else than recognised"
+HARDLY_RESEMBLES = "tagged as somebody it hardly resembles"
+CONFLICTS = frozenset({RECOGNISED_OTHERWISE, HARDLY_RESEMBLES})
+"""What tag and recognition disagree in, without names."""
 AS_DECIDED = frozenset({NOT_A_FACE, LEFT_ALONE})
 """Reasons that are no doubts."""
 
@@ -40,13 +45,13 @@ AS_DECIDED = frozenset({NOT_A_FACE, LEFT_ALONE})
 class Owner:
     """Whose a face is.
 
-    match: the person, None for a stranger. by: who says so; None where nobody does. conflict: a sentence with names
-    where the tag and recognition disagree. decision: what was decided about the face.
+    match: the person, None for a stranger. by: who says so; None where nobody does. conflict: where the tag and
+    recognition disagree, one of CONFLICTS and a sentence with names. decision: what was decided about the face.
     """
 
     match: Match | None = None
     by: AssignedBy | None = None
-    conflict: str | None = None
+    conflict: tuple[str, str] | None = None
     decision: Decision | None = None
 
 
@@ -61,10 +66,13 @@ class Statements:
     with_tags: bool
     enrolled: Mapping[str, Enrolled]
 
+    def beside(self, file: PhotoFile) -> SideTags:
+        """The tags in the files beside a photo, as far as they count."""
+        return read_side_tags(file.path) if self.with_tags else SideTags()
+
     def digest(self, file: PhotoFile, digest: str) -> str | None:
-        """Digest of what was said of one photo, None for nothing; digest: SHA-256 of its content."""
-        beside = read_side_tags(file.path) if self.with_tags else SideTags()
-        return digest_of_said(beside, self.decisions.about(digest, file.relative), self.enrolled)
+        """Digest of what was said of one photo by now, None for nothing; digest: SHA-256 of its content."""
+        return digest_of_said(self.beside(file), self.decisions.about(digest, file.relative), self.enrolled)
 
     def before(self, file: PhotoFile, row: PhotoRow | None) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
         """Of a photo that is not looked at: the decisions about it, and of them those whose face was there last time.
@@ -72,7 +80,7 @@ class Statements:
         row: of that time; without one, or after a failure, all count as heard.
         """
         if row is None or row.input_digest is None or row.result == "failed":
-            said = self.decisions.about("", file.relative)
+            said = self.decisions.about(_digest_if_readable(file.path), file.relative) if self.decisions.photos else ()
             return said, said
         said = self.decisions.about(row.input_digest, file.relative)
         found = find(said, [(face.box[0], face.box[1], face.box[2], face.box[3]) for face in row.faces])
@@ -152,10 +160,9 @@ def set_aside(face: Face, decision: Decision | None) -> Face:
     return face
 
 
-def strength_of(owner: Owner, options: RestoreOptions) -> float:
-    """The strength asked for, in [0, 1]: what was decided, else that of the options."""
-    decided = None if owner.decision is None else owner.decision.strength
-    return options.strength if decided is None else decided
+def is_looked_at(owner: Owner, options: RestoreOptions) -> bool:
+    """Whether it matters what can be made of a face: with no strength at all nothing is, unless one was decided."""
+    return options.strength > 0 or (owner.decision is not None and owner.decision.strength is not None)
 
 
 def plan_decided(face: Face, owner: Owner, finder: FaceFinder, options: RestoreOptions) -> Plan:
@@ -167,7 +174,7 @@ def plan_decided(face: Face, owner: Owner, finder: FaceFinder, options: RestoreO
     decision = owner.decision
     if decision is None or (decision.strength is None and not decision.leave_alone):
         return plan_restoring(face, finder, options)
-    if decision.leave_alone:
+    if decision.leave_alone or decision.strength == 0:
         return Plan(0.0, reasons=(LEFT_ALONE,))
     if decision.judge:
         return replace(plan_restoring(face, finder, options), asked=decision.strength)
@@ -201,21 +208,30 @@ def person_called(name: str, people: Sequence[str]) -> str | None:
     return next((person for person in people if same_name(person, name)), None)
 
 
+def _digest_if_readable(path: Path) -> str:
+    try:
+        return digest_of(path)
+    except OSError:
+        return ""
+
+
 def _as(name: str | None, face: Face, gallery: Gallery) -> Match | None:
     """The face as that of the person named, however little it resembles them; None where nobody is enrolled so."""
     person = None if name is None else person_called(name, gallery.people)
     return None if person is None else gallery.rank(face.embedding, [person])[0]
 
 
-def _conflict(tag: str | None, owner: Owner, recognised: Match | None) -> str | None:
-    """What a tag and recognition disagree in, in words with names."""
+def _conflict(tag: str | None, owner: Owner, recognised: Match | None) -> tuple[str, str] | None:
+    """What a tag and recognition disagree in: one of CONFLICTS, and a sentence with names."""
     if owner.by != "tag":
         return None
     if recognised is not None and (owner.match is None or recognised.person != owner.match.person):
         stranger = ", who is not enrolled" if owner.match is None else ""
-        return f"tagged as {tag}{stranger}; recognised as {recognised.person} ({recognised.similarity:.2f})"
+        seen = f"recognised as {recognised.person} ({recognised.similarity:.2f})"
+        return RECOGNISED_OTHERWISE, f"tagged as {tag}{stranger}; {seen}"
     if owner.match is not None and owner.match.similarity < UNLIKE:
-        return f"tagged as {owner.match.person}, whom it hardly resembles ({owner.match.similarity:.2f})"
+        resembles = f"whom it hardly resembles ({owner.match.similarity:.2f})"
+        return HARDLY_RESEMBLES, f"tagged as {owner.match.person}, {resembles}"
     return None
 
 

@@ -15,8 +15,16 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a text begins with that a spreadsheet takes for a formula, or that hides one."""
 COLUMNS = (
     *("place", "photo", "output", "status", "reason", "finished", "model", "kit", "face"),
-    *("x0", "y0", "x1", "y1", "person", "used", "strength", "similarity_before", "similarity_after"),
-    *("similarity_specific", "similarity_generic", "detail_kept", "points_moved", "face_reason"),
+    *("x0", "y0", "x1", "y1", "person", "assigned_by", "used", "strength"),
+    *(
+        "similarity_before",
+        "similarity_after",
+        "similarity_specific",
+        "similarity_generic",
+        "detail_kept",
+        "points_moved",
+        "face_reason",
+    ),
 )
 """Of report.csv."""
 
@@ -69,7 +77,7 @@ def table_rows(facts: Mapping[str, Any]) -> Iterator[list[object]]:
             *photo,
             number,
             *face["box"],
-            *(_cell(face[name]) for name in ("person", "used", "strength", "similarity_before", "similarity_after")),
+            *(_cell(face[name]) for name in COLUMNS[13:19]),
             *(answers.get(used, {}).get("similarity") for used in ("specific", "generic")),
             *(face["published"].get(name) for name in ("detail", "moved")),
             _cell("; ".join(face["problems"])),
@@ -92,6 +100,7 @@ def _face_facts(face: FaceRow, called: Callable[[str], str], pictures: Collectio
         "box": list(face.box),
         "matrix": [list(row) for row in face.matrix],
         "person": None if face.match is None else called(face.match.person),
+        "assigned_by": account.get("assigned_by"),
         "similarity_before": face.match.similarity if face.match is not None and face.match.person else None,
         "similarity_after": face.after,
         "used": face.result,

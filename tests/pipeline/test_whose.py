@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -80,9 +81,9 @@ def test_a_tag_outranks_recognition_and_says_where_they_disagree() -> None:
     assert (first.match.person, first.by, first.conflict) == ("alice", "recognition", None)
     assert (second.match.person, second.by) == ("bob", "tag")
     assert second.match.similarity == 0, "as it is, however little"
-    assert second.conflict == "tagged as bob, whom it hardly resembles (0.00)", "alice is the first face"
+    assert second.conflict[1] == "tagged as bob, whom it hardly resembles (0.00)", "alice is the first face"
     (only,) = whose([(0.1, 0.0)], [tag("Bob", LEFT)])
-    assert only.conflict == "tagged as Bob; recognised as alice (0.90)"
+    assert only.conflict[1] == "tagged as Bob; recognised as alice (0.90)"
     (agreed,) = whose([(0.1, 0.0)], [tag("Alice", LEFT)])
     assert (agreed.match.person, agreed.by, agreed.conflict) == ("alice", "tag", None)
 
@@ -90,7 +91,7 @@ def test_a_tag_outranks_recognition_and_says_where_they_disagree() -> None:
 def test_a_name_nobody_is_enrolled_under_makes_a_stranger() -> None:
     (owner,) = whose([(0.1, 0.0)], [tag("Zoë", LEFT)])
     assert (owner.match, owner.by) == (None, "tag")
-    assert owner.conflict == "tagged as Zoë, who is not enrolled; recognised as alice (0.90)"
+    assert owner.conflict[1] == "tagged as Zoë, who is not enrolled; recognised as alice (0.90)"
     (nobody,) = whose([(0.1, 0.0)], [tag(None, LEFT)])
     assert (nobody.match.person, nobody.by) == ("alice", "recognition"), "a face that nobody named"
 
@@ -134,7 +135,8 @@ def test_a_tagged_face_gets_its_dictionary_and_the_journal_no_name(photo: Path) 
     assert face.unsure
     journal = journal_path(photo.parents[2] / "out").read_bytes()
     assert b"specific" in journal
-    assert b"tagged as" not in journal
+    assert b"tagged as somebody else than recognised" in journal
+    assert b"recognised as" not in journal, "that sentence has names"
     ignored = run(photo, finder, people, RestoreOptions(tags="ignore"))
     assert (ignored.reason, ignored.faces[0].person) == ("other settings: tags", "alice")
     assert (ignored.faces[0].assigned_by, ignored.faces[0].conflict) == ("recognition", None)
@@ -198,6 +200,38 @@ def test_decided_strength_is_kept_and_left_alone_is_left_alone(photo: Path) -> N
         "it is no face, as decided",
         "decision",
     )
+
+
+def test_no_strength_at_all_is_leaving_alone_and_somebodys_face_stays_theirs(photo: Path) -> None:
+    finder, people = MadeUpFinder((*LEFT, STRANGER, None)), people_of(bob=BOB)
+    faces = (Decision(number=0, strength=0.0, person="bob"),)
+    face = run(photo, finder, people, decisions=(PhotoDecisions(place="album/a.png", faces=faces),)).faces[0]
+    assert (face.person, face.used, face.reason) == ("bob", "none", "left alone, as decided")
+    assert not face.unsure
+
+
+def test_decisions_about_the_content_of_a_photo_that_fails_are_about_a_photo_that_was_given(photo: Path) -> None:
+    photo.write_bytes(b"no photo")
+    decided = (PhotoDecisions(sha256=digest_of(photo), faces=(Decision(number=0, stranger=True),)),)
+    result = run(photo, MadeUpFinder(), people_of(), decisions=decided)
+    assert (result.status, result.said) == ("failed", decided[0].faces)
+
+
+def test_written_names_that_are_others_today_make_their_photos_stale(photo: Path) -> None:
+    finder, people = MadeUpFinder((*LEFT, ALICE, None)), people_of(alice=ALICE)
+    with_names = replace(QUICKLY, write_names=True)
+    assert run(photo, finder, people, with_names).status == "restored"
+    assert run(photo, finder, people, with_names).standing == "current"
+    renamed = replace(
+        people,
+        gallery=people_of(Alicia=ALICE).gallery,
+        dictionary=lambda _: people.dictionary("alice"),
+        enrolled={"Alicia": people.enrolled["alice"]},
+    )
+    assert run(photo, finder, renamed, with_names).reason == "other names are to be written into it"
+    assert b"Alicia" in (photo.parents[2] / "out" / "album" / "a.png").read_bytes()
+    assert run(photo, finder, renamed, QUICKLY).reason == "other names are to be written into it"
+    assert b"Alicia" not in (photo.parents[2] / "out" / "album" / "a.png").read_bytes()
 
 
 def test_the_judge_lowers_a_decided_strength_only_where_the_decision_says_so(photo: Path) -> None:

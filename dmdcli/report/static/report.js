@@ -260,8 +260,9 @@ function verdict(face) {
 
 function faceCard(face, number) {
   const who = face.person ? name(face.person) : face.usable ? "nobody known" : "not used";
+  const by = (face.person && { decision: ", as decided", tag: ", as tagged", forced: ", as asked" }[face.assigned_by]) || "";
   const card = make("section", { class: "face", "aria-label": `Face ${number + 1}` },
-    make("header", {}, make("h3", {}, `Face ${number + 1}: `, who), mark(face.used, USED[face.used])),
+    make("header", {}, make("h3", {}, `Face ${number + 1}: `, who, by), mark(face.used, USED[face.used])),
     make("p", { class: "verdict" }, verdict(face)));
   const pictures = make("div", { class: "pictures" });
   for (const [kind, words] of Object.entries(ANSWERS)) if (face.pictures[kind]) pictures.append(faceFigure(face, kind, words, number));
@@ -322,7 +323,7 @@ function overviewParts() {
   make("div", { class: "tiles" },
     ...Object.entries(USED).map(([value, words]) => tile("used", value, faces[value], `${faces[value] === 1 ? "face" : "faces"} ${words}`)))];
   const groups = make("div", { class: "groups" });
-  for (const [kind, title] of [["person", "Recognised, and in how many photos"], ["reason", "Reasons, and in how many photos"]]) {
+  for (const [kind, title] of [["person", "People, and in how many photos"], ["reason", "Reasons, and in how many photos"]]) {
     const values = byNumber(kind).slice(0, 40);
     if (values.length) groups.append(make("section", { class: "group" }, make("h3", {}, title),
       make("ul", {}, ...values.map(([value, count]) => make("li", {}, make("button", { type: "button", onclick: () => choose(kind, value) }, name(value), make("span", {}, count.toLocaleString("en"))))))));
