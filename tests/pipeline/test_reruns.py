@@ -109,7 +109,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     def brighten(
         photo: Photo, chosen: Sequence[tuple[Face, Match | None, Plan]], *others: Any
     ) -> tuple[Canvas, list[Judgement]]:  # by whom it was restored from, and how much
-        canvas, options = photo.canvas(), others[-1]
+        canvas, options = photo.canvas(), others[-2]
         canvas.put(60, 60, np.full((9, 9, 3), options.strength * (0.5 if chosen[0][1] is None else 1.0), np.float32))
         return canvas, [expected(plan, match, options) for _, match, plan in chosen]
 
