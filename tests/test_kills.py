@@ -55,7 +55,7 @@ def brighten(
     photo: Photo, chosen: Sequence[tuple[Face, Match | None, Plan]], *others: Any
 ) -> tuple[Canvas, list[Judgement]]:
     """Stands in for restoring and blending: each face gets a patch as bright as the strength asked for."""
-    canvas, options = photo.canvas(), others[-1]
+    canvas, options = photo.canvas(), others[-2]
     for face, _, _ in chosen:
         x, y = int(face.box[0]), int(face.box[1])
         canvas.put(x, y, np.full((60, 60, 3), options.strength * 0.8, np.float32))
