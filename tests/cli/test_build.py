@@ -123,6 +123,7 @@ def test_a_damaged_network_names_the_way_out(folder: Path, monkeypatch: pytest.M
         built(Kit.AUTO)
 
 
+@pytest.mark.slow
 def test_packages_that_do_not_work_leave_auto_the_embedded_kit(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*given: object, **options: object) -> None:
         raise PackageError("torchvision does not fit torch; do this.")

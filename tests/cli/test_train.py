@@ -44,6 +44,7 @@ def train(folder: Path, out: Path, *more: object) -> Any:
     return run(folder, "--out", out, "--steps", 1, *small, *more)
 
 
+@pytest.mark.slow
 def test_what_is_prepared_can_be_trained_on(photos: Path, tmp_path: Path) -> None:
     result = run("prepare", photos, "--out", tmp_path / "data", "--licence", "CC0")
     assert result.exit_code == 0, result.output

@@ -119,6 +119,7 @@ def test_without_a_report_the_numbers_are_kept_and_no_picture(photo: Path, peopl
     json.dumps([face.account for face in row.faces])
 
 
+@pytest.mark.slow
 def test_pictures_made_again_are_the_same_files(photo: Path, people: People[float]) -> None:
     _, row = run(photo, people, evidence=True)
     before = {path: path.stat().st_mtime_ns for path in (photo.parent / "out" / PICTURES).rglob("*.jpg")}

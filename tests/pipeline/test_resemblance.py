@@ -52,6 +52,7 @@ def test_one_picture_that_both_have_does_not_make_them_alike(library: Library) -
     assert resemblance(library, finder, alicia, alice) == 0.5, "0 and 1"
 
 
+@pytest.mark.slow
 def test_photos_of_both_are_restored_again_and_no_others(library: Library, tmp_path: Path) -> None:
     where = {"alice": (1.1, 0.0), "alicia": (4.1, 0.0), "bob": (50.1, 0.0), "stranger": STRANGER}
     for who in where:

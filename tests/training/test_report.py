@@ -91,6 +91,7 @@ def test_who_has_other_photos_is_shown_first_and_the_rest_without_a_specific_ans
     assert (strip[STRIP:, 2 * CELL : 3 * CELL] == NOTHING).all()
 
 
+@pytest.mark.slow
 def test_pictures_change_nothing_in_the_run(run: Path, faces: FaceData, validation: FaceData, tmp_path: Path) -> None:
     done = losses(run / "progress.csv")
     assert done[0] == done[1], "step 1 was done again after stopping, and came out the same"

@@ -272,6 +272,7 @@ def test_only_the_specific_branch_learns_where_that_is_asked(faces: FaceData, tm
         assert torch.equal(before(picture, boxes), after(picture, boxes)), "the generic answer"
 
 
+@pytest.mark.slow
 def test_with_somebody_elses_references_the_generic_answer_is_wanted(faces: FaceData) -> None:
     config = replace(CONFIG, memory_weight=0.0)
     net = start(faces, config)
