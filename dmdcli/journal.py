@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from dmdcli.errors import CannotGoOnError
-from dmdcli.journal_file import DamagedJournalError, connect, copied, journal_path, locked, put_aside
+from dmdcli.journal_file import DamagedJournalError, connect, copied, journal_path, locked, put_aside, readable
 
 CHUNK = 1 << 20
 """Bytes read at a time to make a digest."""
@@ -130,7 +130,7 @@ class Journal:
 
     def row(self, place: str) -> PhotoRow | None:
         """The row of a photo with its faces, or None."""
-        with self._readable():
+        with readable(self.out):
             found = self._database.execute("SELECT * FROM photos WHERE place = ?", (_text(place),)).fetchone()
             if found is None:
                 return None
@@ -144,24 +144,24 @@ class Journal:
 
     def places(self) -> list[str]:
         """The places of all photos, in no order."""
-        with self._readable():
+        with readable(self.out):
             found = self._database.execute("SELECT place FROM photos").fetchall()
         return [os.fsdecode(one["place"]) for one in found]
 
     def people(self) -> dict[str, int]:
         """The ids of all people that were ever looked for, and their numbers."""
-        with self._readable():
+        with readable(self.out):
             return {one["id"]: one["number"] for one in self._database.execute("SELECT id, number FROM people")}
 
     def unfinished(self) -> list[str]:
         """The places whose results were being written when a run was stopped."""
-        with self._readable():
+        with readable(self.out):
             found = self._database.execute("SELECT place FROM photos WHERE finished IS NULL ORDER BY place").fetchall()
         return [os.fsdecode(one["place"]) for one in found]
 
     def settings(self, digest: str | None) -> dict[str, object]:
         """The settings of a digest, empty for one that is not known."""
-        with self._readable():
+        with readable(self.out):
             found = self._database.execute("SELECT content FROM settings WHERE digest = ?", (digest,)).fetchone()
         content: dict[str, object] = {} if found is None else json.loads(found["content"])
         return content
@@ -254,19 +254,9 @@ class Journal:
             )
 
     @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise CannotGoOnError(
-                f"The journal {journal_path(self.out)} cannot be read or written ({error}). Look at the disk, its room "
-                "and permissions, then run the same command again."
-            ) from error
-
-    @contextmanager
     def _changing(self) -> Iterator[None]:
         """One transaction: all of it is kept, or nothing."""
-        with self._readable():
+        with readable(self.out):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -304,20 +294,30 @@ def open_journal(out: Path) -> Iterator[Journal]:
 def copy_journal(out: Path) -> Iterator[Journal]:
     """A copy in memory of the journal of an output folder, empty where there is none: nothing done to it is kept."""
     path, notes = journal_path(out), []
-    with closing(connect(None)) as memory:
-        if path.is_file():
-            try:
-                with closing(connect(path, create=False)) as database:
-                    database.backup(memory)
-            except DamagedJournalError as damage:
-                notes.append(f"The journal {path} is damaged ({damage}); a run would put it aside and begin a new one.")
-        yield Journal(out, memory, notes)
+    try:
+        database = copied(path) if path.is_file() else connect(None)
+    except DamagedJournalError as damage:
+        notes.append(f"The journal {path} is damaged ({damage}); a run would put it aside and begin a new one.")
+        database = connect(None)
+    with closing(database):
+        yield Journal(out, database, notes)
 
 
 @contextmanager
 def read_journal(out: Path) -> Iterator[Journal]:
-    """The journal of an output folder for reading, also while a run has the folder; errors as `journal_file.copied`."""
-    with closing(copied(journal_path(out))) as database:
+    """The journal of an output folder for reading, also while a run has the folder.
+
+    Raises CannotGoOnError where it is damaged or cannot be read, JournalFormatError for one of a newer version.
+    """
+    path = journal_path(out)
+    try:
+        database = copied(path)
+    except DamagedJournalError as damage:
+        raise CannotGoOnError(
+            f"The journal {path} cannot be read ({damage}). Run the command that made it again: it begins a new "
+            "journal."
+        ) from damage
+    with closing(database):
         yield Journal(out, database)
 
 

@@ -102,7 +102,7 @@ class DamagedJournalError(Exception):
 def connect(path: Path | None, create: bool = True) -> sqlite3.Connection:
     """Open a journal and look whether it can be used; None for one in memory."""
     address = "file::memory:" if path is None else path.absolute().as_uri() + ("?mode=rwc" if create else "?mode=rw")
-    try:
+    with _opening(path):
         database = sqlite3.connect(address, uri=True, isolation_level=None, timeout=LOCK_SECONDS)
         try:
             database.row_factory = sqlite3.Row
@@ -112,6 +112,33 @@ def connect(path: Path | None, create: bool = True) -> sqlite3.Connection:
         except BaseException:
             database.close()
             raise
+    return database
+
+
+def copied(path: Path) -> sqlite3.Connection:
+    """A copy in memory of a journal, in today's format; the file keeps its own.
+
+    Nothing is written to it, unless a killed run left it half written: then SQLite undoes that, as for every reader.
+    Raises DamagedJournalError, CannotGoOnError where it cannot be read, JournalFormatError for one of a newer version.
+    """
+    memory = connect(None)
+    try:
+        with _opening(path):
+            address = f"{path.absolute().as_uri()}?mode=rw"  # SQLite takes a file that is read-only for what it is
+            with closing(sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)) as database:
+                database.backup(memory)
+            _check(memory, path)
+    except BaseException:
+        memory.close()
+        raise
+    return memory
+
+
+@contextmanager
+def _opening(path: Path | None) -> Iterator[None]:
+    """Say why a journal cannot be opened."""
+    try:
+        yield
     except sqlite3.Error as error:
         if type(error) is sqlite3.DatabaseError:  # its kinds stand for a disk, a lock: the file itself may be sound
             raise DamagedJournalError(str(error)) from error
@@ -119,30 +146,18 @@ def connect(path: Path | None, create: bool = True) -> sqlite3.Connection:
             f"The journal {path} cannot be opened ({error}). Look at the disk, its room and permissions, then run the "
             "same command again."
         ) from error
-    return database
 
 
-def copied(path: Path) -> sqlite3.Connection:
-    """A copy in memory of a journal, in today's format; the file is not written to, whatever its format.
-
-    Raises CannotGoOnError where it cannot be read, JournalFormatError for one of a newer version.
-    """
-    memory = sqlite3.connect(":memory:", isolation_level=None)
-    memory.row_factory = sqlite3.Row
+@contextmanager
+def readable(out: Path) -> Iterator[None]:
+    """Say, with CannotGoOnError, why the journal of an output folder, once opened, cannot be read or written."""
     try:
-        address = f"{path.absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(address, uri=True, timeout=LOCK_SECONDS)) as database:
-            database.backup(memory)
-        _check(memory, path)
-    except BaseException as error:
-        memory.close()
-        if isinstance(error, sqlite3.Error | DamagedJournalError):
-            raise CannotGoOnError(
-                f"The journal {path} cannot be read ({error}). Run the command that made it again: it goes on, or "
-                "begins a new journal."
-            ) from error
-        raise
-    return memory
+        yield
+    except sqlite3.Error as error:
+        raise CannotGoOnError(
+            f"The journal {journal_path(out)} cannot be read or written ({error}). Look at the disk, its room and "
+            "permissions, then run the same command again."
+        ) from error
 
 
 def _check(database: sqlite3.Connection, path: Path | None) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dmdcli.errors import CannotGoOnError, JournalFormatError, UsageError
-from dmdcli.journal_file import DamagedJournalError, connect, journal_path, locked
+from dmdcli.errors import JournalFormatError, UsageError
+from dmdcli.journal_file import DamagedJournalError, connect, journal_path, locked, readable
 
 NOBODY = ""
 """Stands in the journal where the id of somebody forgotten stood: nobody is enrolled with it, so the next run takes the
@@ -42,13 +42,13 @@ class ForgetfulJournal:
 
     def people(self) -> set[str]:
         """The ids of everybody who was ever looked for."""
-        with self._readable():
+        with readable(self.out):
             found = self.database.execute("SELECT id FROM people UNION SELECT person FROM faces WHERE person != ''")
             return {one for (one,) in found}
 
     def photos_of(self, ids: Collection[str]) -> list[ShownIn]:
         """The photos in which one of these people was recognised, by place."""
-        with self._readable():
+        with readable(self.out):
             found = self.database.execute(
                 "SELECT DISTINCT place, photos.result, output_digest FROM photos "
                 f"JOIN faces ON faces.photo = photos.number WHERE person IN {_marks(ids)} ORDER BY place",
@@ -58,7 +58,7 @@ class ForgetfulJournal:
 
     def accounts(self) -> Iterator[Mapping[str, Any]]:
         """The accounts of all faces of all photos."""
-        with self._readable():
+        with readable(self.out):
             for (account,) in self.database.execute("SELECT account FROM faces"):
                 yield json.loads(account)
 
@@ -68,7 +68,7 @@ class ForgetfulJournal:
         Of a face of theirs stays where it is and what was done, and of a photo that shows them no picture is named.
         """
         theirs, execute = f"person IN {_marks(ids)}", self.database.execute
-        with self._readable():
+        with readable(self.out):
             execute("BEGIN IMMEDIATE")
             try:
                 faces = execute(
@@ -118,16 +118,6 @@ class ForgetfulJournal:
                         f"UPDATE {table} SET {column} = replace({column}, ?, ?) WHERE instr({column}, ?)",
                         (person, NOBODY, person),
                     )
-
-    @contextmanager
-    def _readable(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise CannotGoOnError(
-                f"The journal {journal_path(self.out)} cannot be read or written ({error}). Look at the disk, its room "
-                "and permissions, then run the same command again."
-            ) from error
 
 
 @contextmanager

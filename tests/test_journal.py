@@ -6,14 +6,16 @@ import os
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dmdcli.errors import EXIT_INTEGRITY, CannotGoOnError, JournalFormatError
-from dmdcli.journal import FaceRow, Likeness, PhotoRow, Stamp, copy_journal, open_journal
+from dmdcli.journal import FaceRow, Likeness, PhotoRow, Stamp, copy_journal, open_journal, read_journal
 from dmdcli.journal_file import journal_path
 
 FACE = FaceRow(
@@ -61,10 +63,11 @@ def test_a_row_comes_back_as_it_was_and_replaces_the_one_before(tmp_path: Path) 
         assert journal.row("other.jpg") is None
 
 
-def test_a_journal_of_an_earlier_format_is_upgraded(tmp_path: Path) -> None:
-    with open_journal(tmp_path) as journal:
+def make_earlier(out: Path) -> None:
+    """A journal of format 1 with a row."""
+    with open_journal(out) as journal:
         journal.write(ROW)
-    with closing(sqlite3.connect(journal_path(tmp_path))) as database:
+    with closing(sqlite3.connect(journal_path(out))) as database:
         for table, column in (
             ("photos", "said"),
             *(("faces", one) for one in ("usable", "strength", "after", "account")),
@@ -72,6 +75,10 @@ def test_a_journal_of_an_earlier_format_is_upgraded(tmp_path: Path) -> None:
             database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
         database.execute("PRAGMA user_version = 1")
         database.commit()
+
+
+def test_a_journal_of_an_earlier_format_is_upgraded(tmp_path: Path) -> None:
+    make_earlier(tmp_path)
     with open_journal(tmp_path) as journal:
         assert journal.notes == ()
         found = journal.row(ROW.place)
@@ -113,6 +120,38 @@ def test_a_copy_leaves_no_trace(tmp_path: Path) -> None:
     with open_journal(tmp_path), copy_journal(tmp_path) as journal:  # also while a run is under way
         journal.write(ROW)
     assert journal_path(tmp_path).read_bytes() == before
+
+
+@pytest.mark.parametrize("opened", [copy_journal, read_journal])
+def test_a_copy_of_an_earlier_format_leaves_no_trace(tmp_path: Path, opened: Callable[..., Any]) -> None:
+    make_earlier(tmp_path)
+    before = journal_path(tmp_path).read_bytes()
+    with opened(tmp_path) as journal:
+        journal.write(ROW)
+        assert journal.row(ROW.place) == ROW
+        journal.write(replace(ROW, faces=()))  # in the copy, too, faces go with their photo
+        assert journal.row(ROW.place) == replace(ROW, faces=())
+    assert journal_path(tmp_path).read_bytes() == before
+
+
+@pytest.mark.parametrize("opened", [copy_journal, read_journal])
+def test_a_run_that_was_killed_while_it_wrote_can_be_copied(tmp_path: Path, opened: Callable[..., Any]) -> None:
+    """What it left beside the journal is first to be undone; SQLite does that only where it may write."""
+    with open_journal(tmp_path) as journal:
+        journal.write(ROW)
+    code = (
+        "import os, sqlite3, sys\n"
+        "database = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "database.execute('PRAGMA cache_size = 1')\n"
+        "database.execute('BEGIN IMMEDIATE')\n"
+        "database.executemany('INSERT INTO settings VALUES (?, ?)', [(str(one), 'x' * 5000) for one in range(50)])\n"
+        "os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(journal_path(tmp_path))]).returncode == 9
+    assert journal_path(tmp_path).with_name("journal.sqlite-journal").stat().st_size
+    with opened(tmp_path) as journal:
+        assert journal.row(ROW.place) == ROW
+        assert (journal.notes, journal.settings("1")) == ((), {})
 
 
 def test_two_runs_exclude_each_other(tmp_path: Path) -> None:
