@@ -56,14 +56,15 @@ def merge_people(library: Library, name: str, other: str, *, dry_run: bool = Fal
 
     Returns the person as they are then, and how many references of `other` they had already. Those are one picture:
     the same photo or the same crop. One whose landmarks were corrected by hand takes the place of one whose were not.
-    A merge that was broken off is completed by the same call. Raises UnknownPersonError, UsageError for one person.
+    The person is known by the ids of both. A merge that was broken off is completed by the same call. Raises
+    UnknownPersonError, UsageError for one person.
     """
     if library.person(name).id == library.person(other).id:
         raise UsageError(f"{name!r} and {other!r} are one person; there is nothing to merge.")
     with nullcontext() if dry_run else library.writing():
         person, leaving = library.person(name), library.person(other)
         files = {one.id: library.reference_files(leaving, one) for one in leaving.references}
-        joined, new = _join(library, person, leaving.references, files)
+        joined, new = _join(library, person, leaving, files)
         if not dry_run:
             library.keep(joined, new)
             library.remove(leaving)
@@ -171,20 +172,22 @@ def _imported(
     """What becomes of one person, and the files that are to be written for it."""
     if known is None:
         person_id = secrets.token_hex(8) if person.id in taken_ids else person.id
-        return Imported(person.name, replace(person, id=person_id), "imported", len(files), 0), dict(files)
-    joined, new = _join(library, known, person.references, files)
+        formerly = person.formerly if person_id == person.id else ()  # theirs is who has the id
+        newcomer = replace(person, id=person_id, formerly=formerly)
+        return Imported(person.name, newcomer, "imported", len(files), 0), dict(files)
+    joined, new = _join(library, known, person, files)
     duplicates = len(known.references) + len(files) - len(joined.references)
-    outcome: Literal["merged", "there"] = "merged" if new else "there"
+    outcome: Literal["merged", "there"] = "there" if joined == known else "merged"
     return Imported(person.name, joined, outcome, len(files) - duplicates, duplicates), new
 
 
 def _join(
-    library: Library, person: Person, references: Sequence[Reference], files: Mapping[str, ReferenceFiles]
+    library: Library, person: Person, leaving: Person, files: Mapping[str, ReferenceFiles]
 ) -> tuple[Person, dict[str, ReferenceFiles]]:
-    """A person with references of somebody else, and the files of those that are new; see `merge_people`."""
+    """A person with the references and ids of another, and the files of those that are new; see `merge_people`."""
     joined, new = list(person.references), {}
     crops = [library.reference_files(person, one)[0] for one in joined]
-    for theirs in references:
+    for theirs in leaving.references:
         crop, _ = files[theirs.id]
         same = (place for place, one in enumerate(joined) if one.digest == theirs.digest or crops[place] == crop)
         place = next(same, None)
@@ -198,7 +201,8 @@ def _join(
             crops.append(crop)
         else:
             joined[place], crops[place] = kept, crop
-    return replace(person, references=tuple(joined)), new
+    formerly = tuple(one for one in dict.fromkeys((*person.formerly, *leaving.ids)) if one != person.id)
+    return replace(person, references=tuple(joined), formerly=formerly), new
 
 
 def _places(person: Person, reference: Reference) -> tuple[str, str]:

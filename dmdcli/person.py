@@ -32,11 +32,20 @@ class Reference:
 
 @dataclass(frozen=True)
 class Person:
-    """One enrolled person. id: random, names their folder; the name is written nowhere but in person.json."""
+    """One enrolled person. id: random, names their folder; the name is written nowhere but in person.json.
+
+    formerly: ids of people who were merged into this one; journals of output folders may know the person by them.
+    """
 
     id: str
     name: str
     references: tuple[Reference, ...]
+    formerly: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All ids the person has or had."""
+        return (self.id, *self.formerly)
 
     @property
     def added(self) -> str:
@@ -67,22 +76,25 @@ def same_name(one: str, other: str) -> bool:
 
 def person_fields(person: Person) -> dict[str, object]:
     """What person.json says of a person; the id is the name of its folder."""
-    return {"name": person.name, "references": [asdict(reference) for reference in person.references]}
+    references = [asdict(reference) for reference in person.references]
+    return {"name": person.name, "references": references, "formerly": list(person.formerly)}
 
 
 def person_of(fields: Mapping[str, Any], person_id: str, label: str) -> Person:
     """The person a person.json describes. label: says in messages where it is. Raises LibraryFormatError."""
     cure = "restore it from a backup."
     try:
-        person = Person(person_id, fields["name"], tuple(Reference(**one) for one in fields["references"]))
+        references = tuple(Reference(**one) for one in fields["references"])
+        person = Person(person_id, fields["name"], references, tuple(fields.get("formerly", ())))
     except (KeyError, TypeError) as error:
         raise LibraryFormatError(f"{label} is damaged ({error!r}); {cure}") from error
-    texts = [person.name]
+    texts = [person.name, *person.formerly]
     for reference in person.references:
         texts += [reference.id, reference.source, reference.added, reference.landmark_source, reference.digest]
     numbers = [reference.sharpness for reference in person.references]
     right = all(isinstance(text, str) for text in texts) and all(isinstance(one, int | float) for one in numbers)
     right = right and all(map(math.isfinite, numbers))
+    right = right and all(re.fullmatch("[0-9a-f]{16}", one) for one in person.formerly)
     if not right or not numbers or not all(re.fullmatch("[0-9a-f]+", one.id) for one in person.references):
         raise LibraryFormatError(f"{label} is damaged (its name or references); {cure}")
     return person

@@ -136,8 +136,35 @@ def test_merging_keeps_every_picture_once(library: Library) -> None:
     assert [cache.current for cache in library.caches(merged)] == [False]
     assert library.embeddings(merged, "kit", mean_colour).shape == (3, 3)
     library.references(merged)
+    assert (library.person("Alice").formerly, expected.formerly) == ((alicia.id,), (alicia.id,))
     with pytest.raises(UsageError, match="one person"):
         merge_people(library, "Alice", "ALICE")
+
+
+def test_former_ids_are_kept_wherever_a_person_goes(library: Library, empty: Library, file: Path) -> None:
+    alicia, zoe = library.add_references("Alicia", [reference(5)]), library.person("Zoë 李")
+    alice, _ = merge_people(library, "Alice", "Alicia")
+    assert merge_people(library, "Zoë 李", "Alice")[0].ids == (zoe.id, alice.id, alicia.id)
+    assert library.rename("Zoë 李", "Zoe").formerly == (alice.id, alicia.id)
+    export_people(library, library.people(), file, overwrite=True)
+    there = empty.add_references("Zoe", [reference(number) for number in (3, 1, 2, 5)])
+    (done,) = import_people(empty, file, merge=True)
+    assert (done.outcome, done.added) == ("merged", 0)
+    assert empty.person("Zoe").ids == (there.id, zoe.id, alice.id, alicia.id)
+    assert import_people(empty, file, merge=True)[0].outcome == "there"
+    (other,) = import_people(empty, file, name="Anna")
+    assert other.person.formerly == (alice.id, alicia.id)
+    (third,) = import_people(empty, file, name="Annika")
+    assert third.person.formerly == (), "of two with one past, the first has it"
+
+
+@pytest.mark.parametrize("formerly", [["a"], "ab", [3], 3])
+def test_former_ids_that_are_none_are_refused(library: Library, formerly: object) -> None:
+    """Whatever stands there would be removed from journals, wherever it is part of a text."""
+    path = library.folder(library.person("Alice")) / "person.json"
+    path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "formerly": formerly}))
+    with pytest.raises(LibraryFormatError, match="damaged"):
+        library.people()
 
 
 def test_a_merge_that_was_broken_off_is_completed_by_another(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:

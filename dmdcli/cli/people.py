@@ -231,11 +231,12 @@ def forget(
     with opened_outputs(outputs or []) as journals:
         ids = set()
         if gone:
-            ids = {one for journal in journals for one in journal.people()} - {one.id for one in library.people()}
+            enrolled = {one for somebody in library.people() for one in somebody.ids}
+            ids = {one for journal in journals for one in journal.people()} - enrolled
         parts = [f"{counted(len(ids), 'person')} no longer enrolled"] if gone else []
         if person is not None:
             parts = [counted(len(person.references), "reference"), *parts]
-            ids.add(person.id)
+            ids |= {*person.ids} - {one.id for one in library.people() if one.id != person.id}
         parts += [f"all that is known in {counted(len(journals), 'output folder')}"] if journals else []
         who = person.name if person else name
         confirm_or_stop(f"Remove {who} ({', '.join(parts)})?", yes, "removed")

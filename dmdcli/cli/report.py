@@ -85,8 +85,10 @@ def leaving_report(
 
 
 def names_by_id() -> dict[str, str]:
-    """The names of the enrolled people."""
-    return {person.id: person.name for person in build_library().people()}
+    """The names of the enrolled people, also by the ids they had before they were merged."""
+    people = build_library().people()
+    former = {one: person.name for person in people for one in person.formerly}
+    return former | {person.id: person.name for person in people}
 
 
 def show(page: Path) -> None:

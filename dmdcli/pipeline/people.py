@@ -73,7 +73,7 @@ def recall_people(
     chosen = library.people() if only is None else [library.person(name) for name in only]
     by_name = {person.name: person for person in chosen}
     enrolled = {
-        name: Enrolled(one.id, library.version(one), len(one.references)) for name, one in by_name.items()
+        name: Enrolled(one.id, library.version(one), len(one.references), one.formerly) for name, one in by_name.items()
     }  # before anything is made of the references: if they change meanwhile, the results are stale, not wrong
     references = {name: library.embeddings(one, finder.kit_name, finder.embed) for name, one in by_name.items()}
     recalled: dict[str, DictionaryT] = {}

@@ -22,11 +22,15 @@ Verdict: TypeAlias = Literal["new", "current", "stale", "foreign"]
 
 @dataclass(frozen=True)
 class Enrolled:
-    """A person. id: random. version: of the references, as `Library.version`. references: how many there are."""
+    """A person. id: random. version: of the references, as `Library.version`. references: how many there are.
+
+    formerly: ids of people merged into this one.
+    """
 
     id: str
     version: str
     references: int
+    formerly: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ class Circumstances:
         person = face.match.person
         name = next((name for name, one in self.people.items() if one.id == person), "")
         return hashlib.sha256(f"{person} {name}".encode()).hexdigest()[:16]
+
+    def versions(self) -> dict[str, tuple[str, str]]:
+        """Id, also a former one -> name of the person, and version of the references."""
+        every = {one: (name, person.version) for name, person in self.people.items() for one in person.formerly}
+        return every | {person.id: (name, person.version) for name, person in self.people.items()}
 
 
 @dataclass(frozen=True)
@@ -149,7 +158,7 @@ def _reasons(
         yield "another kit"
     if row.result == "restored" and row.weights != today.weights:
         yield "another network"
-    current = {person.id: (name, person.version) for name, person in today.people.items()}
+    current = today.versions()
     for face in row.faces:
         if face.match is not None and face.match.person not in current:
             yield "somebody it shows was forgotten"
@@ -161,7 +170,7 @@ def _reasons(
 
 def _recognition(row: PhotoRow, today: Circumstances) -> str | None:
     """Why a stranger may be recognised by now; None where that cannot be."""
-    current = {person.id: (name, person.version) for name, person in today.people.items()}
+    current = today.versions()
     strangers = [face for face in row.faces if face.match is None and face.usable]
     if strangers and row.known < today.known:
         return "somebody was enrolled since"

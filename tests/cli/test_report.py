@@ -15,6 +15,7 @@ from dmdcli.cli.report import leaving_report
 from dmdcli.errors import CannotGoOnError, UsageError
 from dmdcli.journal import open_journal
 from dmdcli.library import Library
+from dmdcli.person import Person
 from dmdcli.pipeline.outcome import RestoredPhoto
 from dmdcli.report.write import BEGINS
 from tests.report.made_up import PEOPLE, row_of
@@ -51,14 +52,15 @@ def test_the_report_is_written_again(out: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_people_have_names_only_where_they_are_asked_for(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Named:
-        id, name = PEOPLE[1], "Alice"
-
-    monkeypatch.setattr(Library, "people", lambda self: [Named])
+    enrolled = [Person(PEOPLE[1], "Alice", ())]
+    monkeypatch.setattr(Library, "people", lambda self: enrolled)
     run("report", out)
     assert people_in(out) == {"person 2"}
     run("report", out, "--write-names")
     assert people_in(out) == {"Alice"}
+    enrolled[:] = [Person("0123", "Alicia", (), formerly=(PEOPLE[1],))]
+    run("report", out, "--write-names")
+    assert people_in(out) == {"Alicia"}, "who was merged into her is her"
 
 
 def test_a_folder_without_a_journal_is_refused_and_left_alone(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from dmdcli.journal import FaceRow, Likeness, PhotoRow, digest_of, open_journal
 from dmdcli.journal_file import journal_path
 from dmdcli.journal_forgetting import NOBODY
 from dmdcli.library import Library
+from dmdcli.library_exchange import export_people, import_people, merge_people
 from dmdcli.pipeline.forget import without_person
-from dmdcli.pipeline.standing import Circumstances, Enrolled, judge
+from dmdcli.pipeline.standing import Circumstances, Enrolled, Standing, judge
 from tests.test_library import reference
 
 MATRIX = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
@@ -151,6 +152,13 @@ def test_files_of_somebody_else_stay_whatever_they_are_called(library: Library, 
 def test_the_next_run_takes_the_photo_for_one_of_somebody_forgotten(library: Library, out: Path) -> None:
     forget("Alice", "--outputs", out)
     bob = library.person("Bob").id
+    standing = standing_of(out, {"Bob": Enrolled(bob, f"version of {bob}", 1)})
+    assert (standing.verdict, standing.reason) == ("stale", "somebody it shows was forgotten")
+    assert standing.ours == digest_of(out / "both.jpg"), "it may be replaced"
+
+
+def standing_of(out: Path, enrolled: Mapping[str, Enrolled]) -> Standing:
+    """What the next run would say of the photo of both."""
     photo, result = out / "in" / "both.jpg", out / "both.jpg"
     photo.parent.mkdir()
     photo.write_bytes(b"photo")
@@ -159,11 +167,41 @@ def test_the_next_run_takes_the_photo_for_one_of_somebody_forgotten(library: Lib
         assert row is not None
         digests = {"input_digest": digest_of(photo), "output_digest": digest_of(result)}
         journal.write(replace(row, **digests, weights="", kit=""))
-        enrolled = {"Bob": Enrolled(bob, f"version of {bob}", 1)}
-        today = Circumstances({}, str(row.settings), "", "", enrolled, journal.number_people([bob]))
-        standing = judge(journal, photo, result, today, overwrite=False, only_restored=False)
-    assert (standing.verdict, standing.reason) == ("stale", "somebody it shows was forgotten")
-    assert standing.ours == digests["output_digest"], "it may be replaced"
+        known = journal.number_people([one.id for one in enrolled.values()])
+        today = Circumstances({}, str(row.settings), "", "", enrolled, known)
+        return judge(journal, photo, result, today, overwrite=False, only_restored=False)
+
+
+def test_somebody_merged_is_forgotten_under_all_ids(library: Library, out: Path, tmp_path: Path) -> None:
+    """Bob turns out to be Alice; a photo restored before knows him by the id that is gone."""
+    alice, bob = library.person("Alice").id, library.person("Bob").id
+    carol = library.add_references("Carol", [reference(3)]).id
+    other = make_output(tmp_path / "other", carol, bob)
+    merge_people(library, "Alice", "Bob")
+    assert forget("Carol", "--gone", "--outputs", other).exit_code == 0
+    assert with_bytes(other, bob), "nobody is gone who was merged"
+    answer = forget("Alice", "--outputs", out)
+    assert answer.exit_code == 0, answer.output
+    assert (with_bytes(out, alice), with_bytes(out, bob)) == ([], [])
+    assert not list((out / "report_files").rglob("*.jpg"))
+
+
+def test_whoever_is_enrolled_under_a_former_id_is_not_forgotten(library: Library, out: Path, tmp_path: Path) -> None:
+    """After a merge an export of before may be imported again."""
+    bob = library.person("Bob").id
+    export_people(library, [library.person("Bob")], tmp_path / "bob.zip")
+    merge_people(library, "Alice", "Bob")
+    import_people(library, tmp_path / "bob.zip")
+    assert forget("Alice", "--outputs", out).exit_code == 0
+    assert with_bytes(out, bob)
+
+
+def test_after_a_merge_photos_are_stale_for_other_references(library: Library, out: Path) -> None:
+    alice = library.person("Alice").id
+    merged, _ = merge_people(library, "Alice", "Bob")
+    enrolled = {"Alice": Enrolled(alice, library.version(merged), 2, merged.formerly)}
+    standing = standing_of(out, enrolled)
+    assert (standing.verdict, standing.reason) == ("stale", "other references of Alice")
 
 
 def test_a_long_journal_keeps_no_copy_either(library: Library, tmp_path: Path) -> None:
