@@ -56,6 +56,11 @@ class ForgetfulJournal:
             ).fetchall()
         return [ShownIn(os.fsdecode(place), result == "restored" and bool(made)) for place, result, made in found]
 
+    def places(self) -> list[str]:
+        """The places of all photos."""
+        with readable(self.out):
+            return [os.fsdecode(place) for (place,) in self.database.execute("SELECT place FROM photos")]
+
     def accounts(self) -> Iterator[Mapping[str, Any]]:
         """The accounts of all faces of all photos."""
         with readable(self.out):

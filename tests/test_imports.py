@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "dmdcli"
 FREE = {"dmdcli", "dmdcli.devices", "dmdcli.errors", "dmdcli.shapes", "dmdcli.tensors"}
 """May be imported by anyone."""
 
-PHOTOS = {"photos", "files", "places", "formats", "colour", "tags"}
+PHOTOS = {"photos", "files", "places", "report_files", "formats", "colour", "tags"}
 FACES = {"faces", "weights"}
 LIBRARY = {"library", "library_files", "library_exchange", "person"}
 ALLOWED: dict[str, set[str]] = {
@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "bundle": {"weights", "weights_folder"},
     "files": set(),
     "places": set(),
+    "report_files": {"files", "places"},
     "formats": set(),
     "colour": {"formats"},
     "photos": {"files", "places", "formats", "colour"},

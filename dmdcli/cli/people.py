@@ -25,6 +25,7 @@ from dmdcli.cli.console import (
 from dmdcli.errors import EXIT_USAGE, UnknownPersonError, UsageError
 
 if TYPE_CHECKING:
+    from dmdcli.journal_forgetting import ForgetfulJournal
     from dmdcli.library import Library
     from dmdcli.person import Person
     from dmdcli.pipeline.forget import Cleared
@@ -240,18 +241,19 @@ def forget(
         parts += [f"all that is known in {counted(len(journals), 'output folder')}"] if journals else []
         who = person.name if person else name
         confirm_or_stop(f"Remove {who} ({', '.join(parts)})?", yes, "removed")
-        for journal in journals:
-            print_cleared(terminal, clear(journal, ids, who), who)
-    removed = library.forget(person.name) if person else []
-    for path in removed:
-        terminal.result(str(path))
-    terminal.say(f"{who} is forgotten: {len(removed)} files removed. The photos themselves were not touched.")
+        cleared = [clear(journal, ids, who) for journal in journals]
+        for one in cleared:
+            print_cleared(terminal, one, who)
+        removed = library.forget(person.name) if person else []
+        for path in removed:
+            terminal.result(str(path))
+        terminal.say(f"{who} is forgotten: {len(removed)} files removed. The photos themselves were not touched.")
+        for journal, one in zip(journals, cleared, strict=True):
+            write_report_again(terminal, journal, one)
     if not outputs:
         terminal.say("Output folders may hold the person's id and pictures in a report: --outputs DIR clears them.")
     else:
-        terminal.say(
-            "The next `dmd restore` writes reports again. Not reached: backups, exports, copies of reports and results."
-        )
+        terminal.say("Not reached: backups, exports, decisions in other files, copies of reports and results.")
 
 
 def print_cleared(terminal: Terminal, cleared: Cleared, name: str) -> None:
@@ -272,6 +274,20 @@ def print_cleared(terminal: Terminal, cleared: Cleared, name: str) -> None:
         terminal.detail(f"{path}: {name} is in its metadata" if path in cleared.named else str(path))
     for path, what in cleared.left.items():
         terminal.fail(f"{path} still holds {what}. Look at it, or remove it.")
+
+
+def write_report_again(terminal: Terminal, journal: ForgetfulJournal, cleared: Cleared) -> None:
+    """Write the report of an output folder that had one, of what is known there now."""
+    from dmdcli.journal import Journal
+    from dmdcli.report.write import write_report
+    from dmdcli.report_files import REPORTS
+
+    reports = {cleared.out / name for name in REPORTS}
+    if reports <= {*cleared.removed}:
+        page = write_report(Journal(journal.out, journal.database))
+        terminal.say(f"{page}, and the same facts beside it, are written again; people are numbered in them.")
+    elif not reports.isdisjoint(cleared.removed):
+        terminal.say(f"`dmd report {cleared.out}` writes the report again.")
 
 
 def confirm_or_stop(question: str, yes: bool, what: str) -> None:

@@ -10,17 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from dmdcli.decisions import FILE_NAME
 from dmdcli.errors import CannotGoOnError, UsageError
 from dmdcli.files import remove_unfinished, write_file
 from dmdcli.journal_forgetting import ForgetfulJournal, files_with, opened_to_forget
 from dmdcli.person import check_name, same_name
+from dmdcli.places import PICTURES
+from dmdcli.report_files import (
+    PICTURE_FOLDERS,
+    REPORTS,
+    is_report,
+    pictures_of,
+    pictures_unused,
+    remove_unfinished_files,
+)
 
-REPORTS = {"report.html": b"<!-- dmd report -->", "report.jsonl": b'{"schema":', "report.csv": b"photo,"}
-"""The files, and what their first line holds: what does not is somebody else's."""
-PICTURES = "report_files"
-DECISIONS = "decisions.toml"
-PICTURE = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}\.jpg")
-"""The name of a picture in an account."""
 TABLE = re.compile(r"(?=^[ \t]*\[\[)", re.MULTILINE)
 """Where an entry of a decisions file begins."""
 PHOTO = re.compile(r"[ \t]*\[\[[ \t]*photo[ \t]*\]\]")
@@ -73,46 +77,42 @@ def clear(journal: ForgetfulJournal, ids: Collection[str], name: str) -> Cleared
     restored = [path for path in results if path.is_file()]
     named = [path for path in restored if _is_named(path, name)]
     journal.forget(ids, name)
+    remove_unfinished_files(out)
+    for folder in {(out / one.place).parent for one in shown}:
+        remove_unfinished(folder)
     removed = [*_clear_pictures(journal), *_clear_reports(out), *_clear_decisions(out, name)]
     left = dict.fromkeys(files_with(out, ids), "the id")
     decisions = _decisions(out)
     if decisions and _word(name).search(decisions):
-        left[out / DECISIONS] = "the name"
+        left[out / FILE_NAME] = "the name"
     return Cleared(out, len(shown), tuple(removed), tuple(restored), tuple(named), left)
 
 
 def _clear_pictures(journal: ForgetfulJournal) -> Iterator[Path]:
     """Remove the pictures that no account names, also those of earlier runs."""
     folder = journal.out / PICTURES
-    used = {name for account in journal.accounts() for name in _pictures(account)}
-    for below in sorted(folder.glob("[0-9a-f][0-9a-f]")):
-        remove_unfinished(below)
-        for path in sorted(below.glob("*.jpg")):
-            name = path.relative_to(folder).as_posix()
-            if name not in used and PICTURE.fullmatch(name):
-                with _removing(path):
-                    path.unlink()
-                yield path
+    used = {name for account in journal.accounts() for name in pictures_of(account)}
+    for name in sorted(pictures_unused(journal.out, used, journal.places())):
+        with _removing(folder / name):
+            (folder / name).unlink()
+        yield folder / name
+    for below in (*folder.glob(PICTURE_FOLDERS), folder):
         with suppress(OSError):
             below.rmdir()  # empty ones only
-    with suppress(OSError):
-        folder.rmdir()
 
 
 def _clear_reports(out: Path) -> Iterator[Path]:
-    """Remove the reports, which show people by numbers or names; `dmd report` writes them again."""
-    for path, mark in ((out / name, mark) for name, mark in REPORTS.items()):
+    """Remove the reports, which show people by numbers or names."""
+    for path in (out / name for name in REPORTS):
         with _removing(path), suppress(FileNotFoundError):
-            with path.open("rb") as file:
-                is_ours = mark in file.read(100)
-            if is_ours:
+            if is_report(path):
                 path.unlink()
                 yield path
 
 
 def _clear_decisions(out: Path, name: str) -> Iterator[Path]:
     """Remove the entries about faces of the person from the decisions, and leave the rest as it is written."""
-    text, path = _decisions(out), out / DECISIONS
+    text, path = _decisions(out), out / FILE_NAME
     kept = without_person(text, name)
     if kept != text:
         write_file(kept.encode("utf-8", "surrogateescape"), path)
@@ -122,12 +122,12 @@ def _clear_decisions(out: Path, name: str) -> Iterator[Path]:
 def _decisions(out: Path) -> str:
     """The text of a folder's decisions file, empty where there is none."""
     try:
-        return (out / DECISIONS).read_bytes().decode("utf-8", "surrogateescape")
+        return (out / FILE_NAME).read_bytes().decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return ""
     except OSError as error:
         raise CannotGoOnError(
-            f"{out / DECISIONS} cannot be read ({error.strerror}). Mend that, then forget again."
+            f"{out / FILE_NAME} cannot be read ({error.strerror}). Mend that, then forget again."
         ) from error
 
 
@@ -167,19 +167,6 @@ def _is_theirs(entry: str, name: str) -> bool:
     with suppress(ValueError, UsageError):
         return same_name(check_name(json.loads(quoted) if quoted[0] == '"' else quoted[1:-1]), check_name(name))
     return False
-
-
-def _pictures(account: object) -> Iterator[str]:
-    """The names of pictures anywhere in an account."""
-    if isinstance(account, str):
-        if PICTURE.fullmatch(account):
-            yield account
-    elif isinstance(account, Mapping):
-        for value in account.values():
-            yield from _pictures(value)
-    elif isinstance(account, list):
-        for value in account:
-            yield from _pictures(value)
 
 
 def _is_named(path: Path, name: str) -> bool:

@@ -84,14 +84,6 @@ def table_rows(facts: Mapping[str, Any]) -> Iterator[list[object]]:
         ]
 
 
-def pictures_of(account: Mapping[str, Any]) -> Iterator[str]:
-    """The names of all pictures that the account of a face speaks of."""
-    yield from (name for key, name in account.get("photo", {}).items() if key != "size")
-    yield from account.get("pictures", {}).values()
-    if "reference" in account:
-        yield account["reference"]["picture"]
-
-
 def _face_facts(face: FaceRow, called: Callable[[str], str], pictures: Collection[str]) -> dict[str, Any]:
     account: Mapping[str, Any] = face.account
     reference = account.get("reference", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import csv
 import hashlib
 import html
@@ -17,22 +18,21 @@ from typing import Any, BinaryIO
 
 from dmdcli import __version__
 from dmdcli.errors import UsageError
-from dmdcli.files import remove_unfinished, whole_file
+from dmdcli.files import whole_file
 from dmdcli.journal import Journal, now
 from dmdcli.places import PICTURES, REPORT, natural_order
-from dmdcli.report.facts import COLUMNS, facts_of, pictures_of, settings_of, skipped_facts, table_rows
+from dmdcli.report.facts import COLUMNS, facts_of, settings_of, skipped_facts, table_rows
+from dmdcli.report_files import (
+    REPORTS,
+    is_report,
+    pictures_of,
+    pictures_there,
+    pictures_unused,
+    remove_unfinished_files,
+)
 
 MOST_IN_ONE_FILE = 200
 """Photos that --single-file takes: their pictures are some 300 kB each."""
-BEGINS = {
-    REPORT: b"<!doctype html>\n<!-- dmd report -->",
-    "report.jsonl": b'{"schema":',
-    "report.csv": b"\xef\xbb\xbfplace,",
-}
-"""The files, and how each begins: what begins otherwise is not ours."""
-HEXADECIMAL = "[0-9a-f]"
-PICTURE_NAMES = f"{HEXADECIMAL * 2}/{HEXADECIMAL * 30}.jpg"
-"""As `pipeline.evidence` names pictures."""
 NOT_SHOWN = ("schema", "photo")
 """Facts that report.html leaves out: it may be given away, and the second names folders of this computer."""
 IN_MARKUP = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
@@ -56,9 +56,9 @@ class Told:
 
 def check_report_places(out: Path) -> None:
     """Refuse, with UsageError, to replace files that have the names of the report and are not one."""
-    for name, beginning in BEGINS.items():
-        with suppress(FileNotFoundError), (out / name).open("rb") as file:
-            if file.read(len(beginning)) not in (beginning, b""):
+    for name in REPORTS:
+        with suppress(FileNotFoundError):
+            if (out / name).stat().st_size and not is_report(out / name):
                 raise UsageError(f"{out / name} was not made by dmd. Rename it, or leave the report out: --no-report.")
 
 
@@ -78,19 +78,18 @@ def write_report(journal: Journal, told: Told = Told()) -> Path:
     """
     check_report_places(journal.out)
     folder = journal.out / PICTURES
-    there = {path.relative_to(folder).as_posix() for path in folder.glob(PICTURE_NAMES)}
+    there = pictures_there(journal.out)
     places = sorted({*journal.places(), *told.skipped}, key=_order)
     if told.single_file:
         check_single_file(len(places))
-    for left in (journal.out, *folder.glob(HEXADECIMAL * 2)):
-        remove_unfinished(left)
+    remove_unfinished_files(journal.out)
     overview = _Overview()
     used: set[str] = set()
     with ExitStack() as stack:
-        page, lines, table = (stack.enter_context(whole_file(journal.out / name)) for name in BEGINS)
+        page, lines, table = (stack.enter_context(whole_file(journal.out / name)) for name in REPORTS)
         head, tail = _page()
         page.write(head)
-        _write_row(table, COLUMNS, start=BEGINS["report.csv"][:3])
+        _write_row(table, COLUMNS, start=codecs.BOM_UTF8)
         for number, facts in enumerate(_facts(journal, places, told, there, overview, used)):
             lines.write(_json(facts) + b"\n")
             for row in table_rows(facts):
@@ -100,7 +99,7 @@ def write_report(journal: Journal, told: Told = Told()) -> Path:
         pictures = _embedded(folder, there & used) if told.single_file else None
         page.write(b'\n],\n"pictures": ' + _shown(pictures))
         page.write(b',\n"overview": ' + _shown(overview.shown(journal, told)) + b"}" + tail)
-    for name in there - used - {place.removeprefix(f"{PICTURES}/") for place in places}:
+    for name in pictures_unused(journal.out, used, places):
         (folder / name).unlink(missing_ok=True)
     return journal.out / REPORT
 

@@ -17,7 +17,7 @@ from dmdcli.journal import open_journal
 from dmdcli.library import Library
 from dmdcli.person import Person
 from dmdcli.pipeline.outcome import RestoredPhoto
-from dmdcli.report.write import BEGINS
+from dmdcli.report_files import REPORTS
 from tests.report.made_up import PEOPLE, row_of
 
 
@@ -46,7 +46,7 @@ def test_the_report_is_written_again(out: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(webbrowser, "open", opened.append)
     answer = run("report", out, "--open")
     assert (answer.exit_code, answer.stdout.strip()) == (0, str(out / "report.html"))
-    assert all((out / name).is_file() for name in BEGINS)
+    assert all((out / name).is_file() for name in REPORTS)
     assert opened == [(out / "report.html").absolute().as_uri()]
     assert people_in(out) == {"person 2"}
 
@@ -120,5 +120,5 @@ def test_restore_leaves_a_report_unless_told_not_to(tmp_path: Path) -> None:
     for name, arguments in (("no", ["--no-report"]), ("dry", ["--dry-run"]), ("yes", ["--single-file"])):
         answer = run(*quiet, "--out", tmp_path / name, *arguments)
         assert answer.exit_code == 0, answer.output
-        assert [(tmp_path / name / file).exists() for file in BEGINS] == [name == "yes"] * 3
+        assert [(tmp_path / name / file).exists() for file in REPORTS] == [name == "yes"] * 3
     assert str(tmp_path / "yes" / "report.html") in answer.stdout

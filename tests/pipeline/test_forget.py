@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,6 +20,8 @@ from dmdcli.library import Library
 from dmdcli.library_exchange import export_people, import_people, merge_people
 from dmdcli.pipeline.forget import without_person
 from dmdcli.pipeline.standing import Circumstances, Enrolled, Standing, judge
+from dmdcli.report.write import Told, write_report
+from dmdcli.report_files import REPORTS
 from tests.test_library import reference
 
 MATRIX = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
@@ -73,13 +76,11 @@ def make_output(out: Path, alice: str, bob: str, photos: int = 1) -> Path:
             (out / place).write_bytes(b"<x>Alice</x>" if place == "both.jpg" else b"restored")
             made = {"input_digest": "aa", "output_digest": "bb", "settings": digest, "known": known}
             journal.write(PhotoRow(place, out / "in" / place, "restored", **made, faces=faces, finished="2024-01-01"))
+        write_report(journal, Told(names={alice: "Alice", bob: "Bob"}))
     for name in of.values():
         path = out / "report_files" / name
         path.parent.mkdir(parents=True)
         path.write_bytes(b"picture")
-    (out / "report.html").write_text("<!doctype html>\n<!-- dmd report -->person 1")
-    (out / "report.jsonl").write_text('{"schema": 1, "person": "person 1"}')
-    (out / "report.csv").write_text("\ufeffphoto,person\n")
     return out
 
 
@@ -130,23 +131,74 @@ def test_pictures_and_reports_go_and_what_stays_is_said(library: Library, out: P
     answer = forget("Alice", "--outputs", out, "-v")
     left = {path.relative_to(out / "report_files").as_posix() for path in (out / "report_files").rglob("*.jpg")}
     assert left == {PICTURES["bob"], PICTURES["bob's photo"]}
-    assert not list(out.glob("report.*"))
     listed = set(answer.stdout.splitlines())
     assert {str(out / "report_files" / PICTURES["alice"]), str(out / "report.html")} <= listed
     said = " ".join(answer.stderr.split())
     assert "results that show the restored face and stay: 1, and 1 of them hold the name" in said
     assert f"{out / 'both.jpg'}: Alice is in its metadata" in said
-    assert "Not reached: backups, exports" in said
+    assert "Not reached: backups, exports, decisions in other files" in said
     assert (out / "both.jpg").is_file()
 
 
+def test_the_report_is_written_again_at_once(library: Library, out: Path) -> None:
+    assert with_bytes(out, '"Alice"')
+    answer = forget("Alice", "--outputs", out)
+    assert "are written again; people are numbered" in " ".join(answer.stderr.split())
+    told = {one["place"]: one for one in map(json.loads, (out / "report.jsonl").read_text().splitlines())}
+    bob, alice = (one["person"] for one in told["both.jpg"]["faces"])
+    assert bob in ("person 1", "person 2"), "numbers are given in the order of ids"
+    assert alice == "somebody forgotten"
+    assert told["both.jpg"]["faces"][0]["pictures"] == {"a": PICTURES["bob"]}
+    assert told["both.jpg"]["faces"][1]["pictures"] == {}
+    assert not [name for name in REPORTS if b"Alice" in (out / name).read_bytes()]
+
+
+def test_without_a_report_none_is_written(library: Library, out: Path) -> None:
+    for name in REPORTS:
+        (out / name).unlink()
+    forget("Alice", "--outputs", out)
+    assert not list(out.glob("report.*"))
+
+
+THEIRS = {
+    "report.html": "<html>how we restored the album",
+    "report.jsonl": '{"schema":"mine"}',
+    "report.csv": "id,photo,title\n1,a.jpg,grandmother\n",
+}
+
+
 def test_files_of_somebody_else_stay_whatever_they_are_called(library: Library, out: Path) -> None:
-    (out / "report.html").write_text("<html>how we restored the album")
     (out / "report_files" / "aa").mkdir()
     (out / "report_files" / "aa" / "aunt.jpg").write_bytes(b"aunt")
-    forget("Alice", "--outputs", out)
-    assert (out / "report.html").is_file()
+    (out / "report_files" / "ff").mkdir()
+    result = out / "report_files" / "ff" / f"{0:030x}.jpg"
+    result.write_bytes(b"restored")
+    with open_journal(out) as journal:
+        journal.write(PhotoRow(result.relative_to(out).as_posix(), out / "a.jpg", "restored", finished="2024-01-01"))
+    (out / "report.jsonl").write_text(THEIRS["report.jsonl"])
+    answer = forget("Alice", "--outputs", out)
+    assert answer.exit_code == 0, answer.output
+    assert not (out / "report.csv").exists()
+    assert f"`dmd report {out}` writes the report again" in " ".join(answer.stderr.split())
+    for name, text in THEIRS.items():
+        (out / name).write_text(text)
+    forget("Bob", "--outputs", out)
+    assert {name: (out / name).read_text() for name in THEIRS} == THEIRS
     assert (out / "report_files" / "aa" / "aunt.jpg").is_file()
+    assert result.is_file()
+
+
+def test_what_was_left_half_written_goes(library: Library, out: Path) -> None:
+    """Of a report, of its pictures, and of the result of a photo that shows the person."""
+    with open_journal(out) as journal:
+        row = journal.row("both.jpg")
+        assert row is not None
+        journal.write(replace(row, place="below/both.jpg", finished=None))
+    (out / "below").mkdir()
+    for folder in (out, out / "report_files" / "00", out / "below"):
+        (folder / ".dmd-0123456789ab.part").write_bytes(b"Alice")
+    forget("Alice", "--outputs", out)
+    assert not list(out.rglob("*.part"))
 
 
 def test_the_next_run_takes_the_photo_for_one_of_somebody_forgotten(library: Library, out: Path) -> None:

@@ -15,8 +15,9 @@ import pytest
 from dmdcli.errors import UsageError
 from dmdcli.journal import Journal
 from dmdcli.places import PICTURES, find_photos
-from dmdcli.report.facts import COLUMNS, STOPPED, pictures_of, table_rows
-from dmdcli.report.write import BEGINS, MOST_IN_ONE_FILE, Told, write_report
+from dmdcli.report.facts import COLUMNS, STOPPED, table_rows
+from dmdcli.report.write import MOST_IN_ONE_FILE, Told, write_report
+from dmdcli.report_files import REPORTS, pictures_of
 from tests.report.made_up import EVIL, PEOPLE, made_up_journal, row_of
 
 RECORDS = re.compile(r'<script type="application/json" id="records">(.*?)</script>', re.DOTALL)
@@ -92,7 +93,7 @@ def test_no_cell_of_the_table_is_a_formula(journal: Journal) -> None:
 
 def test_people_are_numbered_unless_names_are_wanted(journal: Journal) -> None:
     write_report(journal)
-    text = "".join((journal.out / name).read_text(encoding="utf-8") for name in BEGINS)
+    text = "".join((journal.out / name).read_text(encoding="utf-8") for name in REPORTS)
     assert {face["person"] for one in lines(journal) for face in one["faces"]} == {None} | {
         f"person {number}" for number in (1, 2, 3)
     }
@@ -144,7 +145,7 @@ def test_too_many_photos_for_one_file_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists()
 
 
-@pytest.mark.parametrize("name", list(BEGINS))
+@pytest.mark.parametrize("name", list(REPORTS))
 def test_a_file_of_somebody_else_is_not_replaced(journal: Journal, name: str) -> None:
     write_report(journal)
     write_report(journal)
