@@ -160,6 +160,18 @@ def read_decisions(path: Path) -> Decisions:
     return Decisions(tuple(_Reader(path, text).photos(content)), path)
 
 
+def person_in(entry: str) -> str | None:
+    """Whose a face is by its table `[[photo.face]]`, cut out of a file; None by one that does not say, and all else."""
+    try:
+        content = tomllib.loads(entry)
+    except tomllib.TOMLDecodeError:
+        return None
+    match content:
+        case {"photo": {"face": [{"person": str(name)}]}}:
+            return clean_name(name)
+    return None
+
+
 def write_decisions(path: Path, decisions: Iterable[PhotoDecisions]) -> None:
     """Write a decisions file whole or not at all; `read_decisions` reads the same back.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -10,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from dmdcli.decisions import FILE_NAME
-from dmdcli.errors import CannotGoOnError, UsageError
+from dmdcli.decisions import FILE_NAME, person_in, read_decisions
+from dmdcli.errors import CannotGoOnError, DecisionsFormatError, UsageError
 from dmdcli.files import remove_unfinished, write_file
+from dmdcli.formats.face_tags import clean_name
 from dmdcli.journal_forgetting import ForgetfulJournal, files_with, opened_to_forget
-from dmdcli.person import check_name, same_name
+from dmdcli.person import same_name
 from dmdcli.places import PICTURES
 from dmdcli.report_files import (
     PICTURE_FOLDERS,
@@ -30,8 +30,6 @@ TABLE = re.compile(r"(?=^[ \t]*\[\[)", re.MULTILINE)
 PHOTO = re.compile(r"[ \t]*\[\[[ \t]*photo[ \t]*\]\]")
 FOLLOWING = re.compile(r"(?:^[ \t]*(?:#.*)?\r?\n)*\Z", re.MULTILINE)
 """Blank lines and comments at the end of an entry."""
-DECIDED = re.compile(r"""^[ \t]*person[ \t]*=[ \t]*("(?:[^"\\\n]|\\.)*"|'[^'\n]*')""", re.MULTILINE)
-"""Whose a face is said to be."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +80,9 @@ def clear(journal: ForgetfulJournal, ids: Collection[str], name: str) -> Cleared
         remove_unfinished(folder)
     removed = [*_clear_pictures(journal), *_clear_reports(out), *_clear_decisions(out, name)]
     left = dict.fromkeys(files_with(out, ids), "the id")
-    decisions = _decisions(out)
-    if decisions and _word(name).search(decisions):
-        left[out / FILE_NAME] = "the name"
+    decided = _left_in_decisions(out, name)
+    if decided is not None:
+        left[out / FILE_NAME] = decided
     return Cleared(out, len(shown), tuple(removed), tuple(restored), tuple(named), left)
 
 
@@ -119,6 +117,14 @@ def _clear_decisions(out: Path, name: str) -> Iterator[Path]:
         yield path
 
 
+def _left_in_decisions(out: Path, name: str) -> str | None:
+    """What of the person stands in a folder's decisions file still, where it is written as no entry by itself."""
+    with suppress(UsageError, DecisionsFormatError):  # such a file is one that restoring refuses
+        if any(_is_called(one.person, name) for one in read_decisions(out / FILE_NAME)):
+            return "decisions about them"
+    return "the name" if _word(name).search(_decisions(out)) else None
+
+
 def _decisions(out: Path) -> str:
     """The text of a folder's decisions file, empty where there is none."""
     try:
@@ -151,22 +157,16 @@ def without_person(text: str, name: str) -> str:
         photos[-1].append(table)
     kept = [start]
     for entries in photos:
-        theirs = [_is_theirs(one, name) for one in entries]
+        theirs = [_is_called(person_in(one), name) for one in entries]
         alone = any(theirs) and not any(theirs[:1]) and all(theirs[1:])
         for entry, goes in zip(entries, theirs, strict=True):
             kept.append(FOLLOWING.search(entry)[0] if goes or alone else entry)  # type: ignore[index]
     return "".join(kept)
 
 
-def _is_theirs(entry: str, name: str) -> bool:
-    """Whether an entry says that a face is that of `name`."""
-    found = DECIDED.search(entry)
-    if found is None:
-        return False
-    quoted = found[1]
-    with suppress(ValueError, UsageError):
-        return same_name(check_name(json.loads(quoted) if quoted[0] == '"' else quoted[1:-1]), check_name(name))
-    return False
+def _is_called(person: str | None, name: str) -> bool:
+    """Whether the person of a decision is somebody of that name."""
+    return person is not None and same_name(person, clean_name(name) or name)
 
 
 def _is_named(path: Path, name: str) -> bool:

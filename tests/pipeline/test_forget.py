@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from dmdcli import errors
 from dmdcli.cli.main import app
+from dmdcli.decisions import read_decisions
 from dmdcli.journal import FaceRow, Likeness, PhotoRow, digest_of, open_journal
 from dmdcli.journal_file import journal_path
 from dmdcli.journal_forgetting import NOBODY
@@ -362,6 +363,30 @@ def test_decisions_about_the_person_go_and_all_else_stays(library: Library, out:
     assert (out / "decisions.toml").read_text(encoding="utf-8") == "".join(kept)
     assert str(out / "decisions.toml") in answer.stdout
     assert f"{out / 'decisions.toml'} still holds the name" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "said", ['"person" = "Alice"', 'person = "Ali\\U00000063e"', 'person = """Alice"""', "person = ' alice  '"]
+)
+def test_decisions_go_however_the_name_is_written(library: Library, out: Path, said: str) -> None:
+    head = 'format = 1\n[[photo]]\nplace = "a"\n[[photo.face]]\nnumber = 0\nstranger = true\n'
+    text = f"{head}[[photo.face]]\nnumber = 1\n{said}\n"
+    (out / "decisions.toml").write_text(text)
+    assert [one.person for one in read_decisions(out / "decisions.toml")][1].casefold() == "alice"  # type: ignore[union-attr]
+    answer = forget("Alice", "--outputs", out)
+    assert (out / "decisions.toml").read_text() == head
+    assert "still holds" not in answer.stderr
+
+
+@pytest.mark.parametrize("name", ["Alice", "ALI\\u0043E"])
+def test_decisions_that_cannot_be_cut_out_are_told_of(library: Library, out: Path, name: str) -> None:
+    faces = f'{{number = 0, person = "Bob"}}, {{number = 1, person = "{name}"}}'
+    text = f'format = 1\n[[photo]]\nplace = "a"\nface = [{faces}]\n'
+    (out / "decisions.toml").write_text(text)
+    answer = forget("Alice", "--outputs", out)
+    assert answer.exit_code == 0
+    assert (out / "decisions.toml").read_text() == text
+    assert f"{out / 'decisions.toml'} still holds decisions about them" in " ".join(answer.stderr.split())
 
 
 def test_decisions_without_the_person_are_not_touched(library: Library, out: Path) -> None:
