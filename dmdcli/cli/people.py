@@ -209,8 +209,9 @@ def forget(
 ) -> None:
     """Remove everything the library knows of a person and, with --outputs, what output folders do.
 
-    From those go the person's id, pictures, reports and decisions. The photos themselves and the results, which show
-    the face, stay; the next `dmd restore` makes the results again, as those of a stranger.
+    From those go the person's ids, also those of people merged into this one, pictures and decisions; reports are
+    written again without them. The photos themselves and the results, which show the face, stay; the next
+    `dmd restore` makes the results again, as those of a stranger.
     """
     from dmdcli.pipeline.forget import clear, opened_outputs
 
