@@ -154,8 +154,8 @@ class Show(Protocol):
 class Advance(Protocol):
     """Moves a progress bar."""
 
-    def __call__(self, count: int = 1, total: int | None = None) -> None:
-        """Count `count` more as done; `total` corrects how many there are."""
+    def __call__(self, count: int = 1, total: int | None = None, what: str | None = None) -> None:
+        """Count `count` more as done; `total` corrects how many there are, `what` says what is counted."""
 
 
 class Terminal:
@@ -252,8 +252,8 @@ class Terminal:
         ) as progress:
             task = progress.add_task(what, total=total)
 
-            def advance(count: int = 1, total: int | None = None) -> None:
-                progress.update(task, advance=count, total=total)
+            def advance(count: int = 1, total: int | None = None, what: str | None = None) -> None:
+                progress.update(task, advance=count, total=total, description=what)
 
             yield advance
 

@@ -83,6 +83,18 @@ def tell_tags(terminal: Terminal, results: Sequence[RestoredPhoto]) -> None:
         terminal.result(f"Said whose they are: {', '.join(parts)}{doubt}.")
 
 
+def tell_lost(terminal: Terminal, decisions: Decisions, results: Sequence[RestoredPhoto]) -> None:
+    """Tell, in a run without decisions, how many photos are made again because something was decided about them."""
+    from dmdcli.pipeline.standing import SAID_CHANGED
+
+    lost = sum(result.reason == SAID_CHANGED for result in results)
+    if lost and decisions.path is None:
+        terminal.say(
+            f"Of {counted(lost, 'photo')} something else was said last time. If there was a file of decisions, "
+            "give it with --decisions again, or keep it in the output folder as decisions.toml."
+        )
+
+
 def _where(decision: Decision, decisions: Decisions) -> str:
     return f"{decisions.path}, line {decision.line}"
 

@@ -45,6 +45,7 @@ from dmdcli.cli.decided import (
     DecisionsOption,
     TagsOption,
     open_decisions,
+    tell_lost,
     tell_tags,
     tell_unheard,
     tell_unknown,
@@ -200,7 +201,8 @@ def restore(
             results.append(result)
             faces += len(result.faces)
             skipped += result.status == "skipped"
-            advance(len(result.faces), total=faces_in_all(faces, len(results) - skipped, len(files) - skipped))
+            total = faces_in_all(faces, len(results) - skipped, len(files) - skipped)
+            advance(len(result.faces), total=total, what=f"faces, {len(results)} of {len(files)} photos done")
             if result.error is not None:
                 terminal.fail(f"{result.photo}: {result.error}")
             for note in result.notes:
@@ -218,9 +220,11 @@ def restore(
         if open_:
             show(out / REPORT)
     tell_tags(terminal, results)
+    tell_lost(terminal, decided, results)
     unheard = tell_unheard(terminal, decided, results)
     unsure = strict and (unheard or ignorant or any(face.unsure for result in results for face in result.faces))
-    if files.unreadable or unsure or any(result.status == "failed" for result in results):
+    left_out = any(result.status == "failed" or result.standing == "taken" for result in results)
+    if files.unreadable or unsure or left_out:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 

@@ -18,9 +18,14 @@ SCHEMA = 1
 """Version of the JSON objects."""
 MOST_ROWS = 200
 """Photos up to which the table at the end has a line for each; beyond, only for people recognised and failures."""
+WHERE = {"current": "up to date", "taken": "not restored"}
+"""What the table says of photos that were skipped, by their standing; else there is a file that is not ours."""
 BY = {"forced": ", as asked", "tag": ", as tagged", "decision": ", as decided"}
 """What the table says where somebody was not just recognised."""
 NUMBERS = re.compile(r" \([^()]*\d[^()]*\)")
+NO_PLACE = "without a place"
+STANDINGS = {"current": "up to date", "taken": NO_PLACE}
+"""What is said of photos that were skipped, by their standing."""
 WIDTHS = re.compile(r"(?:only )?\d+ pixels wide")
 """What differs between the same reasons of two faces."""
 
@@ -82,19 +87,22 @@ def print_table(
         telling = [
             one
             for one in results
-            if one.error or one.standing == "foreign" or any(face.person or face.conflict for face in one.faces)
+            if one.error
+            or one.standing in ("foreign", "taken")
+            or any(face.person or face.conflict for face in one.faces)
         ]
     words = {"restored": "would be restored", "untouched": "would be copied"} if references is not None else {}
     rows = []
     for one in telling:
         what = words.get(one.status, one.status)
         if one.status == "skipped":
-            what = "up to date" if one.standing == "current" else "there already"
+            what = WHERE.get(one.standing or "", "there already")
         again = [one.reason] if one.reason and one.reason != "--overwrite" and one.standing != "current" else []
         people = [recognised(face, references) for face in one.faces if face.person]
         restored = sum(face.used != "none" for face in one.faces)
         conflicts = [face.conflict for face in one.faces if face.conflict]
-        remarks = "; ".join(dict.fromkeys(again + people + conflicts + less_than_asked(one.faces)))
+        wrong = [one.error] if one.error else []
+        remarks = "; ".join(dict.fromkeys(wrong + again + people + conflicts + less_than_asked(one.faces)))
         rows.append((names[one.photo], what, f"{restored} of {len(one.faces)}" if one.faces else "-", remarks))
     terminal.table(["photo", "result", "faces", "remarks, and who was recognised (similarity)"], rows)
 
@@ -138,7 +146,10 @@ def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path
     """Print what the run came to, in a few sentences."""
     from dmdcli.pipeline.judge import ALREADY_GOOD
 
-    statuses = Counter("up to date" if result.standing == "current" else result.status for result in results)
+    statuses = Counter(
+        STANDINGS.get(result.standing or "", result.status) if result.status == "skipped" else result.status
+        for result in results
+    )
     used = Counter(face.used for result in results for face in result.faces)
     people = Counter(
         face.person for result in results for face in result.faces if face.person and face.assigned_by == "recognition"
@@ -147,30 +158,35 @@ def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path
     would = "would be " if dry_run else ""
     parts = [
         f"{count} {would if status in ('restored', 'untouched') else ''}{status}"
-        for status in ("restored", "untouched", "up to date", "skipped", "failed")
+        for status in ("restored", "untouched", "up to date", "skipped", NO_PLACE, "failed")
         if (count := statuses[status])
     ]
-    terminal.result(
-        f"{counted(len(results), 'photo')}: {', '.join(parts)}; "
-        f"{counted(used['specific'] + used['generic'], 'face')}, {used['specific']} from their own dictionary, "
-        f"{seconds:.0f} s."
-    )
+    restored = used["specific"] + used["generic"]
+    worked_on = f"{counted(restored, 'face')}, {used['specific']} from their own dictionary, " if used else ""
+    terminal.result(f"{counted(len(results), 'photo')}: {', '.join(parts)}; {worked_on}{seconds:.0f} s.")
     lowered = sum(face.used != "none" and face.reason is not None for result in results for face in result.faces)
-    if lowered or used["none"]:
-        terminal.result(
-            f"{counted(lowered, 'face')} {would}restored in part or with less strength, {used['none']} left alone."
-        )
+    less = [f"{counted(lowered, 'face')} {would}restored in part or weaker"] if lowered else []
+    less += [f"{counted(used['none'], 'face')} left alone"] if used["none"] else []
+    if less:
+        terminal.result(f"{', '.join(less)}.")
     sharp = sum(face.reason == ALREADY_GOOD for result in results for face in result.faces)
     if sharp:
         terminal.result(f"Of these {sharp} {'is' if sharp == 1 else 'are'} sharp already: --already-good restore.")
     if people:
         terminal.result(
-            "Recognised: " + ", ".join(f"{name} in {count}" for name, count in sorted(people.items())) + "."
+            f"Recognised{' in these' if statuses['up to date'] else ''}: "
+            + ", ".join(f"{name} in {count}" for name, count in sorted(people.items()))
+            + "."
         )
     if statuses["skipped"]:
         terminal.result(
             f"Left as it was, not made by dmd or changed since: {counted(statuses['skipped'], 'file')}. "
             "--overwrite replaces them too."
+        )
+    if statuses[NO_PLACE]:
+        terminal.result(
+            f"{counted(statuses[NO_PLACE], 'photo')} would have the name of another photo's result in {out}: restore "
+            "both folders with one command, or choose another --out."
         )
     if dry_run:
         terminal.result("Nothing was written (--dry-run).")

@@ -107,7 +107,9 @@ def restore(
                     overwrite=options.overwrite,
                     only_restored=options.only_restored,
                 )
-                if standing.verdict == "current" or (standing.verdict == "foreign" and not options.overwrite):
+                if standing.verdict in ("current", "taken") or (
+                    standing.verdict == "foreign" and not options.overwrite
+                ):
                     result = RestoredPhoto(file.path, output if output.is_file() else None, "skipped", 0.0)
                     said, heard = run.statements.before(file, journal.row(journal.place(output)))
                     result = replace(result, said=said, heard=heard)
@@ -251,6 +253,8 @@ def _restore_photo(
             for row in (row_of(face, run.people.enrolled),)
         ]
         notes += () if lacking is None else (lacking,)
+        if rows and notes:
+            rows[0] = replace(rows[0], account={**rows[0].account, "notes": list(notes)})
         notes += _keep(run, seen, result, rows, content, output, standing)
     return replace(result, notes=notes, cost=cost)
 

@@ -17,7 +17,16 @@ NEAR = 0.2
 """Similarity from which a stranger might turn out to be a person once there are other references of that person: with
 the embedded kit a distance of 0.5, where the nearest strangers of old photographs are."""
 
-Verdict: TypeAlias = Literal["new", "current", "stale", "foreign"]
+SAID_CHANGED = "what was said of its faces changed"
+"""Why a result is stale: decisions, or tags beside the photo."""
+SETTINGS = {
+    "without_location": "--strip gps",
+    "calibration": "the calibration",
+    "recipe": "a dmd that restores differently",
+}
+"""Settings that are no flags of the same name, as people know them."""
+
+Verdict: TypeAlias = Literal["new", "current", "stale", "foreign", "taken"]
 
 
 @dataclass(frozen=True)
@@ -69,9 +78,9 @@ class Standing:
     """What was found where a photo's result belongs.
 
     verdict: "new", there is none; "current", it is there and nothing is to be done; "stale", it is to be made again;
-    "foreign", there is a file that is not, or no longer, the one that was made of this photo. reason: why, for the
-    last two. ours: digest of the file that is there, where it may be replaced. earlier: the row of a result that is
-    stale only if a stranger in it is recognised by now.
+    "foreign", there is a file that is not, or no longer, the one that was made of this photo; "taken", there is our
+    result of another photo. reason: why, for the last three. ours: digest of the file that is there, where it may be
+    replaced. earlier: the row of a result that is stale only if a stranger in it is recognised by now.
     """
 
     verdict: Verdict
@@ -113,7 +122,7 @@ def judge(
             made = row.output_digest or row.replaced_digest
             return Standing("foreign", "it was changed since it was made" if made else "it was not made by dmd")
         if row.photo != source and not same:
-            return Standing("foreign", f"it was made of another photo, {row.photo}")
+            return Standing("taken", f"its place has the result of another photo, {row.photo}")
         ours = found
         if row.finished is None and found == row.output_digest:  # killed between writing it and saying so
             journal.finish(place, output_stamp)
@@ -123,7 +132,7 @@ def judge(
     for reason in _reasons(journal, row, today, same=same, is_there=there is not None, only_restored=only_restored):
         return Standing("stale", reason, ours)
     if row.said != said(row.input_digest or ""):
-        return Standing("stale", "what was said of its faces changed", ours)
+        return Standing("stale", SAID_CHANGED, ours)
     if moved or (there is not None and row.output_stamp != there[0]):
         journal.see_again(place, source, stamp, None if there is None else there[0])
     maybe = _recognition(row, today)
@@ -153,7 +162,8 @@ def _reasons(
     if row.settings != today.digest:
         before = journal.settings(row.settings)
         changed = sorted(key for key in before.keys() | today.settings if before.get(key) != today.settings.get(key))
-        yield f"other settings: {', '.join(changed)}"
+        flags = (SETTINGS.get(key, "--" + key.replace("_", "-")) for key in changed)
+        yield f"other settings: {', '.join(flags)}"
     if row.kit != today.kit:
         yield "another kit"
     if row.result == "restored" and row.weights != today.weights:
@@ -165,7 +175,7 @@ def _reasons(
         elif face.match is not None and face.match.version != current[face.match.person][1]:
             yield f"other references of {current[face.match.person][0]}"
         elif face.account.get("named") != today.named(face):
-            yield "other names are to be written into it"
+            yield "names are to be written into it otherwise than before"
 
 
 def _recognition(row: PhotoRow, today: Circumstances) -> str | None:

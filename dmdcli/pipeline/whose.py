@@ -32,7 +32,7 @@ UNLIKE = 0.1
 """Similarity below which a face hardly resembles the person it is tagged as; `pipeline.enroll` has it as SOMEBODY_ELSE.
 A badly damaged face resembles nobody, so this is a doubt and changes nothing."""
 NOT_A_FACE = "it is no face, as decided"
-LEFT_ALONE = "left alone, as decided"
+LEFT_ALONE = "as decided"
 RECOGNISED_OTHERWISE = "tagged as somebody else than recognised"
 HARDLY_RESEMBLES = "tagged as somebody it hardly resembles"
 CONFLICTS = frozenset({RECOGNISED_OTHERWISE, HARDLY_RESEMBLES})

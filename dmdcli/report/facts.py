@@ -55,6 +55,7 @@ def facts_of(
         "finished": row.finished or None,
         "model": row.weights,
         "kit": row.kit,
+        "notes": list(first.get("notes", ())),
         "size": whole.pop("size", None),
         "pictures": _those_there(whole, pictures),
         "faces": [_face_facts(face, called, pictures) for face in row.faces],

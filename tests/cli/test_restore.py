@@ -320,7 +320,7 @@ def test_the_same_command_again_says_what_it_finds(weights: Path, photos: Path, 
     found = {Path(str(one["photo"])).stem: (one["status"], one["standing"], one["reason"]) for one in again}
     assert found == {
         "one": ("skipped", "foreign", "it was changed since it was made"),
-        "two": ("untouched", "stale", "other settings: strength"),
+        "two": ("untouched", "stale", "other settings: --strength"),
     }
     said = run(weights, photos, "--out", out, "--strength", "0.5").stdout
     assert re.search(r"two.png +up to date", said)

@@ -182,7 +182,7 @@ def test_photos_that_were_only_touched_or_moved_are_up_to_date(album: Album) -> 
 
 @pytest.mark.parametrize(
     ("options", "why"),
-    [({"strength": 0.5}, "other settings: strength"), ({"threshold": 0.9, "quality": 3}, "quality, threshold")],
+    [({"strength": 0.5}, "other settings: --strength"), ({"threshold": 0.9, "quality": 3}, "--quality, --threshold")],
 )
 def test_other_settings_do_everything_again_and_are_named(album: Album, options: dict[str, Any], why: str) -> None:
     album.run()
@@ -264,7 +264,8 @@ def test_the_result_of_another_photo_is_not_replaced(album: Album) -> None:
     shutil.copytree(album.folder, other.folder)
     change_pixels(other.folder / "bob.png")
     found = other.run()
-    assert (found["bob"].standing, found["alice"].standing) == ("foreign", "current")
+    assert (found["bob"].standing, found["alice"].standing) == ("taken", "current")
+    assert other.run(overwrite=True)["bob"].standing == "taken"
     assert str(album.folder / "bob.png") in (found["bob"].reason or "")
     assert album.results() == before
 

@@ -138,7 +138,7 @@ def test_a_tagged_face_gets_its_dictionary_and_the_journal_no_name(photo: Path) 
     assert b"tagged as somebody else than recognised" in journal
     assert b"recognised as" not in journal, "that sentence has names"
     ignored = run(photo, finder, people, RestoreOptions(tags="ignore"))
-    assert (ignored.reason, ignored.faces[0].person) == ("other settings: tags", "alice")
+    assert (ignored.reason, ignored.faces[0].person) == ("other settings: --tags", "alice")
     assert (ignored.faces[0].assigned_by, ignored.faces[0].conflict) == ("recognition", None)
 
 
@@ -190,7 +190,7 @@ def test_decided_strength_is_kept_and_left_alone_is_left_alone(photo: Path) -> N
     assert result.heard == decided[0].faces
     result = run(photo, finder, people, decisions=decided)
     assert [face.strength for face in result.faces] == [0.3, 0.0]
-    assert result.faces[1].reason == "left alone, as decided"
+    assert result.faces[1].reason == "as decided"
     assert not result.faces[1].unsure
     nothing = (PhotoDecisions(place="album/a.png", faces=(Decision(number=0, not_a_face=True),)),)
     first = run(photo, finder, people, decisions=nothing).faces[0]
@@ -206,7 +206,7 @@ def test_no_strength_at_all_is_leaving_alone_and_somebodys_face_stays_theirs(pho
     finder, people = MadeUpFinder((*LEFT, STRANGER, None)), people_of(bob=BOB)
     faces = (Decision(number=0, strength=0.0, person="bob"),)
     face = run(photo, finder, people, decisions=(PhotoDecisions(place="album/a.png", faces=faces),)).faces[0]
-    assert (face.person, face.used, face.reason) == ("bob", "none", "left alone, as decided")
+    assert (face.person, face.used, face.reason) == ("bob", "none", "as decided")
     assert not face.unsure
 
 
@@ -228,9 +228,9 @@ def test_written_names_that_are_others_today_make_their_photos_stale(photo: Path
         dictionary=lambda _: people.dictionary("alice"),
         enrolled={"Alicia": people.enrolled["alice"]},
     )
-    assert run(photo, finder, renamed, with_names).reason == "other names are to be written into it"
+    assert run(photo, finder, renamed, with_names).reason == "names are to be written into it otherwise than before"
     assert b"Alicia" in (photo.parents[2] / "out" / "album" / "a.png").read_bytes()
-    assert run(photo, finder, renamed, QUICKLY).reason == "other names are to be written into it"
+    assert run(photo, finder, renamed, QUICKLY).reason == "names are to be written into it otherwise than before"
     assert b"Alicia" not in (photo.parents[2] / "out" / "album" / "a.png").read_bytes()
 
 

@@ -204,6 +204,7 @@ function photoParts(photo) {
       address ? make("a", { href: address, target: "_blank", rel: "noopener" }, "Open the result") : null));
   const parts = [title];
   if (photo.reason) parts.push(make("p", { class: "why" }, `${capital(STATUSES[photo.status])}: ${photo.reason}.`));
+  for (const note of photo.notes) parts.push(make("p", { class: "soft" }, `The photo ${note}.`));
   if (photo.pictures.before && photo.pictures.after) parts.push(...comparison(photo));
   else if (address) parts.push(make("div", { class: "only" }, make("img", { src: address, alt: "The photo as it is in the output folder", onerror: (event) => event.target.parentNode.remove() })), make("div", { class: "below" }));
   else if (photo.pictures.small) parts.push(make("div", { class: "only" }, make("img", { src: pictureAddress(photo.pictures.small), alt: "The photo, small" })), make("div", { class: "below" }));
