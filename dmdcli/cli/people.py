@@ -235,7 +235,7 @@ def forget(
         if gone:
             enrolled = {one for somebody in library.people() for one in somebody.ids}
             ids = {one for journal in journals for one in journal.people()} - enrolled
-        parts = [f"{counted(len(ids), 'person')} no longer enrolled"] if gone else []
+        parts = [f"{counted(len(ids), 'person')} no longer enrolled"] if ids else []
         if person is not None:
             parts = [counted(len(person.references), "reference"), *parts]
             ids |= {*person.ids} - {one.id for one in library.people() if one.id != person.id}
@@ -254,25 +254,37 @@ def forget(
     if not outputs:
         terminal.say("Output folders may hold the person's id and pictures in a report: --outputs DIR clears them.")
     else:
-        terminal.say("Not reached: backups, exports, decisions in other files, copies of reports and results.")
+        terminal.say(
+            "Not reached: backups, exports, decisions in other files, copies of reports and results, and names in "
+            "the photos themselves and beside them."
+        )
 
 
 def print_cleared(terminal: Terminal, cleared: Cleared, name: str) -> None:
     """List what was removed from an output folder, and say what stays there."""
+    from dmdcli.places import PICTURES
+
+    pictures = [path for path in cleared.removed if PICTURES in path.parts]
     for path in cleared.removed:
-        terminal.result(str(path))
+        if path in pictures:
+            terminal.detail(str(path))
+        else:
+            terminal.result(str(path))
+    if pictures:
+        terminal.result(f"{cleared.out / PICTURES}: {counted(len(pictures), 'picture')}")
     terminal.say(
         f"{cleared.out}: forgotten in the journal, {counted(cleared.photos, 'photo')}; {len(cleared.removed)} files "
         "removed or changed."
     )
     if cleared.restored:
-        said = f", and {len(cleared.named)} of them hold the name" if cleared.named else ""
         terminal.say(
-            f"{cleared.out}: results that show the restored face and stay: {len(cleared.restored)}{said}. "
+            f"{cleared.out}: results that show the restored face and stay: {len(cleared.restored)}. "
             "`dmd restore` makes them again, as those of a stranger."
         )
     for path in cleared.restored:
-        terminal.detail(f"{path}: {name} is in its metadata" if path in cleared.named else str(path))
+        terminal.detail(str(path))
+    for path in cleared.named:
+        terminal.result(f"{path}: {name} is in it. Restoring again takes out only what dmd wrote.")
     for path, what in cleared.left.items():
         terminal.fail(f"{path} still holds {what}. Look at it, or remove it.")
 

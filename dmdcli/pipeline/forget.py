@@ -15,7 +15,7 @@ from dmdcli.files import remove_unfinished, write_file
 from dmdcli.formats.face_tags import clean_name
 from dmdcli.journal_forgetting import ForgetfulJournal, files_with, opened_to_forget
 from dmdcli.person import same_name
-from dmdcli.places import PICTURES
+from dmdcli.places import PICTURES, side_files
 from dmdcli.report_files import (
     PICTURE_FOLDERS,
     REPORTS,
@@ -37,8 +37,8 @@ class Cleared:
     """What became of one output folder.
 
     photos: how many showed the person. removed: files that are gone, or that the person is gone from. restored: results
-    that show the restored face still; named: those of them with the name in their metadata. left: other files, and
-    what still stands in them.
+    that show the restored face still. named: results, copies too, and files beside them that hold the name, as the
+    originals may do. left: other files, and what still stands in them.
     """
 
     out: Path
@@ -71,9 +71,10 @@ def clear(journal: ForgetfulJournal, ids: Collection[str], name: str) -> Cleared
     """
     out = journal.out
     shown = journal.photos_of(ids)
-    results = [out / one.place for one in shown if one.restored]
-    restored = [path for path in results if path.is_file()]
-    named = [path for path in restored if _is_named(path, name)]
+    results = [out / one.place for one in shown]
+    restored = [path for path, one in zip(results, shown, strict=True) if one.restored and path.is_file()]
+    beside = (side for path in results for side, _ in side_files(path, path))
+    named = [path for path in (*results, *beside) if _is_named(path, name)]
     journal.forget(ids, name)
     remove_unfinished_files(out)
     for folder in {(out / one.place).parent for one in shown}:
