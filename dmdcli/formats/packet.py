@@ -32,15 +32,16 @@ EMPTY = (
 
 TAGS = re.compile(
     r"""<!--.*?-->|<\?.*?\?>|<!\[CDATA\[.*?\]\]>|
-    <(?P<closing>/?)(?P<name>[^\s/>]+)(?P<attributes>(?:\s+[^\s=]+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*(?P<empty>/?)>""",
+    <(?P<closing>/?)(?P<name>[^\s/>]+)(?P<attributes>(?:\s+[^\s=<>"'/]+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*(?P<empty>/?)>""",
     re.DOTALL | re.VERBOSE,
 )
-ATTRIBUTES = re.compile(r"""\s+([^\s=]+)\s*=\s*("[^"]*"|'[^']*')""")
+ATTRIBUTES = re.compile(r"""\s+([^\s=<>"'/]+)\s*=\s*("[^"]*"|'[^']*')""")
 PACKET_END = "<?xpacket end"
 AROUND = "\ufeff\0 \r\n\t"
 """What may stand before and behind a packet."""
 NO_TEXT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold."""
+NO_MATCH = "its tags do not match"
 
 
 class BrokenPacket(Exception):
@@ -208,22 +209,26 @@ def as_text(value: object) -> str:
 
 
 def _elements(text: str) -> list[Element]:
-    """All elements of a well-formed text, in order."""
+    """All elements of a well-formed text, in order; BrokenPacket where the tags found do not match all the same."""
     found: list[Element] = []
-    around: list[Element] = []
+    around: list[tuple[str, Element]] = []
     for tag in TAGS.finditer(text):
         if tag["name"] is None:
             continue
         if tag["closing"]:
-            element = around.pop()
+            name, element = around.pop() if around else ("", None)
+            if element is None or name != tag["name"]:
+                raise BrokenPacket(NO_MATCH)
             element.closed, element.end = tag.span()
             continue
-        element = _element(tag, around[-1].prefixes if around else {"xml": "xml"})
+        element = _element(tag, around[-1][1].prefixes if around else {"xml": "xml"})
         found.append(element)
         if around:
-            around[-1].children.append(element)
+            around[-1][1].children.append(element)
         if not tag["empty"]:
-            around.append(element)
+            around.append((tag["name"], element))
+    if around:
+        raise BrokenPacket(NO_MATCH)
     return found
 
 

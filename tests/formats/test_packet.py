@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dmdcli.formats.packet import EMPTY, RDF, BrokenPacket, read_packet
+from dmdcli.formats.packet import EMPTY, RDF, BrokenPacket, _elements, read_packet
 
 OWN = "http://example.org/own/"
 DC = "http://purl.org/dc/elements/1.1/"
@@ -94,3 +94,20 @@ def test_prefixes_that_mean_something_else_outside_are_bound_anew() -> None:
 def test_what_cannot_be_trusted_is_refused(content: bytes, said: str) -> None:
     with pytest.raises(BrokenPacket, match=said):
         read_packet(content)
+
+
+@pytest.mark.parametrize("text", ['<own:a >x="<own:b>"></own:b></own:a>', '<own:a >x="</own:a>">'])
+def test_text_that_looks_like_an_attribute_is_text(text: str) -> None:
+    odd = PLAIN.replace("<own:line>one", f"{text}<own:line>one")
+    packet = read_packet(odd.encode())
+    assert [packet.content(one) for one in packet.properties((OWN, "line"))] == ["one", "two"]
+    changed = packet.changed(packet.without([(OWN, "a")], "urn:nobody"))
+    assert b"own:a" not in changed
+    assert read_packet(changed).value((OWN, "line")) == "one"
+
+
+@pytest.mark.parametrize("text", ["<a></b>", "</a>", "<a>", "<a><b></a>"])
+def test_tags_that_do_not_match_are_refused(text: str) -> None:
+    """No parser lets such a text through; if one did, it would not end the run."""
+    with pytest.raises(BrokenPacket, match="do not match"):
+        _elements(text)
