@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from dmdcli.formats.face_tags import Region, read_regions, upright_area, without_repetitions
+from dmdcli.formats.packet import MOST_XMP
 from dmdcli.formats.picasa import Sections, faces_of, read_sections
 from dmdcli.formats.picture import Unreadable
 from dmdcli.photos import Photo
@@ -87,7 +88,8 @@ def read_side_tags(path: Path) -> SideTags:
     for source, _ in side_files(path, Path(path.name)):
         if source.suffix.lower() == ".xmp":
             try:
-                regions += read_regions(source.read_bytes())
+                with source.open("rb") as file:
+                    regions += read_regions(file.read(MOST_XMP + 1))
             except (OSError, Unreadable) as error:
                 notes.append(f"has a side file {source.name} whose face tags are not used: {_reason(error)}")
     for name in PICASA:
@@ -95,7 +97,7 @@ def read_side_tags(path: Path) -> SideTags:
             found, as_stored = faces_of(_sections_of(path.with_name(name)), path.name)
         except FileNotFoundError:
             continue
-        except OSError as error:
+        except (OSError, Unreadable) as error:
             notes.append(f"has {name} beside it, whose face tags are not used: {_reason(error)}")
             continue
         straight += found if as_stored else ()

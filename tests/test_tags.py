@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 
 from dmdcli.formats.face_tags import Region, read_regions, upright_area
+from dmdcli.formats.packet import MOST_XMP
 from dmdcli.formats.picasa import read_picasa
 from dmdcli.formats.picture import Unreadable
 from dmdcli.photos import read_photo, upright
@@ -248,3 +250,27 @@ def test_picasa_only_where_it_is_sure_what_is_meant(tmp_path: Path) -> None:
     assert tags.faces == ()
     assert "Picasa" in tags.notes[0]
     assert read_side_tags(tmp_path / "other.jpg").straight == ()
+
+
+def test_hostile_tags_are_a_note_and_take_no_time(tmp_path: Path) -> None:
+    area = "<mwg-rs:Area stArea:x='{}' stArea:y='0.5' stArea:w='0.0001' stArea:h='0.1'/>"
+    many = "".join(
+        f"<rdf:li><rdf:Description>{area.format(number / 4000)}</rdf:Description></rdf:li>" for number in range(4000)
+    )
+    started = "<rdf:li rdf:parseType='Resource'><mwg-rs:Type><mwg-rs:Regions><mwg-rs:RegionList><rdf:Bag>"
+    ended = "</rdf:Bag></mwg-rs:RegionList></mwg-rs:Regions></mwg-rs:Type></rdf:li>"
+    photo = tmp_path / "a.png"
+    Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(photo)
+    (tmp_path / "a.png.xmp").write_bytes(packet(many))
+    (tmp_path / "a.xmp").write_bytes(packet("") + b" " * MOST_XMP)
+    faces = ";".join(f"rect64({number << 48 | 0xFFFF_FFFF:x}),b" for number in range(1, 4000))
+    (tmp_path / ".picasa.ini").write_text(f"[a.png]\nfaces={faces}\n")
+    began = time.process_time()
+    tags = read_tags(read_photo(photo))
+    assert tags.faces == ()
+    beside, side, picasa = tags.notes
+    assert "more than 1000 faces" in beside
+    assert "4 MB" in side
+    assert "more than 1000 faces" in picasa
+    assert read_regions(packet(started * 8000 + ended * 8000)) == (), "each region inside the type of another"
+    assert time.process_time() - began < 2

@@ -42,6 +42,13 @@ AROUND = "\ufeff\0 \r\n\t"
 NO_TEXT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold."""
 NO_MATCH = "its tags do not match"
+MOST_XMP = 4 << 20
+"""Bytes of XMP that are read for tags and marks. A JPEG segment holds 64 KiB; histories that grew over years
+make a few MB of it."""
+MOST_PREFIXES = 1000
+"""Declarations of prefixes in all of a packet, each of which copies those around it; programs write a dozen."""
+DEEPEST = 100
+"""Elements around an element; XMP that programs write has about ten."""
 
 
 class BrokenPacket(Exception):
@@ -168,9 +175,11 @@ class Packet:
 
     def changed(self, changes: Sequence[Change]) -> bytes:
         """The packet with these changes; it takes from its padding what it grows by."""
-        text = self.text
-        for change in sorted(changes, key=lambda one: (one.start, one.end), reverse=True):
-            text = text[: change.start] + change.text + text[change.end :]
+        pieces, end = [], 0
+        for change in sorted(changes, key=lambda one: (one.start, one.end)):
+            pieces += [self.text[end : change.start], change.text]
+            end = change.end
+        text = "".join((*pieces, self.text[end:]))
         growth = len(text) - len(self.text)
         end = text.rfind(PACKET_END)
         if growth > 0 and end > 0:
@@ -186,7 +195,11 @@ class Packet:
 
 
 def read_packet(content: bytes) -> Packet:
-    """Read a packet in UTF-8 or UTF-16; BrokenPacket where it is not well-formed, not XMP, or defines entities."""
+    """Read a packet in UTF-8 or UTF-16; BrokenPacket where it is not well-formed, not XMP, defines entities, or is
+    larger than any that programs write: hostile ones would take all time and memory.
+    """
+    if len(content) > MOST_XMP:
+        raise BrokenPacket(f"it is larger than {MOST_XMP >> 20} MB")
     encoding = "utf-8"
     if content[:2] in (b"\xff\xfe", b"<\0"):
         encoding = "utf-16-le"
@@ -212,6 +225,7 @@ def _elements(text: str) -> list[Element]:
     """All elements of a well-formed text, in order; BrokenPacket where the tags found do not match all the same."""
     found: list[Element] = []
     around: list[tuple[str, Element]] = []
+    declared = 0
     for tag in TAGS.finditer(text):
         if tag["name"] is None:
             continue
@@ -221,6 +235,11 @@ def _elements(text: str) -> list[Element]:
                 raise BrokenPacket(NO_MATCH)
             element.closed, element.end = tag.span()
             continue
+        declared += tag["attributes"].count("xmlns")
+        if declared > MOST_PREFIXES:
+            raise BrokenPacket(f"it declares more than {MOST_PREFIXES} prefixes")
+        if len(around) >= DEEPEST:
+            raise BrokenPacket(f"its elements lie more than {DEEPEST} deep in each other")
         element = _element(tag, around[-1][1].prefixes if around else {"xml": "xml"})
         found.append(element)
         if around:

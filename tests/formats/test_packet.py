@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from dmdcli.formats.packet import EMPTY, RDF, BrokenPacket, _elements, read_packet
+from dmdcli.formats.packet import EMPTY, MOST_XMP, RDF, BrokenPacket, _elements, read_packet
 
 OWN = "http://example.org/own/"
 DC = "http://purl.org/dc/elements/1.1/"
@@ -111,3 +113,26 @@ def test_tags_that_do_not_match_are_refused(text: str) -> None:
     """No parser lets such a text through; if one did, it would not end the run."""
     with pytest.raises(BrokenPacket, match="do not match"):
         _elements(text)
+
+
+def test_more_than_programs_write_is_refused_before_it_takes_all_memory() -> None:
+    many = "".join(f' xmlns:p{number}="urn:p"' for number in range(600))
+    twice = PLAIN.replace("<own:line", f"<own:line{many}").encode()
+    with pytest.raises(BrokenPacket, match="1000 prefixes"):
+        read_packet(twice.replace(b"<other:line", f"<other:line{many}".encode()))
+    assert read_packet(twice).value((OWN, "box")) == "17 < 18"
+    deep = f"<own:line>{'<own:a>' * 200}{'</own:a>' * 200}"
+    with pytest.raises(BrokenPacket, match="deep"):
+        read_packet(PLAIN.replace("<own:line>", deep, 1).encode())
+    with pytest.raises(BrokenPacket, match="larger than 4 MB"):
+        read_packet(PLAIN.encode() + b" " * MOST_XMP)
+
+
+def test_many_changes_take_time_by_their_number_only() -> None:
+    count = 15_000
+    packet = read_packet(PLAIN.replace("<own:line>", f"{'<x:a/>' * count}{' ' * (2 << 20)}<own:line>").encode())
+    changes = packet.without([("adobe:ns:meta/", "a")], "urn:nobody")
+    assert len(changes) == count
+    began = time.process_time()
+    assert read_packet(packet.changed(changes)).value((OWN, "line")) == "one"
+    assert time.process_time() - began < 1, "copied whole for each change, 30 GB would have been moved"
