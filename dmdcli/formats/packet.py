@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import unescape
 from typing import TypeAlias
-from xml.etree.ElementTree import ParseError
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
 from defusedxml.common import DefusedXmlException
@@ -106,11 +106,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Packet:
-    """A packet that was read. root: its rdf:RDF."""
+    """A packet that was read. root: its rdf:RDF. parsed: all of it, as a parser sees it, without places."""
 
     text: str = field(repr=False)
     encoding: str
     root: Element
+    parsed: ElementTree.Element = field(repr=False, compare=False)
 
     @property
     def descriptions(self) -> list[Element]:
@@ -207,12 +208,12 @@ def read_packet(content: bytes) -> Packet:
         encoding = "utf-16-be"
     try:
         text = content.decode(encoding)
-        fromstring(text.strip(AROUND), forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError) as error:
+        parsed = fromstring(text.strip(AROUND), forbid_dtd=True)
+    except (ElementTree.ParseError, DefusedXmlException, ValueError) as error:
         raise BrokenPacket(str(error) or type(error).__name__) from error
     for element in _elements(text):
         if element.name == (RDF, "RDF"):
-            return Packet(text, encoding, element)
+            return Packet(text, encoding, element, parsed)
     raise BrokenPacket("it holds something else")
 
 

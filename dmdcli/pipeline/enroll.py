@@ -14,13 +14,13 @@ from dmdcli.errors import AmbiguousFaceError, NoFaceError, NothingToDoError, Pho
 from dmdcli.faces.face import Face, sharpness, turn_of_head
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Gallery
-from dmdcli.formats.face_tags import SAME_PLACE, overlap
+from dmdcli.formats.face_tags import SAME_PLACE
 from dmdcli.library import Library, Memorize, NewReference
 from dmdcli.person import Person, check_name, same_name
 from dmdcli.photos import PhotoFile, read_photo
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.same_picture import SAME_PICTURE, face_view
-from dmdcli.shapes import Box, Embedding, Pixels
+from dmdcli.shapes import Box, Embedding, Pixels, overlap
 
 RECOMMENDED = 3
 """References from which a dictionary has seen more than one expression and light."""
