@@ -6,10 +6,10 @@ It goes into the photo's own packet, of which everything else stays as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from dmdcli.formats.face_tags import Area, regions_below, upright_area
+from dmdcli.formats.face_tags import Area, Region, clean_name, regions_below, upright_area
 from dmdcli.formats.packet import (
     EMPTY,
     RDF,
@@ -44,6 +44,9 @@ SOURCE_TYPE: Name = (PREFIXES["Iptc4xmpExt"], "DigitalSourceType")
 HISTORY: Name = (PREFIXES["xmpMM"], "History")
 REGIONS: Name = (PREFIXES["mwg-rs"], "Regions")
 EXTENDED: Name = ("http://ns.adobe.com/xmp/note/", "HasExtendedXMP")
+OURS = 0.9
+"""Overlap from which a region with the same name is the one that was written with the mark. Programs that write it anew
+may round it to pixels; people, and other finders, draw boxes that differ by more."""
 NO_ROOM = "has no room for the whole mark in its XMP; it says how many faces were restored, but not which"
 NO_PLACE = "has no place for a mark that faces in it were restored by software"
 
@@ -142,6 +145,24 @@ def read_mark(packet: Packet) -> Mark | None:
         return None
 
 
+def mark_in(xmp: bytes | None) -> Mark | None:
+    """The mark in a photo's XMP, None where there is none or it cannot be read."""
+    try:
+        return read_mark(read_packet(xmp)) if xmp else None
+    except BrokenPacket:
+        return None
+
+
+def of_others(regions: Iterable[Region], mark: Mark | None) -> tuple[Region, ...]:
+    """The regions without those that were written with the mark: they say what it says, and nobody looked at them."""
+    ours = [(clean_name(face.person), _area(face, mark.size)) for face in mark.faces if face.person] if mark else []
+    return tuple(
+        region
+        for region in regions
+        if not any(region.name == name and overlap(region.area, area) >= OURS for name, area in ours)
+    )
+
+
 def source_type_of(packet: Packet) -> str | None:
     """The last part of the IPTC digital source type, as "digitalCapture"."""
     found = packet.value(SOURCE_TYPE)
@@ -158,7 +179,7 @@ def _changes(packet: Packet, mark: Mark, orientation: int) -> list[Change]:
         mark = replace(mark, source_type=before)
     elif earlier is not None:
         mark = replace(mark, source_type=earlier.source_type)
-    changes = packet.without(unwanted, NAMESPACE)
+    changes = packet.without(unwanted, NAMESPACE) + _without_regions(packet, earlier)
     is_extended = bool(packet.properties(EXTENDED))  # what is not here may be there
     if mark.faces:
         history = _lists(packet, HISTORY)
@@ -166,7 +187,7 @@ def _changes(packet: Packet, mark: Mark, orientation: int) -> list[Change]:
             changes.append(packet.inside(history[0], _event(mark, packet.bind(_some("stEvt"), history[0]))))
         elif not packet.properties(HISTORY) and not is_extended:
             body += f"\n<xmpMM:History><rdf:Seq>{_event(mark)}</rdf:Seq></xmpMM:History>"
-        named = _unmarked(packet, mark, orientation)
+        named = _unmarked(packet, mark, orientation, earlier)
         regions = _lists(packet, REGIONS)
         if named and regions:
             binding = packet.bind(_some("mwg-rs", "stArea"), regions[0])
@@ -262,13 +283,30 @@ def _regions(named: Sequence[MarkedFace], size: tuple[int, int]) -> str:
     )
 
 
-def _unmarked(packet: Packet, mark: Mark, orientation: int) -> list[MarkedFace]:
-    """The faces with names that no region of the photo covers yet, whatever that says."""
+def _without_regions(packet: Packet, earlier: Mark | None) -> list[Change]:
+    """The changes that take out the regions written with an earlier mark: without it they would pass for a person's."""
+    changes = []
+    for item in _items(packet, REGIONS) if earlier else ():
+        names = packet.values(item, (PREFIXES["mwg-rs"], "Name"))
+        sides = [packet.values(item, (PREFIXES["stArea"], side)) for side in "xywh"]
+        try:
+            x, y, w, h = (float(side[0]) for side in sides)
+        except (ValueError, IndexError):
+            continue
+        region = Region(clean_name(names[0]) if names else None, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+        if not of_others([region], earlier):
+            changes.append(packet.cut(item))
+    return changes
+
+
+def _unmarked(packet: Packet, mark: Mark, orientation: int, earlier: Mark | None) -> list[MarkedFace]:
+    """The faces with names that no region of others covers yet, whatever that says."""
     width, height = mark.size
     try:
-        areas = [upright_area(region, width, height, orientation) for region in regions_below(packet.parsed)]
+        regions = of_others(regions_below(packet.parsed), earlier)
     except Unreadable:  # too many to say that none covers a face
         return []
+    areas = [upright_area(region, width, height, orientation) for region in regions]
 
     def covered(face: MarkedFace) -> bool:
         seen = turn_box(_area(face, mark.size), orientation, (1, 1))

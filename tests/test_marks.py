@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -154,6 +155,19 @@ def test_a_face_that_has_a_region_gets_no_second_one() -> None:
     )
     assert names_in(put(of(microsoft, prefixes=bound))) == []
     assert names_in(put(put(None))) == ["Åse & <B>"]
+
+
+def test_regions_of_an_earlier_mark_go_with_it_and_those_of_people_stay() -> None:
+    unnamed = replace(MARK, faces=(replace(ALICE, person=None, box=(14.0, 22.0, 118.0, 144.0)), STRANGER))
+    assert names_in(put(put(None), unnamed)) == []
+    other = regions(region("Åse &amp; &lt;B>", 0.16, 0.42, 0.2, 0.5), region("Bob", 0.8, 0.4, 0.2, 0.4))
+    both = ["Åse & <B>", "Bob"]
+    assert names_in(put(put(of(other)), unnamed)) == both, "the name is ours, the place is not"
+    corrected = put(None).replace("Name>Åse &amp; &lt;B&gt;<".encode(), b"Name>Anna<")
+    assert names_in(put(corrected)) == ["Anna"]
+    (item,) = re.findall(r"<rdf:li [^>]*><mwg-rs:Name>.*?</rdf:li>\s*(?=</rdf:Bag>)", put(None).decode())
+    nested = put(None).decode().replace(item, f"<rdf:li><rdf:Bag>{item}</rdf:Bag></rdf:li>")
+    assert names_in(put(nested.encode(), unnamed)) == [], "an item in an item is taken out once"
 
 
 def test_regions_are_where_tags_have_them() -> None:

@@ -19,6 +19,7 @@ from dmdcli.formats.face_tags import Region, read_regions, upright_area
 from dmdcli.formats.packet import MOST_XMP
 from dmdcli.formats.picasa import read_picasa
 from dmdcli.formats.picture import Unreadable
+from dmdcli.marks import Mark, MarkedFace, put_mark
 from dmdcli.photos import read_photo, upright
 from dmdcli.tags import read_side_tags, read_tags
 
@@ -217,6 +218,28 @@ def test_a_side_file_has_the_say_and_names_what_the_photo_does_not(tmp_path: Pat
     (tmp_path / "a.webp.xmp").write_bytes(packet(li("New", 0.21) + li("", 0.5)))
     (tmp_path / "a.xmp").write_bytes(packet(li("Third", 0.8)))
     assert sorted(str(tag.name) for tag in read_tags(read_photo(photo)).faces) == ["Bob", "New", "Third"]
+
+
+def test_what_dmd_wrote_is_no_tag_and_what_people_drew_is(tmp_path: Path) -> None:
+    def li(name: str, x: float, width: float = 0.2) -> str:
+        area = f"stArea:x='{x}' stArea:y='0.5' stArea:w='{width}' stArea:h='0.4'"
+        return f"<rdf:li><rdf:Description mwg-rs:Name='{name}'><mwg-rs:Area {area}/></rdf:Description></rdf:li>"
+
+    def marked(xmp: bytes | None, **boxes: tuple[float, float, float, float]) -> bytes:
+        faces = tuple(MarkedFace(box, "specific", 1.0, person=name) for name, box in boxes.items())
+        return put_mark(xmp, Mark("1", "base", "0", "kit", (300, 200), len(faces), faces), 1 << 20)[0] or b""
+
+    photo = tmp_path / "a.webp"
+    people = packet(li("Bob", 0.2) + li("Cid", 0.5))
+    picture = Image.fromarray(np.full((200, 300, 3), 90, np.uint8))
+    result = marked(people, Bob=(36.0, 64.0, 84.0, 132.0), Ada=(210.0, 60.0, 270.0, 140.0))
+    picture.save(photo, xmp=result)
+    assert b"<mwg-rs:Name>Ada</mwg-rs:Name>" in result
+    assert [tag.name for tag in read_tags(read_photo(photo)).faces] == ["Bob", "Cid"]
+    picture.save(photo, xmp=result.replace(b"Name>Ada<", b"Name>Anna<"))
+    assert [tag.name for tag in read_tags(read_photo(photo)).faces] == ["Bob", "Cid", "Anna"], "somebody set it right"
+    (tmp_path / "a.xmp").write_bytes(packet(li("Ada", 0.8)))
+    assert {tag.name for tag in read_tags(read_photo(photo)).faces} == {"Bob", "Cid", "Ada"}, "dmd writes no side file"
 
 
 def test_picasa() -> None:

@@ -150,7 +150,7 @@ class Packet:
             own = [one for one in described.inner if one.name[0] not in ("", "xmlns") and one.name != ABOUT]
             out = [one for one in own if one.name in unwanted or one.name[0] == namespace]
             everything = out and len(out) == len(own)
-            changes += [self._cut(one) for one in ([described] if everything else out)]
+            changes += [self.cut(one) for one in ([described] if everything else out)]
         return changes
 
     def inside(self, element: Element, added: str) -> Change:
@@ -175,11 +175,15 @@ class Packet:
         return "".join(f' xmlns:{name}="{where}"' for name, where in wanted.items() if known.get(name) != where)
 
     def changed(self, changes: Sequence[Change]) -> bytes:
-        """The packet with these changes; it takes from its padding what it grows by."""
+        """The packet with these changes; it takes from its padding what it grows by.
+
+        A change inside of what another takes out is void.
+        """
         pieces, end = [], 0
         for change in sorted(changes, key=lambda one: (one.start, one.end)):
-            pieces += [self.text[end : change.start], change.text]
-            end = change.end
+            if change.start >= end:
+                pieces += [self.text[end : change.start], change.text]
+                end = change.end
         text = "".join((*pieces, self.text[end:]))
         growth = len(text) - len(self.text)
         end = text.rfind(PACKET_END)
@@ -188,7 +192,8 @@ class Packet:
             text = text[:start] + text[start + min(growth, max(0, end - 1 - start)) :]
         return text.encode(self.encoding)
 
-    def _cut(self, one: Element | Attribute) -> Change:
+    def cut(self, one: Element | Attribute) -> Change:
+        """The change that takes out an element, with the blanks before it, or an attribute."""
         start = one.start
         while isinstance(one, Element) and self.text[start - 1].isspace():
             start -= 1
