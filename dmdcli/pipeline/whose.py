@@ -123,7 +123,7 @@ def find_owners(
         replace(
             owners[index],
             decision=decided[index],
-            conflict=_conflict(tagged[index], owners[index], recognised[index]),
+            conflict=_conflict(tagged[index], owners[index], recognised[index], options),
         )
         for index in range(len(faces))
     ]
@@ -218,12 +218,15 @@ def _as(name: str | None, face: Face, gallery: Gallery) -> Match | None:
     return None if person is None else gallery.rank(face.embedding, [person])[0]
 
 
-def _conflict(tag: str | None, owner: Owner, recognised: Match | None) -> tuple[str, str] | None:
+def _conflict(
+    tag: str | None, owner: Owner, recognised: Match | None, options: RestoreOptions
+) -> tuple[str, str] | None:
     """What a tag and recognition disagree in: one of CONFLICTS, and a sentence with names."""
     if owner.by != "tag":
         return None
     if recognised is not None and (owner.match is None or recognised.person != owner.match.person):
-        stranger = ", who is not enrolled" if owner.match is None else ""
+        unknown = ", who is not enrolled" if options.only is None else ", who is not looked for"
+        stranger = unknown if owner.match is None else ""
         seen = f"recognised as {recognised.person} ({recognised.similarity:.2f})"
         return RECOGNISED_OTHERWISE, f"tagged as {tag}{stranger}; {seen}"
     if owner.match is not None and owner.match.similarity < SOMEBODY_ELSE:
