@@ -17,8 +17,8 @@ from pathlib import Path, PurePath
 
 from dmdcli.errors import DecisionsFormatError, UsageError
 from dmdcli.files import write_file
-from dmdcli.formats.face_tags import clean_name, overlap
-from dmdcli.shapes import Box
+from dmdcli.formats.face_tags import clean_name
+from dmdcli.shapes import SAME_FACE, Box, overlap
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,9 +28,6 @@ else:
 FORMAT = 1
 FILE_NAME = "decisions.toml"
 """Its name in an output folder, where it is found without being named."""
-SAME_FACE = 0.3
-"""Overlap (intersection over union) from which a box means a face that was found. Boxes of different finders around one
-face overlap by more, and neighbouring faces, side by side, by less."""
 PHOTO_KEYS = frozenset({"sha256", "place", "face"})
 FACE_KEYS = frozenset({"box", "number", "person", "stranger", "not_a_face", "leave_alone", "strength", "judge"})
 OUTCOMES = ("person", "stranger", "not_a_face", "leave_alone")

@@ -6,9 +6,10 @@ It goes into the photo's own packet, of which everything else stays as it is.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from dmdcli.formats.face_tags import Area, Region, clean_name, regions_below, upright_area
 from dmdcli.formats.packet import (
     EMPTY,
     RDF,
@@ -20,7 +21,8 @@ from dmdcli.formats.packet import (
     as_text,
     read_packet,
 )
-from dmdcli.shapes import Box
+from dmdcli.formats.picture import Unreadable
+from dmdcli.shapes import SAME_FACE, Box, overlap, turn_box
 
 FORMAT = 1
 """Version of what is below NAMESPACE."""
@@ -38,13 +40,13 @@ PREFIXES = {
     "stArea": "http://ns.adobe.com/xmp/sType/Area#",
     "stDim": "http://ns.adobe.com/xap/1.0/sType/Dimensions#",
 }
-MICROSOFT_REGION = "http://ns.microsoft.com/photo/1.2/t/Region#"
 SOURCE_TYPE: Name = (PREFIXES["Iptc4xmpExt"], "DigitalSourceType")
 HISTORY: Name = (PREFIXES["xmpMM"], "History")
 REGIONS: Name = (PREFIXES["mwg-rs"], "Regions")
 EXTENDED: Name = ("http://ns.adobe.com/xmp/note/", "HasExtendedXMP")
-SAME_FACE = 0.3
-"""Part of two boxes' common area that both cover, from which they are taken for one face."""
+OURS = 0.9
+"""Overlap from which a region with the same name is the one that was written with the mark. Programs that write it anew
+may round it to pixels; people, and other finders, draw boxes that differ by more."""
 NO_ROOM = "has no room for the whole mark in its XMP; it says how many faces were restored, but not which"
 NO_PLACE = "has no place for a mark that faces in it were restored by software"
 
@@ -93,26 +95,18 @@ def stored_box(box: Box, orientation: int, size: tuple[int, int]) -> Box:
     orientation: EXIF, 1..8. size: width and height as stored.
     """
     width, height = size
-    x0, y0, x1, y1 = box
-    if orientation >= 5:
-        x0, y0, x1, y1 = y0, x0, y1, x1
-    if orientation in (2, 3, 7, 8):
-        x0, x1 = width - x1, width - x0
-    if orientation in (3, 4, 6, 7):
-        y0, y1 = height - y1, height - y0
+    back = {6: 8, 8: 6}.get(orientation, orientation)
+    x0, y0, x1, y1 = turn_box(box, back, size if orientation < 5 else (height, width))
     return max(x0, 0), max(y0, 0), min(x1, width), min(y1, height)
 
 
-def seen_box(box: Box, orientation: int, size: tuple[int, int]) -> Box:
-    """A box of the picture as it is stored, with that size, in the upright photo."""
-    back = {6: 8, 8: 6}.get(orientation, orientation)
-    return stored_box(box, back, size if orientation < 5 else (size[1], size[0]))
-
-
-def put_mark(existing: bytes | None, mark: Mark, room: int) -> tuple[bytes | None, tuple[str, ...]]:
+def put_mark(
+    existing: bytes | None, mark: Mark, room: int, orientation: int = 1
+) -> tuple[bytes | None, tuple[str, ...]]:
     """Return the packet with the mark in it, and sentences about what could not be done.
 
-    existing: the photo's own packet. room: bytes that fit into the file. The packet is None where there is no place for
+    existing: the photo's own packet. room: bytes that fit into the file. orientation: EXIF, 1..8, as the
+    stored picture is turned to be seen. The packet is None where there is no place for
     a mark or the photo's own is broken: then that stays as it is.
     """
     if room <= 0:
@@ -121,10 +115,10 @@ def put_mark(existing: bytes | None, mark: Mark, room: int) -> tuple[bytes | Non
         packet = read_packet(existing or EMPTY.encode())
     except BrokenPacket as broken:
         return None, (f"has broken XMP ({broken}), so that no mark was added; it stays as it is",)
-    content = packet.changed(_changes(packet, mark))
+    content = packet.changed(_changes(packet, mark, orientation))
     if len(content) <= room:
         return content, ()
-    content = packet.changed(_changes(packet, replace(mark, faces=())))
+    content = packet.changed(_changes(packet, replace(mark, faces=()), orientation))
     return (content, (NO_ROOM,)) if len(content) <= room else (None, (NO_PLACE,))
 
 
@@ -151,13 +145,31 @@ def read_mark(packet: Packet) -> Mark | None:
         return None
 
 
+def mark_in(xmp: bytes | None) -> Mark | None:
+    """The mark in a photo's XMP, None where there is none or it cannot be read."""
+    try:
+        return read_mark(read_packet(xmp)) if xmp else None
+    except BrokenPacket:
+        return None
+
+
+def of_others(regions: Iterable[Region], mark: Mark | None) -> tuple[Region, ...]:
+    """The regions without those that were written with the mark: they say what it says, and nobody looked at them."""
+    ours = [(clean_name(face.person), _area(face, mark.size)) for face in mark.faces if face.person] if mark else []
+    return tuple(
+        region
+        for region in regions
+        if not any(region.name == name and overlap(region.area, area) >= OURS for name, area in ours)
+    )
+
+
 def source_type_of(packet: Packet) -> str | None:
     """The last part of the IPTC digital source type, as "digitalCapture"."""
     found = packet.value(SOURCE_TYPE)
     return re.split(r"[/:]", found)[-1] if found else None
 
 
-def _changes(packet: Packet, mark: Mark) -> list[Change]:
+def _changes(packet: Packet, mark: Mark, orientation: int) -> list[Change]:
     """All changes that put a mark, in place of an earlier one, into a packet."""
     before, earlier = source_type_of(packet), read_mark(packet)
     unwanted, body = [], ""
@@ -167,7 +179,7 @@ def _changes(packet: Packet, mark: Mark) -> list[Change]:
         mark = replace(mark, source_type=before)
     elif earlier is not None:
         mark = replace(mark, source_type=earlier.source_type)
-    changes = packet.without(unwanted, NAMESPACE)
+    changes = packet.without(unwanted, NAMESPACE) + _without_regions(packet, earlier)
     is_extended = bool(packet.properties(EXTENDED))  # what is not here may be there
     if mark.faces:
         history = _lists(packet, HISTORY)
@@ -175,7 +187,7 @@ def _changes(packet: Packet, mark: Mark) -> list[Change]:
             changes.append(packet.inside(history[0], _event(mark, packet.bind(_some("stEvt"), history[0]))))
         elif not packet.properties(HISTORY) and not is_extended:
             body += f"\n<xmpMM:History><rdf:Seq>{_event(mark)}</rdf:Seq></xmpMM:History>"
-        named = _unmarked(packet, mark)
+        named = _unmarked(packet, mark, orientation, earlier)
         regions = _lists(packet, REGIONS)
         if named and regions:
             binding = packet.bind(_some("mwg-rs", "stArea"), regions[0])
@@ -207,8 +219,7 @@ def _own(mark: Mark) -> str:
     ]  # fmt: skip
     faces = ""
     for face in mark.faces:
-        x0, y0, x1, y1 = face.box
-        area = (x0 / width, y0 / height, x1 / width, y1 / height)
+        area = _area(face, mark.size)
         said = [
             ("box", " ".join(f"{edge:.1f}" for edge in face.box)), ("area", " ".join(f"{edge:.5f}" for edge in area)),
             ("used", face.used), ("strength", f"{face.strength:.3f}"), ("before", _number(face.before)),
@@ -272,44 +283,42 @@ def _regions(named: Sequence[MarkedFace], size: tuple[int, int]) -> str:
     )
 
 
-def _unmarked(packet: Packet, mark: Mark) -> list[MarkedFace]:
-    """The faces with names that no region of the photo covers yet, whatever that says."""
-    width, height = mark.size
-    scale = (width, height, width, height)
-    there = [tuple(edge * side for edge, side in zip(area, scale, strict=True)) for area in _areas(packet)]
-    return [
-        face for face in mark.faces if face.person and not any(_overlap(face.box, area) >= SAME_FACE for area in there)
-    ]
-
-
-def _areas(packet: Packet) -> list[tuple[float, ...]]:
-    """x0, y0, x1, y1 of regions that are there, over the size of the picture: of this standard, and Microsoft's."""
-    areas: list[tuple[float, ...]] = []
-    for item in _items(packet, REGIONS):
-        sides = [packet.values(item, (PREFIXES["stArea"], name)) for name in "xywh"]
+def _without_regions(packet: Packet, earlier: Mark | None) -> list[Change]:
+    """The changes that take out the regions written with an earlier mark: without it they would pass for a person's."""
+    changes = []
+    for item in _items(packet, REGIONS) if earlier else ():
+        names = packet.values(item, (PREFIXES["mwg-rs"], "Name"))
+        sides = [packet.values(item, (PREFIXES["stArea"], side)) for side in "xywh"]
         try:
             x, y, w, h = (float(side[0]) for side in sides)
         except (ValueError, IndexError):
             continue
-        areas.append((x - w / 2, y - h / 2, x + w / 2, y + h / 2))
-    for rectangle in packet.values(packet.root, (MICROSOFT_REGION, "Rectangle")):
-        try:
-            x, y, w, h = (float(part) for part in rectangle.split(","))
-        except ValueError:
-            continue
-        areas.append((x, y, x + w, y + h))
-    return areas
+        region = Region(clean_name(names[0]) if names else None, (x - w / 2, y - h / 2, x + w / 2, y + h / 2))
+        if not of_others([region], earlier):
+            changes.append(packet.cut(item))
+    return changes
 
 
-def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
-    """The area two boxes share, over the area they cover together."""
-    across = min(one[2], other[2]) - max(one[0], other[0])
-    down = min(one[3], other[3]) - max(one[1], other[1])
-    if across <= 0 or down <= 0:
-        return 0.0
-    shared = across * down
-    covered = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)) - shared
-    return shared / covered
+def _unmarked(packet: Packet, mark: Mark, orientation: int, earlier: Mark | None) -> list[MarkedFace]:
+    """The faces with names that no region of others covers yet, whatever that says."""
+    width, height = mark.size
+    try:
+        regions = of_others(regions_below(packet.parsed), earlier)
+    except Unreadable:  # too many to say that none covers a face
+        return []
+    areas = [upright_area(region, width, height, orientation) for region in regions]
+
+    def covered(face: MarkedFace) -> bool:
+        seen = turn_box(_area(face, mark.size), orientation, (1, 1))
+        return any(area is not None and overlap(seen, area) >= SAME_FACE for area in areas)
+
+    return [face for face in mark.faces if face.person and not covered(face)]
+
+
+def _area(face: MarkedFace, size: tuple[int, int]) -> Area:
+    """The box of a face over the size of the picture."""
+    (x0, y0, x1, y1), (width, height) = face.box, size
+    return x0 / width, y0 / height, x1 / width, y1 / height
 
 
 def _lists(packet: Packet, name: Name) -> list[Element]:

@@ -30,6 +30,35 @@ ComponentBoxes: TypeAlias = npt.NDArray[np.int64]
 Embedding: TypeAlias = npt.NDArray[np.float32]
 """(N,) float32 as the kit gives it; only embeddings of the same kit may be compared."""
 
+SAME_FACE = 0.3
+"""Overlap from which two boxes mean one face. Boxes of different finders around one face overlap by more, and those of
+neighbouring faces, side by side, by less."""
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes in any one unit, in [0, 1]."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    sizes = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return both / (sum(sizes) - both)
+
+
+def turn_box(box: Box, orientation: int, size: tuple[float, float]) -> Box:
+    """A box of a picture as it is stored, `size` its width and height in the unit of the box, in the picture as seen.
+
+    orientation: EXIF, 1..8, as stored samples are turned to be seen.
+    """
+    width, height = size
+    x0, y0, x1, y1 = box
+    if orientation in (3, 4, 6, 7):
+        y0, y1 = height - y1, height - y0
+    if orientation in (2, 3, 7, 8):
+        x0, x1 = width - x1, width - x0
+    return (y0, x0, y1, x1) if orientation >= 5 else (x0, y0, x1, y1)
+
 
 def as_floats(pixels: Pixels) -> FloatPixels:
     """Return uint8 pixels as float32 in [0, 1]."""

@@ -7,8 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from dmdcli.formats.face_tags import Region, read_regions, upright_area, without_repetitions
+from dmdcli.formats.packet import MOST_XMP
 from dmdcli.formats.picasa import Sections, faces_of, read_sections
 from dmdcli.formats.picture import Unreadable
+from dmdcli.marks import mark_in, of_others
 from dmdcli.photos import Photo
 from dmdcli.places import side_files
 from dmdcli.shapes import Box
@@ -47,7 +49,8 @@ def read_tags(photo: Photo, beside: SideTags | None = None) -> Tags:
     """The faces marked in a photo: in its side files, then in its own XMP, each face once.
 
     Where both name a face, the side file has the say: programs that write one leave the photo as it was. What cannot be
-    read is a note, and so are tags drawn in a picture of another shape, which was cropped or turned since.
+    read is a note, and so are tags drawn in a picture of another shape, which was cropped or turned since. What
+    dmd itself wrote into a result is no tag.
     beside: from `read_side_tags`, where they were read already.
     """
     beside = read_side_tags(photo.path) if beside is None else beside
@@ -55,7 +58,7 @@ def read_tags(photo: Photo, beside: SideTags | None = None) -> Tags:
     regions = beside.regions
     if photo.metadata.xmp:
         try:
-            regions += read_regions(photo.metadata.xmp)
+            regions += of_others(read_regions(photo.metadata.xmp), mark_in(photo.metadata.xmp))
         except Unreadable as error:
             notes.append(f"has face tags that were not looked for: {error}")
     if photo.orientation == 1:
@@ -87,7 +90,8 @@ def read_side_tags(path: Path) -> SideTags:
     for source, _ in side_files(path, Path(path.name)):
         if source.suffix.lower() == ".xmp":
             try:
-                regions += read_regions(source.read_bytes())
+                with source.open("rb") as file:
+                    regions += read_regions(file.read(MOST_XMP + 1))
             except (OSError, Unreadable) as error:
                 notes.append(f"has a side file {source.name} whose face tags are not used: {_reason(error)}")
     for name in PICASA:
@@ -95,7 +99,7 @@ def read_side_tags(path: Path) -> SideTags:
             found, as_stored = faces_of(_sections_of(path.with_name(name)), path.name)
         except FileNotFoundError:
             continue
-        except OSError as error:
+        except (OSError, Unreadable) as error:
             notes.append(f"has {name} beside it, whose face tags are not used: {_reason(error)}")
             continue
         straight += found if as_stored else ()

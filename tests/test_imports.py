@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "colour": {"formats"},
     "photos": {"files", "places", "formats", "colour"},
     "marks": {"formats"},
-    "tags": {"photos", "places", "formats"},
+    "tags": {"photos", "places", "formats", "marks"},
     "decisions": {"files", "formats"},
     "model": set(),
     "faces": {"weights"},

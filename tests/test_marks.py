@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -22,11 +23,11 @@ from dmdcli.marks import (
     MarkedFace,
     put_mark,
     read_mark,
-    seen_box,
     source_type_of,
     stored_box,
 )
 from dmdcli.photos import upright
+from dmdcli.shapes import turn_box
 from tests.collection import PACKET
 from tests.formats.pictures import photograph
 
@@ -144,10 +145,44 @@ def test_named_faces_become_regions_beside_those_that_are_there() -> None:
 def test_a_face_that_has_a_region_gets_no_second_one() -> None:
     there = of(regions(region("somebody else", 0.16, 0.42, 0.2, 0.5)))
     assert names_in(put(there)) == ["somebody else"]
-    microsoft = '<MP:Box MPReg:Rectangle="0.03, 0.12, 0.24, 0.58"/>'
-    bound = ' xmlns:MP="urn:a" xmlns:MPReg="http://ns.microsoft.com/photo/1.2/t/Region#"'
+    microsoft = (
+        '<MP:RegionInfo><rdf:Description><MPRI:Regions><rdf:Bag><rdf:li MPReg:Rectangle="0.03, 0.12, 0.24, 0.58"/>'
+        "</rdf:Bag></MPRI:Regions></rdf:Description></MP:RegionInfo>"
+    )
+    bound = (
+        ' xmlns:MP="http://ns.microsoft.com/photo/1.2/" xmlns:MPRI="http://ns.microsoft.com/photo/1.2/t/RegionInfo#"'
+        ' xmlns:MPReg="http://ns.microsoft.com/photo/1.2/t/Region#"'
+    )
     assert names_in(put(of(microsoft, prefixes=bound))) == []
     assert names_in(put(put(None))) == ["Åse & <B>"]
+
+
+def test_regions_of_an_earlier_mark_go_with_it_and_those_of_people_stay() -> None:
+    unnamed = replace(MARK, faces=(replace(ALICE, person=None, box=(14.0, 22.0, 118.0, 144.0)), STRANGER))
+    assert names_in(put(put(None), unnamed)) == []
+    other = regions(region("Åse &amp; &lt;B>", 0.16, 0.42, 0.2, 0.5), region("Bob", 0.8, 0.4, 0.2, 0.4))
+    both = ["Åse & <B>", "Bob"]
+    assert names_in(put(put(of(other)), unnamed)) == both, "the name is ours, the place is not"
+    corrected = put(None).replace("Name>Åse &amp; &lt;B&gt;<".encode(), b"Name>Anna<")
+    assert names_in(put(corrected)) == ["Anna"]
+    (item,) = re.findall(r"<rdf:li [^>]*><mwg-rs:Name>.*?</rdf:li>\s*(?=</rdf:Bag>)", put(None).decode())
+    nested = put(None).decode().replace(item, f"<rdf:li><rdf:Bag>{item}</rdf:Bag></rdf:li>")
+    assert names_in(put(nested.encode(), unnamed)) == [], "an item in an item is taken out once"
+
+
+def test_regions_are_where_tags_have_them() -> None:
+    """In pixels of a picture of another size; drawn in the picture as seen; of a pet; more than anybody reads."""
+    size = '<mwg-rs:AppliedToDimensions stDim:w="{}" stDim:h="{}" stDim:unit="pixel"/><mwg-rs:RegionList>'
+    pixels = region("Bob", 120, 160, 200, 240).replace("normalized", "pixel")
+    in_pixels = regions(pixels).replace("<mwg-rs:RegionList>", size.format(800, 400))
+    assert names_in(put(of(in_pixels))) == ["Bob"]
+    turned = regions(region("Bob", 0.6, 0.15, 0.6, 0.25)).replace("<mwg-rs:RegionList>", size.format(200, 400))
+    assert names_in(put_mark(of(turned), MARK, PLENTY, 6)[0] or b"") == ["Bob"]
+    assert names_in(put_mark(of(turned), MARK, PLENTY, 8)[0] or b"") == ["Bob", "Åse & <B>"]
+    pet = regions(region("Rex", 0.15, 0.4, 0.25, 0.6).replace("Face", "Pet"))
+    assert names_in(put(of(pet))) == ["Rex", "Åse & <B>"]
+    many = regions(*(region("Bob", 0.9, 0.9, 0.1, 0.1) for _ in range(1001)))
+    assert names_in(put(of(many))) == ["Bob"] * 1001
 
 
 def test_what_may_stand_in_extended_xmp_is_not_added() -> None:
@@ -200,7 +235,7 @@ def test_boxes_turn_with_the_picture(orientation: int) -> None:
     x0, y0, x1, y1 = stored_box((6, 4, 18, 9), orientation, (50, 30))
     rows, columns = np.nonzero(stored)
     assert (x0, y0, x1, y1) == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    assert seen_box((x0, y0, x1, y1), orientation, (50, 30)) == (6, 4, 18, 9)
+    assert turn_box((x0, y0, x1, y1), orientation, (50, 30)) == (6, 4, 18, 9)
     assert stored_box((-9, -9, 99, 99), orientation, (50, 30)) == (0, 0, 50, 30)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import pytest
 from PIL import Image
 
 from dmdcli.formats.face_tags import Region, read_regions, upright_area
+from dmdcli.formats.packet import MOST_XMP
 from dmdcli.formats.picasa import read_picasa
 from dmdcli.formats.picture import Unreadable
+from dmdcli.marks import Mark, MarkedFace, put_mark
 from dmdcli.photos import read_photo, upright
 from dmdcli.tags import read_side_tags, read_tags
 
@@ -217,6 +220,28 @@ def test_a_side_file_has_the_say_and_names_what_the_photo_does_not(tmp_path: Pat
     assert sorted(str(tag.name) for tag in read_tags(read_photo(photo)).faces) == ["Bob", "New", "Third"]
 
 
+def test_what_dmd_wrote_is_no_tag_and_what_people_drew_is(tmp_path: Path) -> None:
+    def li(name: str, x: float, width: float = 0.2) -> str:
+        area = f"stArea:x='{x}' stArea:y='0.5' stArea:w='{width}' stArea:h='0.4'"
+        return f"<rdf:li><rdf:Description mwg-rs:Name='{name}'><mwg-rs:Area {area}/></rdf:Description></rdf:li>"
+
+    def marked(xmp: bytes | None, **boxes: tuple[float, float, float, float]) -> bytes:
+        faces = tuple(MarkedFace(box, "specific", 1.0, person=name) for name, box in boxes.items())
+        return put_mark(xmp, Mark("1", "base", "0", "kit", (300, 200), len(faces), faces), 1 << 20)[0] or b""
+
+    photo = tmp_path / "a.webp"
+    people = packet(li("Bob", 0.2) + li("Cid", 0.5))
+    picture = Image.fromarray(np.full((200, 300, 3), 90, np.uint8))
+    result = marked(people, Bob=(36.0, 64.0, 84.0, 132.0), Ada=(210.0, 60.0, 270.0, 140.0))
+    picture.save(photo, xmp=result)
+    assert b"<mwg-rs:Name>Ada</mwg-rs:Name>" in result
+    assert [tag.name for tag in read_tags(read_photo(photo)).faces] == ["Bob", "Cid"]
+    picture.save(photo, xmp=result.replace(b"Name>Ada<", b"Name>Anna<"))
+    assert [tag.name for tag in read_tags(read_photo(photo)).faces] == ["Bob", "Cid", "Anna"], "somebody set it right"
+    (tmp_path / "a.xmp").write_bytes(packet(li("Ada", 0.8)))
+    assert {tag.name for tag in read_tags(read_photo(photo)).faces} == {"Bob", "Cid", "Ada"}, "dmd writes no side file"
+
+
 def test_picasa() -> None:
     ini = (
         "\ufeff[Picasa]\nname=x\n[Contacts2]\nd10a8325c557b085=Zoë Müller;;\nABC=Bob;b@x;\n"
@@ -248,3 +273,27 @@ def test_picasa_only_where_it_is_sure_what_is_meant(tmp_path: Path) -> None:
     assert tags.faces == ()
     assert "Picasa" in tags.notes[0]
     assert read_side_tags(tmp_path / "other.jpg").straight == ()
+
+
+def test_hostile_tags_are_a_note_and_take_no_time(tmp_path: Path) -> None:
+    area = "<mwg-rs:Area stArea:x='{}' stArea:y='0.5' stArea:w='0.0001' stArea:h='0.1'/>"
+    many = "".join(
+        f"<rdf:li><rdf:Description>{area.format(number / 4000)}</rdf:Description></rdf:li>" for number in range(4000)
+    )
+    started = "<rdf:li rdf:parseType='Resource'><mwg-rs:Type><mwg-rs:Regions><mwg-rs:RegionList><rdf:Bag>"
+    ended = "</rdf:Bag></mwg-rs:RegionList></mwg-rs:Regions></mwg-rs:Type></rdf:li>"
+    photo = tmp_path / "a.png"
+    Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(photo)
+    (tmp_path / "a.png.xmp").write_bytes(packet(many))
+    (tmp_path / "a.xmp").write_bytes(packet("") + b" " * MOST_XMP)
+    faces = ";".join(f"rect64({number << 48 | 0xFFFF_FFFF:x}),b" for number in range(1, 4000))
+    (tmp_path / ".picasa.ini").write_text(f"[a.png]\nfaces={faces}\n")
+    began = time.process_time()
+    tags = read_tags(read_photo(photo))
+    assert tags.faces == ()
+    beside, side, picasa = tags.notes
+    assert "more than 1000 faces" in beside
+    assert "4 MB" in side
+    assert "more than 1000 faces" in picasa
+    assert read_regions(packet(started * 8000 + ended * 8000)) == (), "each region inside the type of another"
+    assert time.process_time() - began < 2

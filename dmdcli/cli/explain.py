@@ -75,13 +75,13 @@ def rows_of(one: Explained) -> list[tuple[str, ...]]:
 
     Places are those in the upright photo, in pixels.
     """
-    from dmdcli.marks import seen_box
+    from dmdcli.shapes import turn_box
 
     marked, size = ((), (0, 0)) if one.mark is None else (one.mark.faces, one.mark.size)
     known = one.row.faces if one.row is not None else ()
     rows: list[tuple[str, ...]] = []
     for face in marked:
-        box = seen_box(face.box, one.orientation, size)
+        box = turn_box(face.box, one.orientation, size)
         outcome = (face.used, f"{face.strength:.2f}", _number(face.before), _number(face.after))
         rows.append((_place(box), *outcome, face.person or "-", face.reason or ""))
     for row in known:

@@ -11,12 +11,10 @@ import numpy.typing as npt
 from dmdcli.faces.align import TEMPLATE, compose, crop_face, crop_matrix, five_points, invert, scale_of, transform
 from dmdcli.faces.face import Face, Landmarks, implausible, problems
 from dmdcli.faces.kit import Detection, FaceKit
-from dmdcli.shapes import Box, Embedding, Matrix, Pixels, Points, check_shape
+from dmdcli.shapes import SAME_FACE, Box, Embedding, Matrix, Pixels, Points, check_shape, overlap
 
 LEAST_FACE = 32.0
 """Default of the least side of a face box, in photo pixels: below it an eye is four pixels wide."""
-SAME_FACE = 0.3
-"""Intersection over union of two boxes from which they are one face."""
 NESTED = 0.6
 """Part of a box inside another face's box from which it is nested in it: a mouth or a pattern taken for a face."""
 SAME_CENTRE = 0.25
@@ -189,7 +187,7 @@ def merge_detections(detections: list[Detection]) -> list[Detection]:
     """One detection per face: of those that overlap by SAME_FACE, the one with the highest score."""
     kept: list[Detection] = []
     for detection in sorted(detections, key=lambda one: -one.score):
-        if all(_intersection_over_union(detection.box, other.box) < SAME_FACE for other in kept):
+        if all(overlap(detection.box, other.box) < SAME_FACE for other in kept):
             kept.append(detection)
     return kept
 
@@ -251,17 +249,9 @@ def _area(box: Box) -> float:
     return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)
 
 
-def _overlap(one: Box, other: Box) -> float:
-    return _area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
-
-
-def _intersection_over_union(one: Box, other: Box) -> float:
-    overlap = _overlap(one, other)
-    return overlap / max(_area(one) + _area(other) - overlap, 1e-6)
-
-
 def _part_inside(one: Box, other: Box) -> float:
-    return _overlap(one, other) / max(_area(one), 1e-6)
+    shared = _area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
+    return shared / max(_area(one), 1e-6)
 
 
 def _same_centre(one: Face, other: Face) -> bool:

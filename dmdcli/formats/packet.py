@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import unescape
 from typing import TypeAlias
-from xml.etree.ElementTree import ParseError
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
 from defusedxml.common import DefusedXmlException
@@ -32,15 +32,23 @@ EMPTY = (
 
 TAGS = re.compile(
     r"""<!--.*?-->|<\?.*?\?>|<!\[CDATA\[.*?\]\]>|
-    <(?P<closing>/?)(?P<name>[^\s/>]+)(?P<attributes>(?:\s+[^\s=]+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*(?P<empty>/?)>""",
+    <(?P<closing>/?)(?P<name>[^\s/>]+)(?P<attributes>(?:\s+[^\s=<>"'/]+\s*=\s*(?:"[^"]*"|'[^']*'))*)\s*(?P<empty>/?)>""",
     re.DOTALL | re.VERBOSE,
 )
-ATTRIBUTES = re.compile(r"""\s+([^\s=]+)\s*=\s*("[^"]*"|'[^']*')""")
+ATTRIBUTES = re.compile(r"""\s+([^\s=<>"'/]+)\s*=\s*("[^"]*"|'[^']*')""")
 PACKET_END = "<?xpacket end"
 AROUND = "\ufeff\0 \r\n\t"
 """What may stand before and behind a packet."""
 NO_TEXT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML cannot hold."""
+NO_MATCH = "its tags do not match"
+MOST_XMP = 4 << 20
+"""Bytes of XMP that are read for tags and marks. A JPEG segment holds 64 KiB; histories that grew over years
+make a few MB of it."""
+MOST_PREFIXES = 1000
+"""Declarations of prefixes in all of a packet, each of which copies those around it; programs write a dozen."""
+DEEPEST = 100
+"""Elements around an element; XMP that programs write has about ten."""
 
 
 class BrokenPacket(Exception):
@@ -98,11 +106,12 @@ class Change:
 
 @dataclass(frozen=True)
 class Packet:
-    """A packet that was read. root: its rdf:RDF."""
+    """A packet that was read. root: its rdf:RDF. parsed: all of it, as a parser sees it, without places."""
 
     text: str = field(repr=False)
     encoding: str
     root: Element
+    parsed: ElementTree.Element = field(repr=False, compare=False)
 
     @property
     def descriptions(self) -> list[Element]:
@@ -141,7 +150,7 @@ class Packet:
             own = [one for one in described.inner if one.name[0] not in ("", "xmlns") and one.name != ABOUT]
             out = [one for one in own if one.name in unwanted or one.name[0] == namespace]
             everything = out and len(out) == len(own)
-            changes += [self._cut(one) for one in ([described] if everything else out)]
+            changes += [self.cut(one) for one in ([described] if everything else out)]
         return changes
 
     def inside(self, element: Element, added: str) -> Change:
@@ -166,10 +175,16 @@ class Packet:
         return "".join(f' xmlns:{name}="{where}"' for name, where in wanted.items() if known.get(name) != where)
 
     def changed(self, changes: Sequence[Change]) -> bytes:
-        """The packet with these changes; it takes from its padding what it grows by."""
-        text = self.text
-        for change in sorted(changes, key=lambda one: (one.start, one.end), reverse=True):
-            text = text[: change.start] + change.text + text[change.end :]
+        """The packet with these changes; it takes from its padding what it grows by.
+
+        A change inside of what another takes out is void.
+        """
+        pieces, end = [], 0
+        for change in sorted(changes, key=lambda one: (one.start, one.end)):
+            if change.start >= end:
+                pieces += [self.text[end : change.start], change.text]
+                end = change.end
+        text = "".join((*pieces, self.text[end:]))
         growth = len(text) - len(self.text)
         end = text.rfind(PACKET_END)
         if growth > 0 and end > 0:
@@ -177,7 +192,8 @@ class Packet:
             text = text[:start] + text[start + min(growth, max(0, end - 1 - start)) :]
         return text.encode(self.encoding)
 
-    def _cut(self, one: Element | Attribute) -> Change:
+    def cut(self, one: Element | Attribute) -> Change:
+        """The change that takes out an element, with the blanks before it, or an attribute."""
         start = one.start
         while isinstance(one, Element) and self.text[start - 1].isspace():
             start -= 1
@@ -185,7 +201,11 @@ class Packet:
 
 
 def read_packet(content: bytes) -> Packet:
-    """Read a packet in UTF-8 or UTF-16; BrokenPacket where it is not well-formed, not XMP, or defines entities."""
+    """Read a packet in UTF-8 or UTF-16; BrokenPacket where it is not well-formed, not XMP, defines entities, or is
+    larger than any that programs write: hostile ones would take all time and memory.
+    """
+    if len(content) > MOST_XMP:
+        raise BrokenPacket(f"it is larger than {MOST_XMP >> 20} MB")
     encoding = "utf-8"
     if content[:2] in (b"\xff\xfe", b"<\0"):
         encoding = "utf-16-le"
@@ -193,12 +213,12 @@ def read_packet(content: bytes) -> Packet:
         encoding = "utf-16-be"
     try:
         text = content.decode(encoding)
-        fromstring(text.strip(AROUND), forbid_dtd=True)
-    except (ParseError, DefusedXmlException, ValueError) as error:
+        parsed = fromstring(text.strip(AROUND), forbid_dtd=True)
+    except (ElementTree.ParseError, DefusedXmlException, ValueError) as error:
         raise BrokenPacket(str(error) or type(error).__name__) from error
     for element in _elements(text):
         if element.name == (RDF, "RDF"):
-            return Packet(text, encoding, element)
+            return Packet(text, encoding, element, parsed)
     raise BrokenPacket("it holds something else")
 
 
@@ -208,22 +228,32 @@ def as_text(value: object) -> str:
 
 
 def _elements(text: str) -> list[Element]:
-    """All elements of a well-formed text, in order."""
+    """All elements of a well-formed text, in order; BrokenPacket where the tags found do not match all the same."""
     found: list[Element] = []
-    around: list[Element] = []
+    around: list[tuple[str, Element]] = []
+    declared = 0
     for tag in TAGS.finditer(text):
         if tag["name"] is None:
             continue
         if tag["closing"]:
-            element = around.pop()
+            name, element = around.pop() if around else ("", None)
+            if element is None or name != tag["name"]:
+                raise BrokenPacket(NO_MATCH)
             element.closed, element.end = tag.span()
             continue
-        element = _element(tag, around[-1].prefixes if around else {"xml": "xml"})
+        declared += tag["attributes"].count("xmlns")
+        if declared > MOST_PREFIXES:
+            raise BrokenPacket(f"it declares more than {MOST_PREFIXES} prefixes")
+        if len(around) >= DEEPEST:
+            raise BrokenPacket(f"its elements lie more than {DEEPEST} deep in each other")
+        element = _element(tag, around[-1][1].prefixes if around else {"xml": "xml"})
         found.append(element)
         if around:
-            around[-1].children.append(element)
+            around[-1][1].children.append(element)
         if not tag["empty"]:
-            around.append(element)
+            around.append((tag["name"], element))
+    if around:
+        raise BrokenPacket(NO_MATCH)
     return found
 
 

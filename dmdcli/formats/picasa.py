@@ -16,7 +16,7 @@ import re
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from dmdcli.formats.face_tags import Region, clean_name
+from dmdcli.formats.face_tags import Region, clean_name, few_enough
 
 Sections: TypeAlias = Mapping[str, Mapping[str, str]]
 """Section -> key -> value."""
@@ -33,7 +33,10 @@ def read_picasa(content: bytes, photo: str) -> tuple[tuple[Region, ...], bool]:
 
 
 def faces_of(sections: Sections, photo: str) -> tuple[tuple[Region, ...], bool]:
-    """The faces of the photo named `photo` in the same folder, and whether Picasa shows it as it is stored."""
+    """The faces of the photo named `photo` in the same folder, and whether Picasa shows it as it is stored.
+
+    Unreadable where they are too many.
+    """
     contacts = {contact: clean_name(value.split(";")[0]) for contact, value in sections.get(CONTACTS, {}).items()}
     fields = sections.get(photo.lower(), {})
     rotated = any(fields.get(key, "rotate(0)") != "rotate(0)" for key in TURNED)
@@ -43,7 +46,7 @@ def faces_of(sections: Sections, photo: str) -> tuple[tuple[Region, ...], bool]:
         x0, y0, x1, y1 = ((numbers >> shift & 0xFFFF) / 0xFFFF for shift in (48, 32, 16, 0))
         if x1 > x0 and y1 > y0:
             regions.append(Region(contacts.get(contact.lower()), (x0, y0, x1, y1)))
-    return tuple(regions), not rotated
+    return tuple(few_enough(regions)), not rotated
 
 
 def read_sections(content: bytes) -> Sections:

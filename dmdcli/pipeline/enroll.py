@@ -14,13 +14,14 @@ from dmdcli.errors import AmbiguousFaceError, NoFaceError, NothingToDoError, Pho
 from dmdcli.faces.face import Face, sharpness, turn_of_head
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Gallery
-from dmdcli.formats.face_tags import SAME_PLACE, overlap
+from dmdcli.formats.face_tags import SAME_PLACE
 from dmdcli.library import Library, Memorize, NewReference
+from dmdcli.marks import mark_in
 from dmdcli.person import Person, check_name, same_name
 from dmdcli.photos import PhotoFile, read_photo
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.same_picture import SAME_PICTURE, face_view
-from dmdcli.shapes import Box, Embedding, Pixels
+from dmdcli.shapes import Box, Embedding, Pixels, overlap
 
 RECOMMENDED = 3
 """References from which a dictionary has seen more than one expression and light."""
@@ -47,6 +48,7 @@ SAME_PERSON = 0.5
 a warning."""
 MARGIN = 0.3
 """How much more similar than the second such a face has to be."""
+RESTORED = "faces in it were restored by dmd; enroll the original"
 UNDECIDED = "the photos show different people, and nothing says which of them is meant"
 ADVICE = "A good one shows the face large, sharp, from the front and alone."
 
@@ -195,6 +197,8 @@ def _look_at(
     digest = hashlib.sha256(photo.source).hexdigest()
     if digest in digests:
         raise DuplicateError(path, "duplicate: the same file is a reference already")
+    if mark_in(photo.metadata.xmp) is not None:
+        raise PhotoError(path, RESTORED)
     found = finder.find(photo.pixels)
     faces = sorted((face for face in found if face.rejected is None), key=lambda face: face.box[0] + face.box[2])
     if not faces:

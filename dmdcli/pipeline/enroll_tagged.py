@@ -12,9 +12,10 @@ from dmdcli.errors import NothingToDoError, PhotoError, UsageError
 from dmdcli.faces.face import Face, sharpness, turn_of_head
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.library import Library
+from dmdcli.marks import mark_in
 from dmdcli.person import check_name, same_name
 from dmdcli.photos import read_photo
-from dmdcli.pipeline.enroll import LookedAt, check_quality
+from dmdcli.pipeline.enroll import RESTORED, LookedAt, check_quality
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.whose import match_tags
 from dmdcli.places import PhotoFile
@@ -111,14 +112,19 @@ def _look_at(
     """Note in `people` what one photo has of whom."""
     photo = read_photo(file.path)
     tags = read_tags(photo).faces
-    names = dict.fromkeys(tag.name for tag in tags if tag.name is not None)
+    mark = mark_in(photo.metadata.xmp)
+    marked = () if mark is None else mark.faces
+    names = dict.fromkeys(one for one in (*(tag.name for tag in tags), *(face.person for face in marked)) if one)
     named = {}
     for tagged in names:
         if wanted is None or any(same_name(tagged, name) for name in wanted):
-            key = unicodedata.normalize("NFC", tagged.casefold())
             known = next((name for name in enrolled if same_name(name, tagged)), tagged)
-            named[tagged] = people.setdefault(key, _Named(known, enrolled.get(known, ())))
-    if not named:
+            named[tagged] = people.setdefault(_key(tagged), _Named(known, enrolled.get(known, ())))
+    if mark is not None:
+        for one in {_key(name): one for name, one in named.items()}.values():
+            one.tagged += 1
+            one.refused.append((file.path, RESTORED))
+    if not named or mark is not None:
         return
     digest = hashlib.sha256(photo.source).hexdigest()
     faces = finder.find(photo.pixels)
@@ -133,6 +139,11 @@ def _look_at(
             one.usable.append(TaggedPhoto(file, face.box, quality))
         except PhotoError as error:
             one.refused.append((file.path, error.reason))
+
+
+def _key(name: str) -> str:
+    """What the ways to write a name have in common."""
+    return unicodedata.normalize("NFC", name.casefold())
 
 
 def _face_of(path: Path, name: str, faces: Sequence[Face], whose: Sequence[str | None]) -> Face:

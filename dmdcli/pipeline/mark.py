@@ -51,4 +51,4 @@ def marked_packet(
             for face in restored
         ),
     )
-    return put_mark(photo.metadata.xmp, mark, room_for_xmp(photo, options.ext))
+    return put_mark(photo.metadata.xmp, mark, room_for_xmp(photo, options.ext), photo.orientation)

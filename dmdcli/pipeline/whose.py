@@ -13,14 +13,14 @@ from dmdcli.decisions import Decision, Decisions, find
 from dmdcli.faces.face import Face
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Gallery, Match, match_faces
-from dmdcli.formats.face_tags import overlap
 from dmdcli.journal import PhotoRow, digest_of
 from dmdcli.person import same_name
 from dmdcli.pipeline.blend import RestoreOptions, plan_restoring
+from dmdcli.pipeline.enroll import SOMEBODY_ELSE
 from dmdcli.pipeline.judge import Plan, left_out
 from dmdcli.pipeline.standing import Enrolled
 from dmdcli.places import PhotoFile
-from dmdcli.shapes import Box
+from dmdcli.shapes import Box, overlap
 from dmdcli.tags import FaceTag, SideTags, read_side_tags
 
 AssignedBy: TypeAlias = Literal["decision", "tag", "recognition", "forced"]
@@ -28,9 +28,6 @@ AssignedBy: TypeAlias = Literal["decision", "tag", "recognition", "forced"]
 LEAST_OVERLAP = 0.1
 """Overlap (intersection over union) from which a tag can mean a face, if the middle of each lies inside the other.
 Programs differ in how much of the head a box holds; the finder's own boxes end at brows and chin."""
-UNLIKE = 0.1
-"""Similarity below which a face hardly resembles the person it is tagged as; `pipeline.enroll` has it as SOMEBODY_ELSE.
-A badly damaged face resembles nobody, so this is a doubt and changes nothing."""
 NOT_A_FACE = "it is no face, as decided"
 LEFT_ALONE = "as decided"
 RECOGNISED_OTHERWISE = "tagged as somebody else than recognised"
@@ -126,7 +123,7 @@ def find_owners(
         replace(
             owners[index],
             decision=decided[index],
-            conflict=_conflict(tagged[index], owners[index], recognised[index]),
+            conflict=_conflict(tagged[index], owners[index], recognised[index], options),
         )
         for index in range(len(faces))
     ]
@@ -221,15 +218,19 @@ def _as(name: str | None, face: Face, gallery: Gallery) -> Match | None:
     return None if person is None else gallery.rank(face.embedding, [person])[0]
 
 
-def _conflict(tag: str | None, owner: Owner, recognised: Match | None) -> tuple[str, str] | None:
+def _conflict(
+    tag: str | None, owner: Owner, recognised: Match | None, options: RestoreOptions
+) -> tuple[str, str] | None:
     """What a tag and recognition disagree in: one of CONFLICTS, and a sentence with names."""
     if owner.by != "tag":
         return None
     if recognised is not None and (owner.match is None or recognised.person != owner.match.person):
-        stranger = ", who is not enrolled" if owner.match is None else ""
+        unknown = ", who is not enrolled" if options.only is None else ", who is not looked for"
+        stranger = unknown if owner.match is None else ""
         seen = f"recognised as {recognised.person} ({recognised.similarity:.2f})"
         return RECOGNISED_OTHERWISE, f"tagged as {tag}{stranger}; {seen}"
-    if owner.match is not None and owner.match.similarity < UNLIKE:
+    if owner.match is not None and owner.match.similarity < SOMEBODY_ELSE:
+        # A badly damaged face resembles nobody, so this is a doubt and changes nothing.
         resembles = f"whom it hardly resembles ({owner.match.similarity:.2f})"
         return HARDLY_RESEMBLES, f"tagged as {owner.match.person}, {resembles}"
     return None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from dmdcli.formats.packet import EMPTY, RDF, BrokenPacket, read_packet
+from dmdcli.formats.packet import EMPTY, MOST_XMP, RDF, BrokenPacket, _elements, read_packet
 
 OWN = "http://example.org/own/"
 DC = "http://purl.org/dc/elements/1.1/"
@@ -94,3 +96,43 @@ def test_prefixes_that_mean_something_else_outside_are_bound_anew() -> None:
 def test_what_cannot_be_trusted_is_refused(content: bytes, said: str) -> None:
     with pytest.raises(BrokenPacket, match=said):
         read_packet(content)
+
+
+@pytest.mark.parametrize("text", ['<own:a >x="<own:b>"></own:b></own:a>', '<own:a >x="</own:a>">'])
+def test_text_that_looks_like_an_attribute_is_text(text: str) -> None:
+    odd = PLAIN.replace("<own:line>one", f"{text}<own:line>one")
+    packet = read_packet(odd.encode())
+    assert [packet.content(one) for one in packet.properties((OWN, "line"))] == ["one", "two"]
+    changed = packet.changed(packet.without([(OWN, "a")], "urn:nobody"))
+    assert b"own:a" not in changed
+    assert read_packet(changed).value((OWN, "line")) == "one"
+
+
+@pytest.mark.parametrize("text", ["<a></b>", "</a>", "<a>", "<a><b></a>"])
+def test_tags_that_do_not_match_are_refused(text: str) -> None:
+    """No parser lets such a text through; if one did, it would not end the run."""
+    with pytest.raises(BrokenPacket, match="do not match"):
+        _elements(text)
+
+
+def test_more_than_programs_write_is_refused_before_it_takes_all_memory() -> None:
+    many = "".join(f' xmlns:p{number}="urn:p"' for number in range(600))
+    twice = PLAIN.replace("<own:line", f"<own:line{many}").encode()
+    with pytest.raises(BrokenPacket, match="1000 prefixes"):
+        read_packet(twice.replace(b"<other:line", f"<other:line{many}".encode()))
+    assert read_packet(twice).value((OWN, "box")) == "17 < 18"
+    deep = f"<own:line>{'<own:a>' * 200}{'</own:a>' * 200}"
+    with pytest.raises(BrokenPacket, match="deep"):
+        read_packet(PLAIN.replace("<own:line>", deep, 1).encode())
+    with pytest.raises(BrokenPacket, match="larger than 4 MB"):
+        read_packet(PLAIN.encode() + b" " * MOST_XMP)
+
+
+def test_many_changes_take_time_by_their_number_only() -> None:
+    count = 15_000
+    packet = read_packet(PLAIN.replace("<own:line>", f"{'<x:a/>' * count}{' ' * (2 << 20)}<own:line>").encode())
+    changes = packet.without([("adobe:ns:meta/", "a")], "urn:nobody")
+    assert len(changes) == count
+    began = time.process_time()
+    assert read_packet(packet.changed(changes)).value((OWN, "line")) == "one"
+    assert time.process_time() - began < 1, "copied whole for each change, 30 GB would have been moved"

@@ -16,7 +16,9 @@ from PIL import Image
 
 from dmdcli.errors import NothingToDoError, TooFewReferencesError, UsageError
 from dmdcli.faces.face import Face, Landmarks, sharpness
+from dmdcli.formats import png
 from dmdcli.library import Library
+from dmdcli.marks import Mark, put_mark
 from dmdcli.pipeline.enroll import LEAST_SHARPNESS, SOFT, EnrolledPhoto, LookedAt, enroll
 from dmdcli.places import find_photos
 
@@ -110,6 +112,17 @@ def refusals(library: Library, photos: Path, **options: object) -> dict[str, str
         refuse_all()
     assert not library.home.exists()
     return outcomes
+
+
+def test_restored_photos_teach_nobody(library: Library, photos: Path) -> None:
+    for number in range(3):
+        save(photos, f"{number}.png", portrait(50, number))
+    mark, _ = put_mark(None, Mark("1", "base", "0", "kit", (512, 512), 1), 1 << 20)
+    with_mark = png.with_xmp((photos / "2.png").read_bytes(), mark or b"")
+    (photos / "2.png").write_bytes(with_mark)
+    outcomes = run(library, photos)
+    assert [outcomes[name].used for name in ("0.png", "1.png", "2.png")] == [True, True, False]
+    assert outcomes["2.png"].reason == "faces in it were restored by dmd; enroll the original"
 
 
 def test_portraits_of_one_person_become_references(library: Library, photos: Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from dmdcli.errors import NothingToDoError, PhotoError
+from dmdcli.formats import png
 from dmdcli.library import Library
+from dmdcli.marks import Mark, MarkedFace, put_mark
 from dmdcli.pipeline.enroll import EnrolledPhoto, LookedAt, enroll
 from dmdcli.pipeline.enroll_tagged import Proposal, propose
 from dmdcli.places import find_photos
@@ -106,6 +108,22 @@ def test_tags_do_not_get_around_the_checks(tmp_path: Path) -> None:
     refused = [one for one in events if isinstance(one, EnrolledPhoto) and not one.used]
     assert [one.photo.name for one in refused] == ["3.png"]
     assert "somebody else" in str(refused[0].reason)
+
+
+def test_restored_photos_are_refused_whether_people_or_dmd_named_the_faces(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    tagged_photo(folder / "a.png", [(20, "Bob")], 0)
+    tagged_photo(folder / "b.png", [(20, "Bob")], 1)
+    faces = tuple(MarkedFace((10.0, 10.0, 500.0, 500.0), "specific", 1.0, person=name) for name in ("BOB", "Alice"))
+    mark, _ = put_mark(None, Mark("1", "base", "0", "kit", (512, 512), 2, faces), 1 << 20)
+    (folder / "b.png").write_bytes(png.with_xmp((folder / "b.png").read_bytes(), mark or b""))
+    found, errors = proposals(folder, Library(tmp_path / "home"))
+    assert errors == []
+    assert [one.file.path.name for one in found["Bob"].chosen] == ["a.png"]
+    refused = ((folder / "b.png", "faces in it were restored by dmd; enroll the original"),)
+    assert (found["Bob"].tagged, found["Bob"].refused) == (2, refused)
+    assert (found["Alice"].tagged, found["Alice"].chosen, found["Alice"].refused) == (1, (), refused)
 
 
 def test_nobody_named(folder: Path, tmp_path: Path) -> None:

@@ -124,6 +124,18 @@ def test_names_are_written_where_they_are_wanted(out: Path) -> None:
     assert (out / "a.png").read_bytes().count(b"<mwg-rs:Name>alice</mwg-rs:Name>") == 1
 
 
+def test_a_name_that_was_written_is_no_tag_next_time(out: Path) -> None:
+    results, again = run(out, write_names=True, **FAST)
+    for result in results:
+        assert [(face.person, face.assigned_by) for face in result.faces[:2]] == [
+            ("alice", "recognition"),
+            (None, None),
+        ]
+    assert (again / "b.jpg").read_bytes().count(b"<mwg-rs:Name>alice</mwg-rs:Name>") == 1
+    _, again = run(out, **FAST)
+    assert b"alice" not in (again / "b.jpg").read_bytes(), "no name is asked for any more"
+
+
 def test_no_mark_is_left_where_none_is_wanted_or_nothing_was_restored(folder: Path) -> None:
     _, out = run(folder, **FAST)
     assert b"alice" not in (out / "a.png").read_bytes(), "names are asked for"

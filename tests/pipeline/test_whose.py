@@ -92,6 +92,8 @@ def test_a_name_nobody_is_enrolled_under_makes_a_stranger() -> None:
     (owner,) = whose([(0.1, 0.0)], [tag("Zoë", LEFT)])
     assert (owner.match, owner.by) == (None, "tag")
     assert owner.conflict[1] == "tagged as Zoë, who is not enrolled; recognised as alice (0.90)"
+    (owner,) = whose([(0.1, 0.0)], [tag("Zoë", LEFT)], options=RestoreOptions(only=("alice",)))
+    assert owner.conflict[1] == "tagged as Zoë, who is not looked for; recognised as alice (0.90)", "enrolled or not"
     (nobody,) = whose([(0.1, 0.0)], [tag(None, LEFT)])
     assert (nobody.match.person, nobody.by) == ("alice", "recognition"), "a face that nobody named"
 
