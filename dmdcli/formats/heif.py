@@ -1,7 +1,8 @@
 """AVIF and HEIC, which keep a picture in the same kind of container: read, and written anew with next to no loss.
 
-AVIF is read by Pillow, HEIC by the extra package pillow-heif. Both hand out EXIF, XMP and ICC and take them back; what
-else such a file may hold (a film, a depth map, more than 8 bits) is left out when a face is restored.
+AVIF is read by Pillow, HEIC by the extra package pillow-heif. Both hand out EXIF, XMP and ICC and take them back, and
+a colour space named by numbers stays; what else such a file may hold (a film, a depth map, more than 8 bits) is left
+out when a face is restored.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import io
 import struct
 import warnings
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from PIL import Image, features
 
 from dmdcli.formats.location import strip_location
+from dmdcli.formats.nclx import Nclx, read_nclx, with_meaning
 from dmdcli.formats.picture import (
     BROKEN,
     Metadata,
@@ -31,6 +34,8 @@ from dmdcli.formats.thumbnails import renew_exif, shown
 from dmdcli.formats.tiff_directory import ORIENTATION, read_directory
 
 QUALITY = 95
+FULL = 444
+"""Colour at full size."""
 NOBODYS_TAG = 0xFFFE
 AVIF, HEIC = "AVIF", "HEIF"
 """Pillow's names."""
@@ -40,6 +45,16 @@ MISSING = {
     AVIF: "is an AVIF photo, which this build of Pillow cannot read; install a newer Pillow",
     HEIC: "is a HEIC photo, which needs one more package: pip install 'dmdcli[heic]'",
 }
+
+
+@dataclass(frozen=True)
+class _Described:
+    """What a file says beside its picture; nclx: its colour space where it has no ICC profile."""
+
+    metadata: Metadata
+    nclx: Nclx | None
+    chroma: int
+    is_grey: bool
 
 
 def codec_of(source: bytes) -> str | None:
@@ -63,33 +78,36 @@ def read(source: bytes) -> Picture:
             samples = samples_of(image)
         except BROKEN as error:
             raise Unreadable("is a damaged file") from error
-    return Picture(samples, orientation_of(metadata(source).exif))
+    described = _describe(source)
+    doubt = described.nclx.doubt if described.nclx else None
+    notes = () if doubt is None else (doubt,)
+    return Picture(samples, orientation_of(described.metadata.exif), notes)
 
 
 def metadata(source: bytes) -> Metadata:
-    """EXIF, XMP and ICC; the orientation that EXIF says here is the one the samples need."""
-    with _opened(source) as image:
-        described = dict(image.info)
-    exif, xmp = described.get("exif"), described.get("xmp")
-    return Metadata(
-        exif.removeprefix(b"Exif\0\0") if exif else None,
-        xmp.encode() if isinstance(xmp, str) else xmp or None,
-        described.get("icc_profile") or None,
-    )
+    """EXIF, XMP and ICC; the orientation that EXIF says here is the one the samples need.
+
+    A colour space named by numbers, if it is not sRGB, is an ICC profile here, for other formats have no such numbers.
+    """
+    described = _describe(source)
+    made = described.nclx.profile if described.nclx and not described.is_grey else None
+    return replace(described.metadata, icc=described.metadata.icc or made)
 
 
 def rewrite(
     source: bytes, original: Samples, stored: Samples, quality: int | None = None, packet: bytes | None = None
 ) -> bytes:
-    """A new file of the same kind with the source's EXIF, XMP and ICC; the thumbnail in EXIF is drawn again.
+    """A new file of the same kind with the source's EXIF, XMP and colour space; the thumbnail in EXIF is drawn again.
 
     packet: XMP instead of the source's: putting it in afterwards would code the picture once more.
     """
-    found = metadata(source)
+    described = _describe(source)
+    found = described.metadata
     exif = found.exif
     if exif and not np.array_equal(original, stored):
         exif = renew_exif(exif, shown(stored))
-    return encode(codec_of(source) or AVIF, stored, Metadata(exif, packet or found.xmp, found.icc), quality)
+    written = Metadata(exif, packet or found.xmp, found.icc)
+    return encode(codec_of(source) or AVIF, stored, written, quality, described.nclx, described.chroma)
 
 
 def without_location(source: bytes) -> bytes:
@@ -126,8 +144,40 @@ def _opened(source: bytes) -> Image.Image:
         raise Unreadable("is a damaged file") from error
 
 
-def encode(codec: str, stored: Samples, metadata: Metadata, quality: int | None = None) -> bytes:
-    """A new file of either kind."""
+def _describe(source: bytes) -> _Described:
+    with _opened(source) as image:
+        described, is_grey = dict(image.info), image.mode in ("L", "LA")
+    exif, xmp, icc = described.get("exif"), described.get("xmp"), described.get("icc_profile") or None
+    found = Metadata(
+        exif.removeprefix(b"Exif\0\0") if exif else None, xmp.encode() if isinstance(xmp, str) else xmp or None, icc
+    )
+    nclx = None
+    if icc is None and codec_of(source) == AVIF:  # Pillow does not tell
+        nclx = read_nclx(source)
+    elif icc is None and "nclx_profile" in described:
+        told = described["nclx_profile"]
+        nclx = Nclx(
+            int(told["color_primaries"]),
+            int(told["transfer_characteristics"]),
+            int(told["matrix_coefficients"]),
+            bool(told["full_range_flag"]),
+        )
+    return _Described(found, nclx, described.get("chroma", FULL), is_grey)
+
+
+def encode(
+    codec: str,
+    stored: Samples,
+    metadata: Metadata,
+    quality: int | None = None,
+    nclx: Nclx | None = None,
+    chroma: int = FULL,
+) -> bytes:
+    """A new file of either kind.
+
+    nclx: its colour space where it has no ICC profile, None for sRGB. chroma: 420, 422 or 444, of HEIC; AVIF has its
+    colour at full size.
+    """
     if not _has(codec):
         raise Unwritable(MISSING[codec].replace("is a", "would be a", 1))
     samples = eight_bit(stored)
@@ -140,14 +190,25 @@ def encode(codec: str, stored: Samples, metadata: Metadata, quality: int | None 
     hidden = _without_orientation(exif) if codec == AVIF else exif
     options: dict[str, Any] = {"exif": hidden} if hidden else {}  # libheif refuses an empty one
     options |= {"xmp": metadata.xmp} if metadata.xmp else {}
-    if profile[16:20] != b"GRAY":
+    if profile and profile[16:20] != b"GRAY":  # an empty one would stand in place of the numbers
         options["icc_profile"] = profile
-    options |= {"subsampling": "4:4:4"} if codec == AVIF else {"chroma": 444}
+    if codec == AVIF:
+        options["subsampling"] = "4:4:4"
+    else:
+        options["chroma"] = chroma
+        if nclx is not None:
+            options |= {
+                "color_primaries": nclx.primaries,
+                "transfer_characteristics": nclx.transfer,
+                "matrix_coefficients": nclx.matrix,
+                "full_range_flag": int(nclx.full_range),
+            }
     buffer = io.BytesIO()
     with warnings.catch_warnings():  # about damaged EXIF
         warnings.simplefilter("ignore")
         Image.fromarray(np.ascontiguousarray(samples)).save(buffer, codec, quality=quality or QUALITY, **options)
-    return buffer.getvalue() if hidden == exif else buffer.getvalue().replace(hidden, exif)
+    content = buffer.getvalue() if hidden == exif else buffer.getvalue().replace(hidden, exif)
+    return with_meaning(content, nclx) if codec == AVIF and nclx is not None else content
 
 
 def _without_orientation(exif: bytes) -> bytes:
