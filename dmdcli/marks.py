@@ -130,12 +130,15 @@ def read_mark(packet: Packet) -> Mark | None:
 
     try:
         faces = tuple(_face(packet, one) for one in _items(packet, (NAMESPACE, "faces")))
+        size = (int(text("width")), int(text("height")))
+        if min(size) < 1:
+            return None
         return Mark(
             version=text("version"),
             model=text("model"),
             weights=text("weights"),
             kit=text("kit"),
-            size=(int(text("width")), int(text("height"))),
+            size=size,
             count=int(text("count")),
             faces=faces,
             source_type=packet.value((NAMESPACE, "sourceType")),

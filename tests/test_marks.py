@@ -211,7 +211,7 @@ def test_broken_xmp_is_left_alone_and_said() -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [(b">400<", b">wide<"), (b">10.0 20.0 ", b">10.0 "), (b"dmd:strength>", b"dmd:weak>")]
+    "damage", [(b">400<", b">wide<"), (b">400<", b">0<"), (b">10.0 20.0 ", b">10.0 "), (b"dmd:strength>", b"dmd:weak>")]
 )
 def test_a_damaged_mark_is_none(damage: tuple[bytes, bytes]) -> None:
     marked = put(None)
