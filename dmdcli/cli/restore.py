@@ -80,7 +80,10 @@ def restore(
         Engravings, typer.Option("--engravings", help="What to do with faces made of lines or dots, not photographed.")
     ] = Engravings.LEAVE,
     already_good: Annotated[
-        AlreadyGood, typer.Option("--already-good", help="What to do with faces that are sharp and clean already.")
+        AlreadyGood,
+        typer.Option(
+            "--already-good", help="What to do with faces that are sharp and clean already, or restored by dmd."
+        ),
     ] = AlreadyGood.LEAVE,
     judge: Annotated[
         bool,

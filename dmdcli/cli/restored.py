@@ -144,7 +144,7 @@ def recognised(face: RestoredFace, references: dict[str, int] | None) -> str:
 
 def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path, dry_run: bool) -> None:
     """Print what the run came to, in a few sentences."""
-    from dmdcli.pipeline.judge import ALREADY_GOOD
+    from dmdcli.pipeline.judge import ALREADY_GOOD, RESTORED_ALREADY
 
     statuses = Counter(
         STANDINGS.get(result.standing or "", result.status) if result.status == "skipped" else result.status
@@ -169,9 +169,10 @@ def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path
     less += [f"{counted(used['none'], 'face')} left alone"] if used["none"] else []
     if less:
         terminal.result(f"{', '.join(less)}.")
-    sharp = sum(face.reason == ALREADY_GOOD for result in results for face in result.faces)
-    if sharp:
-        terminal.result(f"Of these {sharp} {'is' if sharp == 1 else 'are'} sharp already: --already-good restore.")
+    reasons = Counter(face.reason for result in results for face in result.faces)
+    for reason, one, more in ((ALREADY_GOOD, "is", "are"), (RESTORED_ALREADY, "was", "were")):
+        if count := reasons[reason]:
+            terminal.result(f"Of these {count} {one if count == 1 else more} {reason}: --already-good restore.")
     if people:
         terminal.result(
             f"Recognised{' in these' if statuses['up to date'] else ''}: "

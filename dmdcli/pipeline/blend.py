@@ -18,6 +18,7 @@ from dmdcli.faces.surface import is_engraved, keep_grain, keep_tone
 from dmdcli.photos import Canvas, Photo
 from dmdcli.pipeline.judge import (
     ALREADY_GOOD,
+    RESTORED_ALREADY,
     Judgement,
     Plan,
     Subject,
@@ -41,7 +42,8 @@ class RestoreOptions:
 
     strength: 0..1, how much of the change is taken. tone: "keep" leaves a print in one tone in it, "model" takes the
     network's colours. grain: "keep" gives restored faces the print's grain, "model" leaves them smooth. engravings:
-    whether faces made of lines or dots are left alone. already_good: whether sharp and clean faces are. judge: publish
+    whether faces made of lines or dots are left alone. already_good: whether sharp and clean
+    faces are, and faces restored by dmd before. judge: publish
     of each face what is best, weaker or nothing where it would do harm (`judge.judge`); else what the person's
     dictionary gives, as strongly as asked for. threshold: similarity from which a face is a person's. only: the people
     to look for, None for all; one name forces the match in a photo with a single face. tags:
@@ -153,8 +155,13 @@ def asked_of(plan: Plan, options: RestoreOptions) -> float:
     return options.strength if plan.asked is None else plan.asked
 
 
-def plan_restoring(face: Face, finder: FaceFinder, options: RestoreOptions) -> Plan:
-    """How far the change of a usable face is trusted before it is made: not at all where the face is good already."""
+def plan_restoring(face: Face, finder: FaceFinder, options: RestoreOptions, is_restored: bool = False) -> Plan:
+    """How far the change of a usable face is trusted before it is made: not at all where the face is good already.
+
+    is_restored: by dmd, in an earlier run whose result this photo is.
+    """
+    if options.already_good == "leave" and is_restored:
+        return Plan(0.0, reasons=(RESTORED_ALREADY,))
     if options.already_good == "leave" and is_already_good(face):
         return Plan(0.0, reasons=(ALREADY_GOOD,))
     return plan_face(face, finder.kit.trust, finder.min_face) if options.judge else Plan()

@@ -70,6 +70,8 @@ COMPONENT_FEATHER = 24.0
 """Crop pixels around a component left out, in which the change rises from nothing to all of it."""
 ALREADY_GOOD = "already sharp"
 """The reason why a good face is left alone."""
+RESTORED_ALREADY = "restored by dmd already"
+"""The reason why a face is left alone that the photo's own mark tells of: what was made up would be made up from."""
 
 
 @dataclass(frozen=True)

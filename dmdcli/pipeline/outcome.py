@@ -11,7 +11,7 @@ from dmdcli.decisions import Decision
 from dmdcli.faces.face import Face
 from dmdcli.faces.identity import Gallery, Match
 from dmdcli.journal import FaceRow, Likeness
-from dmdcli.pipeline.judge import ALREADY_GOOD, Judgement, Used
+from dmdcli.pipeline.judge import ALREADY_GOOD, RESTORED_ALREADY, Judgement, Used
 from dmdcli.pipeline.standing import NEAR, Enrolled, Verdict
 from dmdcli.pipeline.whose import AS_DECIDED, AssignedBy, Owner
 from dmdcli.shapes import Box, Matrix
@@ -48,9 +48,9 @@ class RestoredFace:
 
     @property
     def unsure(self) -> bool:
-        """Whether anything about it is a problem, which it is not that it was good already, or was decided."""
+        """Whether anything about it is a problem, which it is not that it was good or restored already, or decided."""
         return self.conflict is not None or any(
-            problem != ALREADY_GOOD and problem not in AS_DECIDED for problem in self.problems
+            problem not in (ALREADY_GOOD, RESTORED_ALREADY, *AS_DECIDED) for problem in self.problems
         )
 
     @property

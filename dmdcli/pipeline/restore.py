@@ -30,7 +30,7 @@ from dmdcli.photos import (
 from dmdcli.pipeline.blend import RestoreOptions, expected, leave_engraving, restore_faces
 from dmdcli.pipeline.evidence import Evidence
 from dmdcli.pipeline.judge import Judgement, Plan
-from dmdcli.pipeline.mark import marked_packet
+from dmdcli.pipeline.mark import earlier_mark, is_marked, marked_packet
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.outcome import Cost, RestoredFace, RestoredPhoto, outcome_of, row_of
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
@@ -272,13 +272,15 @@ def _look_at(run: _Run[DictionaryT], file: PhotoFile) -> _Seen:
     found = [leave_engraving(face) for face in found] if options.engravings == "leave" else found
     owners = find_owners(found, run.people.gallery, options, tags.faces, said)
     faces = [set_aside(face, owner.decision) for face, owner in zip(found, owners, strict=True)]
+    mark = earlier_mark(photo)
     plans = {
-        index: plan_decided(face, owner, run.finder, options)
+        index: plan_decided(face, owner, run.finder, options, is_marked(face.box, photo, mark))
         for index, (face, owner) in enumerate(zip(faces, owners, strict=True))
         if face.rejected is None and is_looked_at(owner, options)
     }
     said_digest = digest_of_said(beside, said, run.statements.enrolled)
-    notes = photo.notes + tags.notes
+    before = () if mark is None else (f"was restored by dmd already ({mark.count} face{'s' * (mark.count != 1)})",)
+    notes = photo.notes + tags.notes + before
     return _Seen(photo, stamp, digest, tuple(faces), tuple(owners), plans, said, said_digest, notes)
 
 

@@ -162,19 +162,22 @@ def is_looked_at(owner: Owner, options: RestoreOptions) -> bool:
     return options.strength > 0 or (owner.decision is not None and owner.decision.strength is not None)
 
 
-def plan_decided(face: Face, owner: Owner, finder: FaceFinder, options: RestoreOptions) -> Plan:
+def plan_decided(
+    face: Face, owner: Owner, finder: FaceFinder, options: RestoreOptions, is_restored: bool = False
+) -> Plan:
     """How far the change of a usable face is to be trusted, decisions heard.
 
-    A strength that was decided is taken as it is, whether the face is small or good already; only components with
-    doubtful boxes are left out still. With `judge` in the decision it is only asked for, and less may come of it.
+    is_restored: by dmd, before. A strength that was decided is taken as it is, whether the face is small, good or
+    restored already; only components with doubtful boxes are left out still. With `judge` in the decision it is only
+    asked for, and less may come of it.
     """
     decision = owner.decision
     if decision is None or (decision.strength is None and not decision.leave_alone):
-        return plan_restoring(face, finder, options)
+        return plan_restoring(face, finder, options, is_restored)
     if decision.leave_alone or decision.strength == 0:
         return Plan(0.0, reasons=(LEFT_ALONE,))
     if decision.judge:
-        return replace(plan_restoring(face, finder, options), asked=decision.strength)
+        return replace(plan_restoring(face, finder, options, is_restored), asked=decision.strength)
     plan = plan_restoring(face, finder, replace(options, already_good="restore"))
     return Plan(1.0, plan.skipped, left_out(plan.skipped), asked=decision.strength, judged=False)
 

@@ -283,3 +283,55 @@ def test_a_mark_without_faces_is_explained(out: Path, tmp_path: Path) -> None:
     answer = CliRunner().invoke(app, ["explain", str(path)])
     assert "2 faces restored" in answer.stdout
     assert "no room" in answer.stdout
+
+
+@pytest.fixture
+def again(result: Path, tmp_path: Path) -> Path:
+    """The results as photos, to be restored once more."""
+    (tmp_path / "again").mkdir()
+    return Path(shutil.copytree(result, tmp_path / "again" / "in", ignore=shutil.ignore_patterns(".dmd")))
+
+
+def test_results_that_are_restored_again_are_copied_and_it_is_said(again: Path) -> None:
+    results, out = run(again, strength=0.8)
+    for one in results:
+        assert one.status == "untouched"
+        assert one.notes == ("was restored by dmd already (2 faces)",)
+        assert [face.reason for face in one.faces] == ["restored by dmd already"] * 2 + ["too small"]
+        assert not one.faces[0].unsure
+        assert (out / one.photo.name).read_bytes() == one.photo.read_bytes()
+    results, _ = run(again, strength=0.8, already_good="restore")
+    assert [face.used for face in results[1].faces] == ["specific", "generic", "none"]
+
+
+def test_a_face_restored_later_does_not_hide_those_from_before(again: Path) -> None:
+    """The mark of b, which is turned, tells of one face; the picture was enlarged since."""
+    (again / "a.png").unlink()
+    mark, found = mark_of(again / "b.jpg"), read_metadata(again / "b.jpg")[1]
+    assert mark is not None
+    (x0, y0, x1, y1), (width, height) = mark.faces[0].box, mark.size
+    face = replace(mark.faces[0], box=(x0 / 2, y0 / 2, x1 / 2, y1 / 2))
+    smaller = replace(mark, size=(width // 2, height // 2), count=1, faces=(face,))
+    packet = put_mark(found.xmp, smaller, 1 << 20)[0] or b""
+    (again / "b.jpg").write_bytes(jpeg.with_xmp((again / "b.jpg").read_bytes(), packet))
+    (one,), out = run(again, strength=0.8)
+    assert [face.used for face in one.faces] == ["none", "generic", "none"]
+    assert one.notes == ("was restored by dmd already (1 face)",)
+    after = mark_of(out / "b.jpg")
+    assert after is not None
+    assert (after.count, [face.used for face in after.faces]) == (2, ["generic", "specific"])
+    assert after.faces[1] == replace(mark.faces[0], person=None), "names are asked for"
+
+
+@pytest.mark.parametrize("size", [(200, 300), (300, 300)])
+def test_where_nobody_knows_which_were_restored_all_are_left_alone(again: Path, size: tuple[int, int]) -> None:
+    """There was no room for the faces, or the picture has another shape than it had."""
+    (again / "a.png").unlink()
+    mark, found = mark_of(again / "b.jpg"), read_metadata(again / "b.jpg")[1]
+    assert mark is not None
+    elsewhere = () if size == (200, 300) else (replace(mark.faces[0], box=(0.0, 0.0, 9.0, 9.0)),)
+    packet = put_mark(found.xmp, replace(mark, faces=elsewhere), 1 << 20)[0] or b""
+    packet = packet.replace(b"<dmd:width>200<", f"<dmd:width>{size[0]}<".encode())
+    (again / "b.jpg").write_bytes(jpeg.with_xmp((again / "b.jpg").read_bytes(), packet))
+    (one,), _ = run(again, strength=0.8)
+    assert [face.reason for face in one.faces] == ["restored by dmd already"] * 2 + ["too small"]
