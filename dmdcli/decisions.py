@@ -37,9 +37,10 @@ OUTCOMES = ("person", "stranger", "not_a_face", "leave_alone")
 class Decision:
     """What was decided about one face, told by its box or its number.
 
-    box: in upright photo pixels. number: in the list of `dmd restore --json`, from 0. person: whose it is, NFC; at most
-    one of `person`, `stranger`, `not_a_face` and `leave_alone`. strength: in [0, 1], in place of --strength, and kept
-    unless `judge` says that less may be published. line: where it stands in the file it was read from, 0 in none.
+    box: in upright photo pixels. number: in the report and in `dmd restore --json`, from 1. person: whose it is, NFC;
+    at most one of `person`, `stranger`, `not_a_face` and `leave_alone`. strength: in [0, 1], in place of --strength,
+    and kept unless `judge` says that less may be published. line: where it stands in the file it was read from, 0 in
+    none.
     """
 
     box: Box | None = None
@@ -125,8 +126,8 @@ def find(decisions: Sequence[Decision], boxes: Sequence[Box]) -> list[Decision |
             heard.add(order)
     for decision in reversed(decisions):
         number = decision.number
-        if decision.box is None and number is not None and number < len(boxes) and found[number] is None:
-            found[number] = decision
+        if number is not None and 1 <= number <= len(boxes) and decision.box is None and found[number - 1] is None:
+            found[number - 1] = decision
     return found
 
 
@@ -274,8 +275,8 @@ class _Reader:
         raise self.mistake(line, "box has to be [left, top, right, bottom] in pixels of the photo as it is seen")
 
     def number(self, value: object, line: int) -> int | None:
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 0):
-            raise self.mistake(line, "number has to be that of a face in the list of dmd restore --json, from 0")
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise self.mistake(line, "number has to be a whole number; faces are counted from 1, as in the report")
         return value
 
     def strength(self, value: object, line: int) -> float | None:

@@ -20,10 +20,10 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
             'a "quoted" \\ place/Ünïcode 山\n\x7f.jpg',
             (
                 Decision(box=BOX, person='山田 "T" \\太郎', strength=0.1 + 0.2, judge=True),
-                Decision(number=3, stranger=True, strength=0.0),
+                Decision(number=4, stranger=True, strength=0.0),
             ),
         ),
-        PhotoDecisions(place="b.png", faces=(Decision(number=0, not_a_face=True), Decision(box=BOX, leave_alone=True))),
+        PhotoDecisions(place="b.png", faces=(Decision(number=1, not_a_face=True), Decision(box=BOX, leave_alone=True))),
         PhotoDecisions(sha256=DIGEST),
     )
     path = tmp_path / "decisions.toml"
@@ -39,21 +39,21 @@ def test_a_file_as_people_write_it(tmp_path: Path) -> None:
     path.write_text(
         "\ufeff# grandmother's album\r\nformat = 1\r\n[[photo]]\r\nplace = './album/Zoe\u0308.jpg'\r\n"
         "[[ photo . face ]]\r\nbox = [1, 2, 3, 4]\r\nperson = 'Zoe\u0308'\r\n"
-        "[[photo]]\r\nsha256 = '" + DIGEST.upper() + "'\r\nface = [{number = 0, strength = 1}]\r\n",
+        "[[photo]]\r\nsha256 = '" + DIGEST.upper() + "'\r\nface = [{number = 1, strength = 1}]\r\n",
         encoding="utf-8",
         newline="",
     )
     decisions = read_decisions(path)
     assert decisions.about("", PurePath("album/Zo\u00eb.jpg"))[0].person == "Zo\u00eb"
-    assert decisions.about(DIGEST, PurePath("elsewhere.jpg")) == (Decision(number=0, strength=1.0),)
+    assert decisions.about(DIGEST, PurePath("elsewhere.jpg")) == (Decision(number=1, strength=1.0),)
     assert [face.line for face in decisions] == [5, 8]
 
 
 def test_the_content_has_the_say_over_the_place() -> None:
-    decisions = Decisions((PhotoDecisions(DIGEST, "a.jpg", (Decision(number=0, stranger=True),)),))
+    decisions = Decisions((PhotoDecisions(DIGEST, "a.jpg", (Decision(number=1, stranger=True),)),))
     assert decisions.about(DIGEST, PurePath("moved/b.jpg"))
     assert not decisions.about("cd" * 32, PurePath("a.jpg")), "another photo by now"
-    assert decisions.find(DIGEST, PurePath("a.jpg"), [BOX, BOX]) == [Decision(number=0, stranger=True), None]
+    assert decisions.find(DIGEST, PurePath("a.jpg"), [BOX, BOX]) == [Decision(number=1, stranger=True), None]
 
 
 def test_each_face_has_one_decision_and_each_decision_one_face() -> None:
@@ -63,8 +63,12 @@ def test_each_face_has_one_decision_and_each_decision_one_face() -> None:
     far = Decision(box=(500.0, 0.0, 600.0, 100.0), person="c")
     assert find([near_right, near_left, far], [left, right]) == [near_left, near_right]
     assert find([near_right, near_right], [right]) == [near_right]
-    first, second = Decision(number=0, person="a"), Decision(number=0, person="b")
-    assert find([first, second, Decision(number=7, person="c")], [left]) == [second], "the later has the say"
+    first, second = Decision(number=1, person="a"), Decision(number=1, person="b")
+    assert find([first, second, Decision(number=8, person="c")], [left]) == [second], "the later has the say"
+    assert find([Decision(number=2, person="a"), Decision(number=0, person="b")], [left, right]) == [
+        None,
+        Decision(number=2, person="a"),
+    ]
     assert find([Decision(box=left, person="box"), first], [left, right])[0] == Decision(box=left, person="box")
     assert find([], [left]) == [None]
 
@@ -75,6 +79,11 @@ def test_each_face_has_one_decision_and_each_decision_one_face() -> None:
         (["[[photo]]", "place = 'a'", "[[photo.face]]", "box = [1, 2, 3]", "stranger = true"], 4, "box"),
         (["[[photo]]", "place = 'a'", "[[photo.face]]", "box = [nan, 2, 3, 4]", "stranger = true"], 4, "box"),
         (["[[photo]]", "place = 'a'", "[[photo.face]]", "number = -1", "stranger = true"], 4, "number"),
+        (
+            ["[[photo]]", "place = 'a'", "[[photo.face]]", "number = 0", "stranger = true"],
+            4,
+            "faces are counted from 1",
+        ),
         (["[[photo]]", "place = 'a'", "[[photo.face]]", "stranger = true"], 4, "either its box or its number"),
         (["[[photo]]", "place = 'a'", "[[photo.face]]", "number = 1"], 4, "nothing is decided"),
         (["[[photo]]", "place = 'a'", "[[photo.face]]", "number = 1", "strength = 1.5"], 4, "0 to 1"),

@@ -60,7 +60,7 @@ def as_record(result: RestoredPhoto, model: str, kit: str, similarity: Curve) ->
                 "reason": face.reason,
                 "problems": problems_of(face),
             }
-            for number, face in enumerate(result.faces)
+            for number, face in enumerate(result.faces, start=1)
         ],
         "notes": list(result.notes),
     }

@@ -58,7 +58,9 @@ def facts_of(
         "notes": list(first.get("notes", ())),
         "size": whole.pop("size", None),
         "pictures": _those_there(whole, pictures),
-        "faces": [_face_facts(face, called, pictures) for face in row.faces],
+        "faces": [
+            {"number": number, **_face_facts(face, called, pictures)} for number, face in enumerate(row.faces, start=1)
+        ],
     }
 
 
@@ -72,11 +74,11 @@ def table_rows(facts: Mapping[str, Any]) -> Iterator[list[object]]:
     photo = [_cell(facts[name]) for name in COLUMNS[:8]]
     if not facts["faces"]:
         yield [*photo, *[None] * (len(COLUMNS) - len(photo))]
-    for number, face in enumerate(facts["faces"], start=1):
+    for face in facts["faces"]:
         answers = face["answers"]
         yield [
             *photo,
-            number,
+            face["number"],
             *face["box"],
             *(_cell(face[name]) for name in COLUMNS[13:19]),
             *(answers.get(used, {}).get("similarity") for used in ("specific", "generic")),

@@ -54,7 +54,7 @@ def test_from_tags_to_decisions(weights: Path, album: Path, tmp_path: Path, own_
     out = tmp_path / "out"
     first = run(weights, album, "--out", out, "--json")
     (face,) = records(first)[0]["faces"]
-    assert (face["person"], face["assigned_by"], face["used"], face["number"]) == (None, "tag", "generic", 0)
+    assert (face["person"], face["assigned_by"], face["used"], face["number"]) == (None, "tag", "generic", 1)
     assert face["problems"][0].startswith("tagged as Grace Hopper, who is not enrolled; recognised as Eileen Collins")
     told = run(weights, album, "--out", tmp_path / "again", "--strict")
     assert told.exit_code == 3, "a conflict is a doubt"
@@ -62,9 +62,9 @@ def test_from_tags_to_decisions(weights: Path, album: Path, tmp_path: Path, own_
 
     (out / "decisions.toml").write_text(
         "format = 1\n[[photo]]\nplace = 'a.png'\n"
-        "[[photo.face]]\nnumber = 0\nperson = 'EILEEN COLLINS'\nstrength = 0.5\n"
+        "[[photo.face]]\nnumber = 1\nperson = 'EILEEN COLLINS'\nstrength = 0.5\n"
         "[[photo.face]]\nbox = [0, 0, 9, 9]\nstranger = true\n"
-        "[[photo]]\nplace = 'b.png'\n[[photo.face]]\nnumber = 0\nperson = 'Eileen Colins'\n"
+        "[[photo]]\nplace = 'b.png'\n[[photo.face]]\nnumber = 1\nperson = 'Eileen Colins'\n"
     )
     decided = run(weights, album, "--out", out, "--json", "--strict")
     record = records(decided)[0]

@@ -27,14 +27,16 @@ from typer.testing import CliRunner
 import dmdcli.files
 from dmdcli.cli.main import app
 from dmdcli.cli.restore import faces_in_all
-from dmdcli.cli.restored import duration, less_than_asked, recognised
+from dmdcli.cli.restored import as_record, duration, less_than_asked, recognised
+from dmdcli.decisions import Decision, find
+from dmdcli.faces.identity import Curve
 from dmdcli.journal import open_journal
 from dmdcli.journal_file import journal_path
 from dmdcli.library import Library
 from dmdcli.model import checkpoint
 from dmdcli.model.dmdnet import DMDConfig, DMDNet
 from dmdcli.pipeline.judge import Used
-from dmdcli.pipeline.outcome import RestoredFace
+from dmdcli.pipeline.outcome import RestoredFace, RestoredPhoto
 
 RUNNER = CliRunner()
 ANYWAY = ("--no-judge", "--already-good", "restore")
@@ -351,6 +353,17 @@ def test_a_dry_run_says_by_what_and_where_somebody_was_recognised() -> None:
     assert recognised(face, {"Anna": 4}) == "Anna (0.83, 4 references) at 30, 45"
     assert recognised(face, None) == "Anna (0.83)"
     assert [duration(seconds) for seconds in (7.4, 99.0, 700.0, 12_000.0)] == ["7 s", "99 s", "12 min", "3 h 20 min"]
+
+
+def test_faces_are_numbered_as_decisions_number_them() -> None:
+    boxes = [(0.0, 0.0, 9.0, 9.0), (20.0, 0.0, 29.0, 9.0)]
+    faces = tuple(RestoredFace(box, np.zeros((2, 3), np.float32), None, None, "none") for box in boxes)
+    photo = RestoredPhoto(Path("a.png"), None, "untouched", 0.0, faces)
+    record: Any = as_record(photo, "base", "made-up", Curve(1.0, 1.0, "made up", measured=False))
+    assert [face["number"] for face in record["faces"]] == [1, 2]
+    for face in record["faces"]:
+        decision = Decision(number=face["number"], leave_alone=True)
+        assert tuple(face["box"]) == boxes[find([decision], boxes).index(decision)]
 
 
 def test_a_folder_in_use_a_newer_journal_and_a_damaged_one(weights: Path, photos: Path, tmp_path: Path) -> None:

@@ -334,19 +334,19 @@ strength = 0.5
 
 # the groom
 [[photo.face]]
-number = 1
+number = 2
 person = 'Bob'
 
 [[photo]]
 sha256 = "aa"
 [[photo.face]]
-number = 0
+number = 1
 person = "Al\\u0069ce"
 
 [[ photo ]]
 place = "Alice/portrait.jpg"  # kept
   [[ photo.face ]]
-  number = 0
+  number = 1
   leave_alone = true
 """
 
@@ -369,7 +369,7 @@ def test_decisions_about_the_person_go_and_all_else_stays(library: Library, out:
     "said", ['"person" = "Alice"', 'person = "Ali\\U00000063e"', 'person = """Alice"""', "person = ' alice  '"]
 )
 def test_decisions_go_however_the_name_is_written(library: Library, out: Path, said: str) -> None:
-    head = 'format = 1\n[[photo]]\nplace = "a"\n[[photo.face]]\nnumber = 0\nstranger = true\n'
+    head = 'format = 1\n[[photo]]\nplace = "a"\n[[photo.face]]\nnumber = 1\nstranger = true\n'
     text = f"{head}[[photo.face]]\nnumber = 1\n{said}\n"
     (out / "decisions.toml").write_text(text)
     assert [one.person for one in read_decisions(out / "decisions.toml")][1].casefold() == "alice"  # type: ignore[union-attr]
@@ -380,7 +380,7 @@ def test_decisions_go_however_the_name_is_written(library: Library, out: Path, s
 
 @pytest.mark.parametrize("name", ["Alice", "ALI\\u0043E"])
 def test_decisions_that_cannot_be_cut_out_are_told_of(library: Library, out: Path, name: str) -> None:
-    faces = f'{{number = 0, person = "Bob"}}, {{number = 1, person = "{name}"}}'
+    faces = f'{{number = 1, person = "Bob"}}, {{number = 2, person = "{name}"}}'
     text = f'format = 1\n[[photo]]\nplace = "a"\nface = [{faces}]\n'
     (out / "decisions.toml").write_text(text)
     answer = forget("Alice", "--outputs", out)

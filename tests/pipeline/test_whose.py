@@ -105,7 +105,7 @@ def test_who_was_named_is_nobody_else_in_the_photo() -> None:
 
 
 def test_a_decision_outranks_a_tag() -> None:
-    decisions = (Decision(number=0, person="bob"), Decision(number=1, stranger=True))
+    decisions = (Decision(number=1, person="bob"), Decision(number=2, stranger=True))
     first, second = whose([(0.1, 0.0), BOB], [tag("alice", LEFT), tag("bob", RIGHT)], decisions=decisions)
     assert (first.match.person, first.by, first.conflict) == ("bob", "decision", None)
     assert (second.match, second.by, second.conflict) == (None, "decision", None)
@@ -115,8 +115,8 @@ def test_forcing_gives_way_to_what_was_said() -> None:
     only = RestoreOptions(only=("bob",))
     assert whose([STRANGER], [], options=only)[0].by == "forced"
     assert whose([STRANGER], [tag("Zoë", LEFT)], options=only)[0].by == "tag"
-    assert whose([STRANGER], [], options=only, decisions=(Decision(number=0, stranger=True),))[0].by == "decision"
-    aside = (Decision(number=0, not_a_face=True),)
+    assert whose([STRANGER], [], options=only, decisions=(Decision(number=1, stranger=True),))[0].by == "decision"
+    aside = (Decision(number=1, not_a_face=True),)
     assert [one.by for one in whose([ALICE, STRANGER], [], options=only, decisions=aside)] == ["decision", "forced"]
 
 
@@ -148,7 +148,7 @@ def test_what_is_said_makes_just_its_photo_stale(photo: Path, monkeypatch: pytes
     finder, people = MadeUpFinder((*LEFT, ALICE, None)), people_of(alice=(0.2, 0.0), bob=BOB)
     other = photo.with_name("b.png")
     Image.fromarray(np.random.default_rng(1).integers(0, 9, (400, 600, 3), dtype=np.uint8)).save(other)
-    decided = (PhotoDecisions(sha256=digest_of(photo), faces=(Decision(number=0, person="bob"),)),)
+    decided = (PhotoDecisions(sha256=digest_of(photo), faces=(Decision(number=1, person="bob"),)),)
 
     def again(decisions: tuple[PhotoDecisions, ...] = ()) -> list[str | None]:
         return [run(one, finder, people, QUICKLY, decisions).reason for one in (photo, other)]
@@ -182,7 +182,7 @@ def test_decided_strength_is_kept_and_left_alone_is_left_alone(photo: Path) -> N
     decided = (
         PhotoDecisions(
             place="album/a.png",
-            faces=(Decision(number=0, strength=0.3), Decision(number=1, leave_alone=True)),
+            faces=(Decision(number=1, strength=0.3), Decision(number=2, leave_alone=True)),
         ),
     )
     result = run(photo, finder, people, RestoreOptions(strength=0.0), decisions=decided)
@@ -194,7 +194,7 @@ def test_decided_strength_is_kept_and_left_alone_is_left_alone(photo: Path) -> N
     assert [face.strength for face in result.faces] == [0.3, 0.0]
     assert result.faces[1].reason == "as decided"
     assert not result.faces[1].unsure
-    nothing = (PhotoDecisions(place="album/a.png", faces=(Decision(number=0, not_a_face=True),)),)
+    nothing = (PhotoDecisions(place="album/a.png", faces=(Decision(number=1, not_a_face=True),)),)
     first = run(photo, finder, people, decisions=nothing).faces[0]
     assert (first.used, first.person, first.reason, first.assigned_by) == (
         "none",
@@ -206,7 +206,7 @@ def test_decided_strength_is_kept_and_left_alone_is_left_alone(photo: Path) -> N
 
 def test_no_strength_at_all_is_leaving_alone_and_somebodys_face_stays_theirs(photo: Path) -> None:
     finder, people = MadeUpFinder((*LEFT, STRANGER, None)), people_of(bob=BOB)
-    faces = (Decision(number=0, strength=0.0, person="bob"),)
+    faces = (Decision(number=1, strength=0.0, person="bob"),)
     face = run(photo, finder, people, decisions=(PhotoDecisions(place="album/a.png", faces=faces),)).faces[0]
     assert (face.person, face.used, face.reason) == ("bob", "none", "as decided")
     assert not face.unsure
@@ -214,7 +214,7 @@ def test_no_strength_at_all_is_leaving_alone_and_somebodys_face_stays_theirs(pho
 
 def test_decisions_about_the_content_of_a_photo_that_fails_are_about_a_photo_that_was_given(photo: Path) -> None:
     photo.write_bytes(b"no photo")
-    decided = (PhotoDecisions(sha256=digest_of(photo), faces=(Decision(number=0, stranger=True),)),)
+    decided = (PhotoDecisions(sha256=digest_of(photo), faces=(Decision(number=1, stranger=True),)),)
     result = run(photo, MadeUpFinder(), people_of(), decisions=decided)
     assert (result.status, result.said) == ("failed", decided[0].faces)
 
@@ -242,7 +242,7 @@ def test_the_judge_lowers_a_decided_strength_only_where_the_decision_says_so(pho
     finder.min_face = 200.0
 
     def strength(judge: bool) -> float:
-        faces = (Decision(number=0, strength=0.8, judge=judge),)
+        faces = (Decision(number=1, strength=0.8, judge=judge),)
         return (
             run(photo, finder, people, decisions=(PhotoDecisions(place="album/a.png", faces=faces),)).faces[0].strength
         )
@@ -253,7 +253,7 @@ def test_the_judge_lowers_a_decided_strength_only_where_the_decision_says_so(pho
 
 def test_decisions_that_found_no_face_are_known(photo: Path) -> None:
     finder, people = MadeUpFinder((*LEFT, ALICE, None)), people_of()
-    faces = (Decision(number=0, stranger=True), Decision(box=(500.0, 300.0, 600.0, 400.0), person="alice"))
+    faces = (Decision(number=1, stranger=True), Decision(box=(500.0, 300.0, 600.0, 400.0), person="alice"))
     decided = (PhotoDecisions(place="album/a.png", faces=faces), PhotoDecisions(place="c.png", faces=faces[:1]))
     for _ in range(2):  # restored, then up to date
         result = run(photo, finder, people, decisions=decided)
@@ -263,14 +263,14 @@ def test_decisions_that_found_no_face_are_known(photo: Path) -> None:
 
 def test_the_digest_of_what_is_said_holds_ids_not_names() -> None:
     enrolled = {"Alice": Enrolled("1", "v", 1)}
-    said = (Decision(number=0, person="ALICE"),)
+    said = (Decision(number=1, person="ALICE"),)
     digest = digest_of_said(SideTags(), said, enrolled)
     assert digest == digest_of_said(
-        SideTags(), (Decision(number=0, person="al\u0131ce".replace("\u0131", "i")),), enrolled
+        SideTags(), (Decision(number=1, person="al\u0131ce".replace("\u0131", "i")),), enrolled
     )
     assert digest != digest_of_said(SideTags(), said, {})
-    assert digest_of_said(SideTags(), (Decision(number=0, person="x"),), {}) == digest_of_said(
-        SideTags(), (Decision(number=0, person="y"),), {}
+    assert digest_of_said(SideTags(), (Decision(number=1, person="x"),), {}) == digest_of_said(
+        SideTags(), (Decision(number=1, person="y"),), {}
     ), "two strangers"
     assert digest_of_said(SideTags(regions=(Region(None, (0, 0, 1, 1)),)), (), enrolled) is None
     assert json.dumps(digest)

@@ -56,7 +56,8 @@ def test_the_three_files_hold_the_same_facts(journal: Journal) -> None:
     assert list(rows[0]) == list(COLUMNS)
     photo = next(one for one in photos if "album" in one["place"] and one["faces"] and one["faces"][0]["person"])
     face, row = photo["faces"][0], next(one for one in rows if one["place"] == photo["place"])
-    assert (row["person"], row["used"], row["face"]) == (face["person"], face["used"], "1")
+    assert (row["person"], row["used"], row["face"]) == (face["person"], face["used"], str(face["number"]))
+    assert [one["number"] for one in photo["faces"]] == list(range(1, len(photo["faces"]) + 1))
     assert float(row["similarity_specific"]) == face["answers"]["specific"]["similarity"]
     assert {one["status"] for one in photos} == {"restored", "untouched", "failed"}
     assert shown(journal)["overview"]["settings"][0] == {"strength": 1.0}
