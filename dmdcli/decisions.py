@@ -18,7 +18,7 @@ from pathlib import Path, PurePath
 from dmdcli.errors import DecisionsFormatError, UsageError
 from dmdcli.files import write_file
 from dmdcli.formats.face_tags import clean_name
-from dmdcli.shapes import SAME_FACE, Box, overlap
+from dmdcli.shapes import Box, pair
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -113,17 +113,9 @@ def find(decisions: Sequence[Decision], boxes: Sequence[Box]) -> list[Decision |
     Boxes go to the face they overlap most, the surest first; then numbers. Of two for one face the later has the say.
     """
     found: list[Decision | None] = [None] * len(boxes)
-    pairs = [
-        (overlap(decision.box, box), order, place)
-        for order, decision in enumerate(decisions)
-        if decision.box is not None
-        for place, box in enumerate(boxes)
-    ]
-    heard: set[int] = set()
-    for shared, order, place in sorted(pairs, reverse=True):
-        if shared >= SAME_FACE and found[place] is None and order not in heard:
-            found[place] = decisions[order]
-            heard.add(order)
+    placed = [(decision, decision.box) for decision in decisions if decision.box is not None]
+    for order, place in pair([box for _, box in placed], boxes).items():
+        found[place] = placed[order][0]
     for decision in reversed(decisions):
         number = decision.number
         if number is not None and 1 <= number <= len(boxes) and decision.box is None and found[number - 1] is None:

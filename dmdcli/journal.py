@@ -326,6 +326,11 @@ def has_journal(folder: Path) -> bool:
     return journal_path(folder).is_file()
 
 
+def numbered(person: str, numbers: Mapping[str, int]) -> str:
+    """What the person of an id is called where names do not belong. numbers: as `Journal.people`."""
+    return f"person {numbers[person]}" if person in numbers else "somebody forgotten"
+
+
 def now() -> str:
     """The time, ISO 8601, UTC."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -44,6 +45,21 @@ def overlap(one: Box, other: Box) -> float:
     both = width * height
     sizes = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
     return both / (sum(sizes) - both)
+
+
+def pair(ones: Sequence[Box], others: Sequence[Box]) -> dict[int, int]:
+    """Places in `ones` -> places in `others` of the boxes around the same faces.
+
+    Those that overlap most come first, and no box is taken twice; of two that overlap one box alike, the later has it.
+    """
+    found: dict[int, int] = {}
+    overlaps = (
+        (overlap(one, other), first, second) for first, one in enumerate(ones) for second, other in enumerate(others)
+    )
+    for shared, first, second in sorted(overlaps, reverse=True):
+        if shared >= SAME_FACE and first not in found and second not in found.values():
+            found[first] = second
+    return found
 
 
 def turn_box(box: Box, orientation: int, size: tuple[float, float]) -> Box:

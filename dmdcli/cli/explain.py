@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -71,29 +71,38 @@ def print_photo(terminal: Terminal, one: Explained) -> None:
 
 
 def rows_of(one: Explained) -> list[tuple[str, ...]]:
-    """A line for each face in the mark, and for each that, by the journal, was left alone or is in no mark.
+    """A line for each face: what the mark says of it where it is in there, and the journal of the others.
 
     Places are those in the upright photo, in pixels.
     """
-    from dmdcli.shapes import turn_box
-
-    marked, size = ((), (0, 0)) if one.mark is None else (one.mark.faces, one.mark.size)
-    known = one.row.faces if one.row is not None else ()
     rows: list[tuple[str, ...]] = []
-    for face in marked:
-        box = turn_box(face.box, one.orientation, size)
-        outcome = (face.used, f"{face.strength:.2f}", _number(face.before), _number(face.after))
-        rows.append((_place(box), *outcome, face.person or "-", face.reason or ""))
-    for row in known:
-        if marked and row.result != "none":
-            continue
-        before, person = (
-            (None, "-") if row.match is None else (row.match.similarity, f"enrolled, id {row.match.person}")
-        )
-        used, strength = ("left alone", "-") if row.result == "none" else (row.result, f"{row.strength:.2f}")
-        outcome = (used, strength, _number(before), _number(row.after))
-        rows.append((_place(row.box), *outcome, person, "; ".join(row.reason)))
-    return [(str(number), *row) for number, row in enumerate(rows, start=1)]
+    box: Sequence[float]
+    used: str
+    for number, marked, known in one.faces():
+        if marked is not None:
+            box, used, strength = one.seen(marked), marked.used, f"{marked.strength:.2f}"
+            before, after, why = marked.before, marked.after, marked.reason or ""
+        elif known is not None:
+            box, used, strength = known.box, known.result, f"{known.strength:.2f}"
+            if used == "none":
+                used, strength = "left alone", "-"
+            before, after, why = _before(known), known.after, "; ".join(known.reason)
+        name = None if marked is None else marked.person
+        person = name or _person(known, one.people) or "-"
+        shown = "-" if number is None else str(number)
+        rows.append((shown, _place(box), used, strength, _number(before), _number(after), person, why))
+    return rows
+
+
+def _person(face: FaceRow | None, people: Mapping[str, int]) -> str | None:
+    """What the report of the folder calls whose face it is, without names."""
+    from dmdcli.journal import numbered
+
+    return None if face is None or face.match is None else numbered(face.match.person, people)
+
+
+def _before(face: FaceRow) -> float | None:
+    return None if face.match is None or not face.match.person else face.match.similarity
 
 
 def _place(box: Sequence[float]) -> str:
@@ -103,14 +112,16 @@ def _place(box: Sequence[float]) -> str:
 
 def record_of(one: Explained) -> dict[str, object]:
     """Return the JSON object of one photo."""
-    row = one.row
+    row, faces = one.row, list(one.faces())
     return {
         "schema": SCHEMA,
         "photo": str(one.photo),
         "error": one.error,
         "digital_source_type": one.source_type,
         "orientation": one.orientation,
-        "mark": None if one.mark is None else _mark(one.mark),
+        "mark": None
+        if one.mark is None
+        else _mark(one.mark, [(number, marked) for number, marked, _ in faces if marked is not None]),
         "journal": None
         if row is None
         else {
@@ -121,13 +132,13 @@ def record_of(one: Explained) -> dict[str, object]:
             "reason": row.reason,
             "finished": row.finished,
             "changed": one.changed,
-            "faces": [_known_face(face) for face in row.faces],
+            "faces": [{"number": number, **_known_face(face, one.people)} for number, _, face in faces if face],
         },
         "notes": list(one.notes),
     }
 
 
-def _mark(mark: Mark) -> dict[str, object]:
+def _mark(mark: Mark, faces: Sequence[tuple[int | None, MarkedFace]]) -> dict[str, object]:
     return {
         "format": mark.format,
         "version": mark.version,
@@ -137,7 +148,7 @@ def _mark(mark: Mark) -> dict[str, object]:
         "size": list(mark.size),
         "count": mark.count,
         "source_type_before": mark.source_type,
-        "faces": [_marked_face(face) for face in mark.faces],
+        "faces": [{"number": number, **_marked_face(face)} for number, face in faces],
     }
 
 
@@ -153,11 +164,12 @@ def _marked_face(face: MarkedFace) -> dict[str, object]:
     }
 
 
-def _known_face(face: FaceRow) -> dict[str, object]:
+def _known_face(face: FaceRow, people: Mapping[str, int]) -> dict[str, object]:
     return {
         "box": list(face.box),
         "used": face.result,
         "strength": face.strength,
+        "person": _person(face, people),
         "person_id": None if face.match is None else face.match.person,
         "similarity_before": None if face.match is None else face.match.similarity,
         "similarity_after": face.after,

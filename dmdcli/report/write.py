@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 from dmdcli import __version__
 from dmdcli.errors import UsageError
 from dmdcli.files import whole_file
-from dmdcli.journal import Journal, now
+from dmdcli.journal import Journal, now, numbered
 from dmdcli.places import PICTURES, REPORT, natural_order
 from dmdcli.report.facts import COLUMNS, facts_of, settings_of, skipped_facts, table_rows
 from dmdcli.report_files import (
@@ -149,9 +149,7 @@ def _facts(
 
 def _called(journal: Journal, names: Mapping[str, str]) -> Callable[[str], str]:
     numbers = journal.people()
-    return lambda person: (
-        names.get(person) or (f"person {numbers[person]}" if person in numbers else "somebody forgotten")
-    )
+    return lambda person: names.get(person) or numbered(person, numbers)
 
 
 def _order(place: str) -> list[list[tuple[int, str]]]:

@@ -28,6 +28,7 @@ from dmdcli.pipeline.explain import Explained, explain
 from dmdcli.pipeline.outcome import RestoredPhoto
 from dmdcli.pipeline.restore import restore
 from dmdcli.places import plan_outputs
+from dmdcli.report.write import write_report
 from dmdcli.shapes import Pixels
 from dmdcli.weights import BASE
 from tests.collection import PACKET
@@ -248,6 +249,31 @@ def test_the_command_prints_a_line_a_face(out: Path, folder: Path) -> None:
     assert ["1", "10,20", "to", "110,120", "specific", "0.80", "0.90", "0.90", "alice"] in lines
     assert ["3", "5,5", "to", "14,14", "left", "alone", "-", "-", "-", "-", "too", "small"] in lines
     assert "a.png: has no mark of dmd" in answer.stdout
+
+
+def test_faces_are_numbered_and_called_as_in_the_report(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "FACES", FACES[::-1])  # the one left alone comes first
+    _, out = run(folder, strength=0.8)
+    with open_journal(out) as journal:
+        write_report(journal)
+    answer = CliRunner().invoke(app, ["explain", str(out / "b.jpg")])
+    assert [line.split()[:4] + line.split()[-2:] for line in answer.stdout.splitlines() if " to " in line] == [
+        ["1", "5,5", "to", "14,14", "too", "small"],
+        ["2", "160,30", "to", "280,150", "1.00", "-"],
+        ["3", "10,20", "to", "110,120", "person", "1"],
+    ]
+    answer = CliRunner().invoke(app, ["explain", str(out / "b.jpg"), "--json"])
+    told = json.loads(answer.stdout)
+    reported = json.loads((out / "report.jsonl").read_text().splitlines()[1])
+    assert reported["place"] == "b.jpg"
+    for one, other in zip(told["journal"]["faces"], reported["faces"], strict=True):
+        assert {key: one[key] for key in ("number", "box", "person")} == {
+            key: other[key] for key in ("number", "box", "person")
+        }
+    assert [face["number"] for face in told["mark"]["faces"]] == [2, 3]
+    moved = Path(shutil.copy(out / "b.jpg", folder / "moved.jpg"))
+    answer = CliRunner().invoke(app, ["explain", str(moved), "--json"])
+    assert [face["number"] for face in json.loads(answer.stdout)["mark"]["faces"]] == [1, 2], "there is no other order"
 
 
 def test_the_command_speaks_json(out: Path) -> None:
