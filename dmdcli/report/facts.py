@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dmdcli.journal import FaceRow, PhotoRow
@@ -49,6 +49,7 @@ def facts_of(
         "schema": SCHEMA,
         "photo": str(row.photo),
         "place": row.place,
+        "original": original_of(row),
         "output": row.place if row.output_digest is not None and status != "failed" else None,
         "status": status,
         "reason": reason,
@@ -62,6 +63,12 @@ def facts_of(
             {"number": number, **_face_facts(face, called, pictures)} for number, face in enumerate(row.faces, start=1)
         ],
     }
+
+
+def original_of(row: PhotoRow) -> str:
+    """The place of a photo below its input folder, as decisions name it: the result's, with its own ending."""
+    place = PurePosixPath(row.place)
+    return row.place if place.suffix == row.photo.suffix else place.with_name(row.photo.name).as_posix()
 
 
 def skipped_facts(place: str, photo: Path, reason: str) -> dict[str, Any]:

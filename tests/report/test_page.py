@@ -5,15 +5,17 @@ Pictures of the window go to the folder that DMD_SCREENSHOTS names, if it names 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
 
+from dmdcli.decisions import read_decisions
 from dmdcli.report.write import Told, write_report
 from tests.report.made_up import EVIL, made_up_journal
 
@@ -124,6 +126,21 @@ def test_names_do_nothing(page: Any, out: Path) -> None:
     addresses = dict(page.ask("records.photos.slice(0, 1000).map((one) => [one.place, fileAddress(one.place)])"))
     assert addresses["a b#c?d%20e.jpg"] == "a%20b%23c%3Fd%2520e.jpg"
     assert "bytes%20%ff%fe.tif" in addresses.values()
+
+
+def test_what_decisions_need_can_be_copied(page: Any, out: Path) -> None:
+    page.open(out / "report.html", f"#photo-{number_of(out, 'album 0/photo 15.jpg')}")
+    place, *boxes = page.ask("[...document.querySelectorAll('#shown code')].map((one) => one.textContent)")
+    assert (place, len(boxes)) == ('place = "album 0/photo 15.jpg"', 3)
+    path = out / "decisions.toml"
+    text = "".join(f"[[photo.face]]\n{box}\nstranger = true\n" for box in boxes)
+    path.write_text(f"format = 1\n[[photo]]\n{place}\n{text}")
+    said = read_decisions(path)
+    path.unlink()
+    rows = map(json.loads, (out / "report.jsonl").read_text(encoding="utf-8").splitlines())
+    photo = next(row for row in rows if row["place"] == "album 0/photo 15.jpg")
+    found = said.find("", PurePath(photo["original"]), [tuple(face["box"]) for face in photo["faces"]])
+    assert found == list(said), "each is about the face on whose card it stands"
 
 
 def test_keys_go_through_the_list_and_move_the_slider(page: Any, out: Path) -> None:

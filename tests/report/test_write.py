@@ -170,6 +170,15 @@ def test_photos_that_were_skipped_or_being_written_are_told_of(journal: Journal)
     }
 
 
+@pytest.mark.parametrize("result", ["album/a.png", "album/a.tif.png"])
+def test_the_original_is_named_as_decisions_name_it(tmp_path: Path, result: str) -> None:
+    with made_up_journal(tmp_path, 1) as journal:
+        journal.write(replace(row_of(2), place=result, photo=Path("/in/album/a.tif")))
+        write_report(journal)
+        assert [one["original"] for one in lines(journal) if one["place"] == result] == ["album/a.tif"]
+        assert {one["original"] == one["place"] for one in lines(journal) if one["place"] != result} == {True}
+
+
 def test_a_journal_without_accounts_has_a_report_too(tmp_path: Path) -> None:
     with made_up_journal(tmp_path, 0) as journal:
         row = row_of(2)

@@ -40,6 +40,7 @@ const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${numbe
 const name = (text) => make("bdi", { dir: "auto" }, text);
 const fileName = (photo) => photo.place.slice(photo.place.lastIndexOf("/") + 1);
 const folderName = (photo) => photo.place.slice(0, Math.max(0, photo.place.lastIndexOf("/")));
+const toCopy = (key, value) => make("code", { dir: "ltr", title: "To be copied into decisions.toml" }, `${key} = ${value}`);
 const mark = (kind, text) => make("span", { class: `mark ${kind}` }, text);
 const withoutBrackets = (reason) => reason.replace(/\s*\([^)]*\)/g, "");
 const general = (reason) => withoutBrackets(reason).replace(/\d+([.,]\d+)?/g, "…");
@@ -201,7 +202,8 @@ function photoParts(photo) {
     make("div", { class: "told soft" }, mark(photo.status, capital(STATUSES[photo.status])),
       folderName(photo) ? make("span", {}, "in ", name(folderName(photo))) : null,
       photo.size ? make("span", {}, `${photo.size[0]} × ${photo.size[1]} pixels`) : null,
-      address ? make("a", { href: address, target: "_blank", rel: "noopener" }, "Open the result") : null));
+      address ? make("a", { href: address, target: "_blank", rel: "noopener" }, "Open the result") : null,
+      photo.faces.length && !/[\ud800-\udfff]/u.test(photo.original) ? toCopy("place", JSON.stringify(photo.original)) : null));
   const parts = [title];
   if (photo.reason) parts.push(make("p", { class: "why" }, `${capital(STATUSES[photo.status])}: ${photo.reason}.`));
   for (const note of photo.notes) parts.push(make("p", { class: "soft" }, `The photo ${note}.`));
@@ -272,6 +274,7 @@ function faceCard(face, number) {
   if (measured) card.append(measured);
   const others = face.problems.filter((one) => !face.why.includes(one));
   if (others.length && (face.used !== "none" || face.why.length)) card.append(make("p", { class: "soft" }, `Also noticed: ${others.join("; ")}.`));
+  card.append(make("p", { class: "copied" }, toCopy("box", `[${face.box.map(Math.round).join(", ")}]`)));
   return card;
 }
 
