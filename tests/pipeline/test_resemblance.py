@@ -78,6 +78,6 @@ def test_photos_of_both_are_restored_again_and_no_others(library: Library, tmp_p
     merge_people(library, "Alice", "Alicia")
     assert run() == {
         "alice": ("Alice", "other references of Alice"),
-        "alicia": ("Alice", "somebody it shows was forgotten"),
+        "alicia": ("Alice", "other references of Alice"),
     }
     assert run() == {}
