@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePath
+from typing import TypeAlias
 
 from dmdcli.errors import DecisionsFormatError, UsageError
 from dmdcli.files import write_file
@@ -29,8 +30,11 @@ FORMAT = 1
 FILE_NAME = "decisions.toml"
 """Its name in an output folder, where it is found without being named."""
 PHOTO_KEYS = frozenset({"sha256", "place", "face"})
-FACE_KEYS = frozenset({"box", "number", "person", "stranger", "not_a_face", "leave_alone", "strength", "judge"})
 OUTCOMES = ("person", "stranger", "not_a_face", "leave_alone")
+FLAGS = ("stranger", "not_a_face", "leave_alone", "judge", "accepted")
+FACE_KEYS = frozenset({"box", "number", "person", "landmarks", "strength", *FLAGS})
+FacePoints: TypeAlias = tuple[tuple[float, float], ...]
+"""The 68 iBUG points of a face as x, y in upright photo pixels; the centre of the first pixel is (0, 0)."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +43,9 @@ class Decision:
 
     box: in upright photo pixels. number: in the report and in `dmd restore --json`, from 1. person: whose it is, NFC;
     at most one of `person`, `stranger`, `not_a_face` and `leave_alone`. strength: in [0, 1], in place of --strength,
-    and kept unless `judge` says that less may be published. line: where it stands in the file it was read from, 0 in
-    none.
+    and kept unless `judge` says that less may be published. landmarks: put right by hand, to hundredths of a pixel, and
+    only with a box; where no face is found in the box, they make one. accepted: somebody looked at the face and found
+    it right, which changes nothing. line: where it stands in the file it was read from, 0 in none.
     """
 
     box: Box | None = None
@@ -51,6 +56,8 @@ class Decision:
     leave_alone: bool = False
     strength: float | None = None
     judge: bool = False
+    landmarks: FacePoints | None = None
+    accepted: bool = False
     line: int = field(default=0, compare=False)
 
 
@@ -184,9 +191,12 @@ def format_decisions(decisions: Iterable[PhotoDecisions]) -> str:
                 lines.append(f"number = {face.number}")
             if face.person is not None:
                 lines.append(f"person = {_quoted(face.person)}")
-            lines += [f"{key} = true" for key in (*OUTCOMES[1:], "judge") if getattr(face, key)]
+            lines += [f"{key} = true" for key in FLAGS if getattr(face, key)]
             if face.strength is not None:
                 lines.append(f"strength = {float(face.strength)!r}")
+            if face.landmarks is not None:
+                points = [f"[{round(x, 2)}, {round(y, 2)}]" for x, y in face.landmarks]
+                lines += ["landmarks = [", *(f"  {', '.join(points[at : at + 6])}," for at in range(0, 68, 6)), "]"]
     return "\n".join(lines) + "\n"
 
 
@@ -232,7 +242,7 @@ class _Reader:
 
     def face(self, entry: Mapping[str, object], line: int) -> Decision:
         self.check_keys(entry, FACE_KEYS, line)
-        for key in ("stranger", "not_a_face", "leave_alone", "judge"):
+        for key in FLAGS:
             if not isinstance(entry.get(key, False), bool):
                 raise self.mistake(line, f"{key} has to be true or false")
         person = entry.get("person")
@@ -244,16 +254,19 @@ class _Reader:
             number=self.number(entry.get("number"), line),
             person=name,
             strength=self.strength(entry.get("strength"), line),
+            landmarks=self.landmarks(entry.get("landmarks"), line),
             line=line,
-            **{key: bool(entry.get(key, False)) for key in ("stranger", "not_a_face", "leave_alone", "judge")},
+            **{key: bool(entry.get(key, False)) for key in FLAGS},
         )
         said = sum(bool(getattr(decision, key)) for key in OUTCOMES)
         if (decision.box is None) == (decision.number is None):
             raise self.mistake(line, "a face needs either its box or its number")
         if said > 1:
             raise self.mistake(line, f"only one of {', '.join(OUTCOMES)} can be true of a face")
-        if not said and decision.strength is None:
-            raise self.mistake(line, f"nothing is decided; give one of {', '.join(OUTCOMES)} or strength")
+        if decision.landmarks is not None and (decision.box is None or decision.not_a_face):
+            raise self.mistake(line, "landmarks need the box of their face, and no other word that it is none")
+        if not said and decision.strength is None and decision.landmarks is None and not decision.accepted:
+            raise self.mistake(line, f"nothing is decided; give one of {', '.join(OUTCOMES)}, strength or landmarks")
         if decision.strength is not None and (decision.not_a_face or decision.leave_alone):
             raise self.mistake(line, "a face that is left alone has no strength")
         return decision
@@ -277,6 +290,15 @@ class _Reader:
             raise self.mistake(line, "strength has to be a number from 0 to 1")
         return strength
 
+    def landmarks(self, value: object, line: int) -> FacePoints | None:
+        if value is None:
+            return None
+        rows = [[_as_number(one) for one in row] if isinstance(row, list) else [] for row in _as_list(value)]
+        points = tuple((x, y) for x, y in (row for row in rows if len(row) == 2) if x is not None and y is not None)
+        if len(points) != 68 or len(rows) != 68:
+            raise self.mistake(line, "landmarks has to be 68 points [x, y] in pixels of the photo as it is seen")
+        return points
+
     def tables(self, value: object, line: int) -> list[Mapping[str, object]]:
         if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
             raise self.mistake(line, "photos are written [[photo]], and their faces [[photo.face]]")
@@ -288,6 +310,10 @@ class _Reader:
 
     def mistake(self, line: int, sentence: str) -> UsageError:
         return UsageError(f"{self.path}, line {line}: {sentence}. docs/decisions.md shows the format.")
+
+
+def _as_list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _as_number(value: object) -> float | None:

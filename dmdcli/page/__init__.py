@@ -1,0 +1,1 @@
+"""The local page: faces looked at, put right by hand, and results accepted or sent back."""
