@@ -81,7 +81,8 @@ class Detail:
     photo_id: of the picture that boxes and points lie in, for `Desk.view`. size: width and height of that picture in
     its pixels, upright. box: of the face. landmarks: as they stand, 68 points or none. found_box, found_landmarks: as
     the program found them, None for a face that was drawn by hand. decision: what was decided. candidates: the
-    likeliest first. others: boxes of the other faces in the picture. facts: sentences and figures on a result, in order.
+    likeliest first. others: boxes of the other faces in the picture. facts: what is known of a result, as pairs of a
+    heading and a text.
     """
 
     summary: Summary
