@@ -44,17 +44,18 @@ export class FaceList {
     new ResizeObserver(() => this.draw()).observe(at("list"));
   }
 
-  // New or changed lines; `revision` is the one they came with
-  update(summaries, revision) {
+  // New or changed lines. redrawn: their pictures may have changed although the lines say the same
+  update(summaries, redrawn = false) {
+    if (!summaries.length) return;
     const arrived = [], wanted = this.#wanted();
     for (const summary of summaries) {
       const known = this.faces.get(summary.id);
       const text = `${summary.photo}\n${summary.person ?? ""}`.toLowerCase();
       if (known) {
         const same = JSON.stringify(known.summary) === JSON.stringify(summary);
-        Object.assign(known, { summary, text, version: same ? known.version : revision });
+        Object.assign(known, { summary, text, version: same && !redrawn ? known.version : known.version + 1 });
       } else {
-        const face = { summary, text, rank: summary.rank, version: revision, arrival: this.faces.size };
+        const face = { summary, text, rank: summary.rank, version: 1, arrival: this.faces.size };
         this.faces.set(summary.id, face);
         if (wanted(face)) arrived.push(summary.id);
       }
@@ -90,8 +91,7 @@ export class FaceList {
     return this.order[place === undefined ? 0 : place + step];
   }
 
-  // What comes after the face that is open and is still to do
-  mark(id) {
+  mark(id) { // as the one that is open
     this.current = id;
     this.touched = true;
     const place = this.place.get(id), list = at("list");
