@@ -47,7 +47,7 @@ export class Editor {
       const frame = shape(group, "path", { class: "frame" });
       const grips = CORNERS.map(() => shape(group, "rect", { class: "grip", width: 8, height: 8 }));
       const drawn = lines.map(() => [shape(group, "path", { class: "under" }), shape(group, "path", { class: "line" })]);
-      const dots = points.map((point) => shape(group, "circle", { class: "point", r: 3.5, tabindex: -1, role: "button", "aria-roledescription": "point", "data-point": point }));
+      const dots = points.map((point) => shape(group, "circle", { class: "point", r: 3.5, "aria-roledescription": "point", "data-point": point }));
       return { group, frame, grips, drawn, dots };
     });
   }
@@ -127,12 +127,16 @@ export class Editor {
     this.zoomed = wanted;
   }
 
-  select(number, focus = false) {
+  // entered: whether Tab goes through the points of the part, too, as it does unless the part was come by with Tab itself
+  select(number, focus = false, entered = true) {
     if (number === null) this.zoomed = null;
     this.active = number;
     this.groups.forEach(({ group, dots }, one) => {
       group.classList.toggle("active", one === number || number === WHOLE);
-      for (const dot of dots) dot.setAttribute("tabindex", one === number ? 0 : -1);
+      for (const dot of dots) {
+        if (one === number && entered) { dot.setAttribute("tabindex", 0); dot.setAttribute("role", "button"); dot.removeAttribute("aria-hidden"); }
+        else { dot.removeAttribute("tabindex"); dot.removeAttribute("role"); dot.setAttribute("aria-hidden", "true"); }
+      }
     });
     this.told.selected(number);
     if (focus) (number === null || number === WHOLE ? this.picture : this.groups[number].group).focus({ preventScroll: true });
@@ -368,7 +372,7 @@ export class Editor {
 
   #focused(target) {
     const number = this.groups.findIndex(({ group }) => group.contains(target));
-    if (number >= 0 && number !== this.active) this.select(number);
+    if (number >= 0 && number !== this.active) this.select(number, false, false);
   }
 
   #key(event) {
@@ -377,7 +381,7 @@ export class Editor {
     const target = event.target, point = target.dataset?.point;
     if (event.key === "Escape" && !this.drawing && target !== this.picture) {
       if (point !== undefined) this.groups[PART_OF[point]].group.focus(); else { this.select(null); this.picture.focus(); }
-    } else if (event.key === "Enter" && this.groups.some(({ group }) => group === target)) target.querySelector(".point").focus();
+    } else if (event.key === "Enter" && this.groups.some(({ group }) => group === target)) { this.select(this.active); target.querySelector(".point").focus(); }
     else if (way) this.#arrow(way.map((one) => one / this.scale), event.shiftKey, target, point);
     else return;
     event.preventDefault();

@@ -113,7 +113,8 @@ async function finish() {
     at("finish").remove();
     at("show-keys").remove();
     at("trouble").replaceChildren();
-    at("parts").replaceChildren(make("main", { class: "ended" }, make("section", { class: "card" }, title,
+    at("parts").hidden = true;
+    at("parts").after(make("main", { class: "ended" }, make("section", { class: "card" }, title,
       make("p", {}, `${sums ? `Decided here: ${sums}.` : "Nothing was decided."} The command in the terminal has ended; this page can be closed.`))));
     title.focus();
   } catch (error) { trouble(error, finish); }
