@@ -124,7 +124,7 @@ def test_tab_reaches_everything_and_leaves_the_editor_again(open_bench: Open) ->
         page.keyboard.press("Tab")
         reached.append(page.evaluate(FOCUSED))
     assert [one for one in reached if "point " in one] == []  # the points only where they are wanted
-    wanted = ["Next face", "Points of the face", "Jaw, 17 points", "Mouth, 20 points", "part", "person", "accept", "save"]
+    wanted = ["Next face", "Points of the face", "Jaw, 17 points", "Mouth, 20 points", "part", "Name, enrolled or new", "accept", "save"]
     places = [next(place for place, one in enumerate(reached) if one.startswith(name)) for name in wanted]
     assert places == sorted(places)
     page.keyboard.press("e")

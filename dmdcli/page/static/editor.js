@@ -46,7 +46,7 @@ export class Editor {
       const group = shape(this.picture, "g", { class: `part part-${number}`, tabindex: 0, role: "group", "aria-label": `${name}, ${points.length} points` });
       const frame = shape(group, "path", { class: "frame" });
       const grips = CORNERS.map(() => shape(group, "rect", { class: "grip", width: 8, height: 8 }));
-      const drawn = lines.map(() => [shape(group, "path", { class: "under" }), shape(group, "path", { class: "line" })]);
+      const drawn = lines.map(() => [shape(group, "path", { class: "under" }), shape(group, "path", { class: "thread" })]);
       const dots = points.map((point) => shape(group, "circle", { class: "point", r: 3.5, "aria-roledescription": "point", "data-point": point }));
       return { group, frame, grips, drawn, dots };
     });

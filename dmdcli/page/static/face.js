@@ -281,11 +281,13 @@ export class OpenFace {
 
   draw(on) {
     if (on && (!this.face || !this.may("draw"))) return;
+    at("face").classList.toggle("drawing", on);
     at("draw-tools").hidden = !on;
     at("point-tools").hidden = at("edit-hint").hidden = on;
     if (on) {
       this.show("points");
       this.editor.startDrawing();
+      at("points").scrollIntoView({ block: "nearest" });
       this.say("Draw a box around the missed face. Arrows move the box, Shift and arrows change its size, Enter finds the points in it, Escape cancels.");
     } else if (this.editor.drawing) { this.editor.stopDrawing(); at("draw")?.focus({ preventScroll: true }); }
   }

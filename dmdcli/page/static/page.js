@@ -124,7 +124,7 @@ async function finish() {
 
 const beside = (step) => () => work.open(list.beside(step), { focus: document.activeElement !== at("list") || narrow(), push: !work.face });
 const inFace = (run) => () => { if (work.face) run(); };
-const select = (number) => { work.show("points"); editor.select(number, true); };
+const select = (number) => { work.show("points"); at("stage").scrollIntoView({ block: "nearest" }); editor.select(number, true); };
 const turn = (step) => inFace(() => select(((editor.active ?? (step > 0 ? -1 : PARTS.length)) + step + PARTS.length) % PARTS.length));
 const KEYS = [ // key, its words, what it does, the action without which it is not there
   ["N", "next face", beside(1)], ["P", "previous face", beside(-1)],
