@@ -240,7 +240,7 @@ def test_references_are_removed(open_bench: Open) -> None:
     bench.start()
     page = bench.page
     assert page.locator("fieldset, #draw, #strength").count() == 0
-    assert page.locator("#filter option").last.inner_text() == "Remove (0)"
+    assert page.locator("#filter option").last.inner_text() == "Removed (0)"
     page.click("#not-a-face")
     bench.wait_for("save")
     assert bench.saved()[1] == Decision(not_a_face=True)

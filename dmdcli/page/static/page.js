@@ -12,20 +12,21 @@ const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${numbe
 let state = null;
 let revision = 0;
 let finished = false;
-let broken = null; // { error, again }: what went wrong, and what tries it again
+let broken = null; // { error, again, kind }: what went wrong, and what tries it again
 let announced = true; // that all photos were searched
 let timer = 0;
 
 const narrow = () => getComputedStyle(at("list")).visibility === "hidden" || at("list").offsetParent === null;
-const list = new FaceList((id) => work.open(id, { push: !work.face, focus: document.activeElement !== at("list") || narrow() }), () => work.out ?? "Not a face");
+const list = new FaceList((id) => work.open(id, { push: !work.face, focus: document.activeElement !== at("list") || narrow() }), () => (work.may("remove") ? "Removed" : "Not a face"));
 const work = new OpenFace({ list, say, trouble, state: () => state ?? { actions: [] }, saved: () => { showTrouble(); showProgress(); }, none: showStart });
 const { editor } = work;
 
 // What went wrong
 
-function trouble(error, again) {
-  if (error && error === broken?.error) return;
-  broken = error ? { error, again } : null;
+// error: null where what went wrong before is right again; of a kind, where only that is
+function trouble(error, again = null, kind = null) {
+  if (!error && kind && broken?.kind !== kind) return;
+  broken = error ? { error, again, kind } : null;
   showTrouble();
 }
 
