@@ -19,13 +19,13 @@ const FILTERS = [
 ];
 
 export const fileName = (photo) => photo.slice(photo.lastIndexOf("/") + 1);
-export const nameOf = ({ photo, number }) => (number ? `${fileName(photo)}, face ${number}` : fileName(photo));
 export const stateOf = (one) => (one.gone ? "✕ no face" : one.accepted ? "✓ accepted" : one.by_hand ? "✎ by hand" : "");
 
 export class FaceList {
   constructor(open, goneName) {
     this.open = open;
     this.goneName = goneName;
+    this.noun = "face";
     this.faces = new Map(); // id -> { summary, text, rank, version }
     this.order = []; // ids
     this.place = new Map(); // id -> its place in `order`
@@ -92,6 +92,8 @@ export class FaceList {
     return this.order[place === undefined ? 0 : place + step];
   }
 
+  nameOf({ photo, number }) { return number ? `${fileName(photo)}, ${this.noun} ${number}` : fileName(photo); }
+
   mark(id) { // as the one that is open
     this.current = id;
     this.touched = true;
@@ -144,7 +146,7 @@ export class FaceList {
     FILTERS.forEach(([value, words], number) => {
       at("filter").options[number].textContent = `${value === "gone" ? this.goneName() : words} (${sums[number].toLocaleString("en")})`;
     });
-    const text = `${this.order.length.toLocaleString("en")} ${this.order.length === 1 ? "face" : "faces"}, the worst first`;
+    const text = `${this.order.length.toLocaleString("en")} ${this.noun}${this.order.length === 1 ? "" : "s"}, the worst first`;
     if (at("count").textContent !== text) at("count").textContent = text;
   }
 
@@ -198,7 +200,7 @@ export class FaceList {
     row.part.title = summary.photo;
     row.part.classList.toggle("done", isDone(summary));
     row.name.textContent = fileName(summary.photo);
-    row.face.textContent = summary.number ? ` face ${summary.number}` : "";
+    row.face.textContent = summary.number ? ` ${this.noun} ${summary.number}` : "";
     row.told.replaceChildren(mark(summary.verdict, capital(summary.verdict)), ...(summary.person ? [" · ", make("bdi", {}, summary.person)] : []), state ? ` · ${state}` : "");
     row.why.textContent = summary.reasons.join("; ");
     this.#showPicture(row, false);
