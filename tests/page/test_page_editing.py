@@ -209,6 +209,7 @@ def test_a_missed_face_is_drawn_by_hand(bench: Bench) -> None:
     assert photo == "p2"
     assert box[2] - box[0] > 150
     assert page.evaluate("document.activeElement.id") == "face-title"
+    assert page.locator("#face-d1").get_attribute("aria-posinset") == "2"  # below the face it was drawn beside
     page.click("#remove-drawn")
     page.wait_for_function("() => !document.getElementById('face-title').textContent.includes('face 4')")
 

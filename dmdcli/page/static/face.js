@@ -296,12 +296,13 @@ export class OpenFace {
   }
 
   async drawn() {
-    const { photo_id } = this.face.detail;
+    const { id, detail: { photo_id } } = this.face;
     at("draw-done").disabled = true;
     this.say("Finding the points in the box…");
     try {
       const { summary } = await ask(`api/photos/${photo_id}/faces`, { body: { box: this.editor.drawn } });
       this.list.update([summary]);
+      this.list.putBelow(summary.id, id);
       this.draw(false);
       await this.open(summary.id, { focus: true });
       this.say(`New face: ${this.list.nameOf(summary)}. Look whether its points are right.`);

@@ -71,6 +71,12 @@ export class FaceList {
     this.#reorder(this.order.filter((one) => one !== id), above);
   }
 
+  // A face that was drawn comes below the one that it was drawn beside, whatever is looked for
+  putBelow(id, other) {
+    if (this.place.has(id) || !this.place.has(other)) return;
+    this.#reorder(this.order.toSpliced(this.place.get(other) + 1, 0, id), 0);
+  }
+
   filter() {
     const wanted = this.#wanted();
     const found = [...this.faces.values()].filter(wanted);

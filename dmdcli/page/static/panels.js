@@ -72,10 +72,12 @@ export class Preview {
     this.part.classList.remove("old");
     this.again.hidden = true;
     this.status.textContent = text;
+    this.part.classList.toggle("wordy", text !== "");
   }
 
   want(face, decision) {
     this.wanted = { face, decision };
+    this.part.classList.remove("wordy");
     clearTimeout(this.pausing);
     this.pausing = setTimeout(() => this.#start(), PAUSE);
   }
