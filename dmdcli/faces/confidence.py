@@ -121,26 +121,47 @@ def fitted() -> Fitted:
     return Fitted(FaceShape(**arrays(content["shape"])), fit(content["face"]), fit(content["component"]))
 
 
-def confidences(kit: FaceKit, crops: Pixels, landmarks: Sequence[Landmarks]) -> list[Confidence]:
+CERTAIN = Confidence(1.0, (1.0,) * len(COMPONENTS), source="corrected")
+"""That of points put right by hand."""
+
+
+def confidences(kit: FaceKit, crops: Pixels, landmarks: Sequence[Landmarks]) -> list[Confidence | None]:
     """How far the points found in aligned crops (N, 512, 512, 3) uint8 RGB can be trusted.
 
-    The kit looks at all altered copies in one batch. Points that were put right by hand are certain.
+    Points that were put right by hand are certain. Those of a calibrated kit are measured: it looks at all altered
+    copies in one batch. Those of another kit are trusted as far as its scores go; None where it gives none.
     """
-    known = fitted()
-    found = []
-    for one, others in zip(landmarks, second_opinions(kit, crops), strict=True):
+    found: dict[int, Confidence | None] = {}
+    for index, one in enumerate(landmarks):
         if one.source == "corrected":
-            found.append(Confidence(1.0, (1.0,) * len(COMPONENTS)))
-            continue
-        every = spreads(one.points, others)
-        parts = [measure(known.shape, one.points, every[:, part]) for part in COMPONENT_POINTS]
-        found.append(
-            Confidence(
-                known.face.probability(measure(known.shape, one.points, every)),
-                tuple(known.component.probability(measured) for measured in parts),
-            )
-        )
-    return found
+            found[index] = CERTAIN
+        elif not kit.trust.calibrated:
+            found[index] = _by_scores(one, kit.trust.weak)
+    left = [index for index in range(len(landmarks)) if index not in found]
+    if left:
+        opinions = second_opinions(kit, crops[left])
+        found.update((index, _measured(landmarks[index], others)) for index, others in zip(left, opinions, strict=True))
+    return [found[index] for index in range(len(landmarks))]
+
+
+def _measured(landmarks: Landmarks, others: npt.NDArray[np.float32]) -> Confidence:
+    """By second opinions (K, 68, 2) and the shape of the points."""
+    known = fitted()
+    points, every = landmarks.points, spreads(landmarks.points, others)
+    parts = [measure(known.shape, points, every[:, part]) for part in COMPONENT_POINTS]
+    return Confidence(
+        known.face.probability(measure(known.shape, points, every)),
+        tuple(known.component.probability(measured) for measured in parts),
+    )
+
+
+def _by_scores(landmarks: Landmarks, weak: float) -> Confidence | None:
+    """By the kit's own scores, which are good from `weak` on."""
+    scores = landmarks.scores
+    if scores is None:
+        return None
+    parts = tuple(float(scores[part].mean()) for part in COMPONENT_POINTS)
+    return Confidence(float(scores.mean()), parts, weak, "scores")
 
 
 def second_opinions(kit: FaceKit, crops: Pixels) -> npt.NDArray[np.float32]:

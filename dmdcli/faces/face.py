@@ -38,6 +38,7 @@ GOOD = 0.8
 """Confidence from which points are called good; `benchmarks/landmark_confidence.py` says how often they then are."""
 
 VerdictName: TypeAlias = Literal["good", "doubtful", "unusable"]
+ConfidenceSource: TypeAlias = Literal["measured", "scores", "corrected"]
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,27 @@ class Landmarks:
 
 @dataclass(frozen=True)
 class Confidence:
-    """How surely points are right, as probabilities that their mean error is below RIGHT.
+    """How surely points are right.
 
-    face: of all 68 points. components: of those of each component, in the order of COMPONENTS.
+    face: of all 68 points. components: of those of each component, in the order of COMPONENTS. All in [0, 1]: the
+    probabilities that their mean error is below RIGHT where `source` is "measured"; the kit's mean scores, held against
+    nothing, where it is "scores"; 1 where somebody put the points right by hand. good: from which on they are
+    called good.
     """
 
     face: float
     components: tuple[float, ...]
+    good: float = GOOD
+    source: ConfidenceSource = "measured"
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the points of the face as a whole are called good."""
+        return self.face >= self.good
 
     def unsure_components(self) -> tuple[str, ...]:
         """The names, as in COMPONENTS, of those whose points are not called good."""
-        return tuple(name for name, one in zip(COMPONENTS, self.components, strict=True) if one < GOOD)
+        return tuple(name for name, one in zip(COMPONENTS, self.components, strict=True) if one < self.good)
 
 
 @dataclass(frozen=True)
@@ -75,7 +86,8 @@ class Face:
 
     box: in photo pixels. score: the detector's own. matrix: (2, 3) photo -> crop. pixels: (512, 512, 3) uint8 RGB, the
     aligned crop. embedding: empty where the face is rejected. rejected: why the face must not be used, or None.
-    doubts: what makes its landmarks uncertain. confidence: in its landmarks; None where the face is rejected.
+    doubts: what makes its landmarks uncertain. confidence: in its landmarks; None where the face is rejected, or
+    the kit says nothing.
     """
 
     box: Box
@@ -206,7 +218,7 @@ def problems(
         reasons.append("the head is turned far to the side")
     if landmarks.scores is not None and float(landmarks.scores.mean()) < weak_score:
         reasons.append("the landmarks are unsure")
-    elif confidence is not None and confidence.face < GOOD:
+    elif confidence is not None and not confidence.is_good:
         reasons.append(f"the landmarks are unsure (right with a probability of {confidence.face:.0%})")
     elif confidence is not None and confidence.unsure_components():
         names = " and ".join(name.replace("_", " ") for name in confidence.unsure_components())

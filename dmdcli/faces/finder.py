@@ -167,7 +167,7 @@ class FaceFinder:
 
     def _confidences(
         self, crops: Sequence[Pixels], landmarks: Sequence[Landmarks], usable: Sequence[int]
-    ) -> dict[int, Confidence]:
+    ) -> dict[int, Confidence | None]:
         """How far the landmarks of the usable crops can be trusted, by their index."""
         if not usable:
             return {}
