@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dmdcli.faces.face import Confidence, Landmarks
+from dmdcli.faces.face import Confidence, Landmarks, eye_distance
 from dmdcli.shapes import COMPONENTS, CROP, Matrix, Pixels, Points, check_shape
 
 if TYPE_CHECKING:
@@ -196,11 +196,6 @@ def measure(shape: FaceShape, points: Points, every: npt.NDArray[np.float64]) ->
     moved = len(_moves())
     parts = [every[:moved].mean(), *every[moved:].mean(axis=1), *shape.distance(points)]
     return np.log(np.maximum(np.array(parts, dtype=np.float64), LEAST_SPREAD))
-
-
-def eye_distance(points: npt.NDArray[np.floating]) -> float:
-    """The distance of the eye centres of (68, 2) points, the unit of all errors here."""
-    return float(np.linalg.norm(points[36:42].mean(axis=0) - points[42:48].mean(axis=0)))
 
 
 def aligned_to(target: npt.NDArray[np.floating], points: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:

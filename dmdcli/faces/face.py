@@ -27,6 +27,9 @@ TURNED = 0.55
 """Turn of the head from which the far eye's box is doubtful; portraits in three-quarter view reach 0.4."""
 MUCH_ENLARGED = 8.0
 """Enlargement of the photo to the crop above which points are guesses: an eye is then eight photo pixels wide."""
+SANE_SIDES = {"left_eye": (0.25, 1.35), "right_eye": (0.25, 1.35), "mouth": (0.55, 1.8)}
+"""Least and greatest side of a component's box, over the distance of the eye centres. On 780 training crops eyes have
+0.31 to 1.10, mouths 0.75 to 1.43."""
 OUTER_CORNERS = (36, 45)
 """The landmarks at the outer corners of the eyes, whose distance is the unit of landmark distances."""
 OUTSIDE = 0.25
@@ -74,6 +77,18 @@ class Confidence:
     def is_good(self) -> bool:
         """Whether the points of the face as a whole are called good."""
         return self.face >= self.good
+
+    @property
+    def text(self) -> str:
+        """How sure the face as a whole is, in few letters: only what was measured is a probability."""
+        if self.source == "corrected":
+            return "put right"
+        return f"{self.face:.0%}" if self.source == "measured" else f"score {self.face:.2f}"
+
+    def record(self) -> dict[str, object]:
+        """In what JSON can say."""
+        parts = {name: round(one, 4) for name, one in zip(COMPONENTS, self.components, strict=True)}
+        return {"face": round(self.face, 4), "components": parts, "good": self.good, "source": self.source}
 
     def unsure_components(self) -> tuple[str, ...]:
         """The names, as in COMPONENTS, of those whose points are not called good."""
@@ -123,6 +138,22 @@ def doubtful_components(points: npt.NDArray[np.floating]) -> tuple[str, ...]:
     """The names, as in COMPONENTS, of the boxes that `component_boxes` had to repair."""
     boxes = _published_boxes(points)
     return tuple(name for name, box in zip(COMPONENTS, boxes, strict=True) if not _is_usable(box))
+
+
+def odd_components(points: npt.NDArray[np.floating]) -> tuple[str, ...]:
+    """The names, as in COMPONENTS, of the boxes whose sides are not those of a face (SANE_SIDES); points: (68, 2)."""
+    unit = max(eye_distance(points), 1.0)
+    sides = [(box[2:] - box[:2]) / unit for box in _published_boxes(points)]
+    return tuple(
+        name
+        for name, (least, greatest) in SANE_SIDES.items()
+        if sides[COMPONENTS.index(name)].min() < least or sides[COMPONENTS.index(name)].max() > greatest
+    )
+
+
+def eye_distance(points: npt.NDArray[np.floating]) -> float:
+    """The distance of the eye centres of (68, 2) points."""
+    return float(np.linalg.norm(points[36:42].mean(axis=0) - points[42:48].mean(axis=0)))
 
 
 def turn_of_head(points: Points) -> float:
@@ -214,6 +245,7 @@ def problems(
     """
     points = landmarks.points
     reasons = [f"the box of the {name.replace('_', ' ')} had to be moved" for name in doubtful_components(points)]
+    reasons += [f"the box of the {name.replace('_', ' ')} is too large or too small" for name in odd_components(points)]
     if is_turned_far(points):
         reasons.append("the head is turned far to the side")
     if landmarks.scores is not None and float(landmarks.scores.mean()) < weak_score:

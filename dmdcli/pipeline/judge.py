@@ -20,6 +20,7 @@ from dmdcli.faces.face import (
     doubtful_components,
     is_turned_far,
     landmark_distance,
+    odd_components,
     openness_of_eyes,
     turn_of_head,
 )
@@ -149,11 +150,11 @@ def plan_face(face: Face, least_face: float) -> Plan:
 
     least_face: side in photo pixels of the smallest face that is restored.
     Strength fades towards that size, and is lower for heads turned far to the side, whose far eye is left out.
-    Components whose box had to be moved or whose points are unsure are left out, and so are closed eyes: a network
-    taught on open ones would open them.
+    Components whose box had to be moved or is of no sane size, and those whose points are unsure, are left out: they
+    may be somewhere else. So are closed eyes: a network taught on open ones would open them.
     """
     points = face.landmarks.points
-    moved = doubtful_components(points)
+    moved = (*doubtful_components(points), *odd_components(points))
     unsure = () if face.confidence is None else face.confidence.unsure_components()
     turned = is_turned_far(points)
     hidden = () if not turned else ("left_eye" if turn_of_head(points) > 0 else "right_eye",)
