@@ -1,0 +1,365 @@
+"""The faces of photos, to be put right: searched for in the background while those found already are worked on."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic
+
+import numpy as np
+
+from dmdcli.decisions import Decision, find
+from dmdcli.errors import DMDError, PhotoError, UsageError
+from dmdcli.faces.align import crop_face
+from dmdcli.faces.face import Face
+from dmdcli.page.desk import Detail, NoSuchFaceError, Preview, State, Summary, Which
+from dmdcli.page.keeping import Kept, checked, says_something, tally
+from dmdcli.page.listing import Listing
+from dmdcli.page.pictures import Shelf, middle_square, thumbnail, view_of
+from dmdcli.page.previews import Previews
+from dmdcli.page.seen import Looked, Seen, line_of, line_without_face, points_in_photo, without_pixels
+from dmdcli.page.turns import Ended, Finders
+from dmdcli.photos import Photo, PhotoFile, read_photo
+from dmdcli.pipeline.blend import RestoreOptions
+from dmdcli.pipeline.one_photo import only_this_photo
+from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
+from dmdcli.pipeline.whose import find_owners
+from dmdcli.shapes import SAME_FACE, Box, Pixels, overlap
+from dmdcli.tags import read_side_tags, read_tags
+
+
+@dataclass(frozen=True)
+class Faceless:
+    """A photo in which no face was found, in the list so that one can be drawn. accepted: there is none, as said."""
+
+    photo: Looked
+    small: bytes
+    accepted: bool = False
+
+
+class PhotoDesk(Generic[DictionaryT]):
+    """The faces of `files`, as a `desk.Desk`; what is decided is kept in the library at once.
+
+    finders, restorer, people: as for restoring. title: of the page. failures: sentences about what could not be read
+    before. `start` begins the search, `close` ends it. Copies of one photo are shown once.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[PhotoFile],
+        finders: Finders,
+        restorer: CropRestorer[DictionaryT],
+        people: People[DictionaryT],
+        kept: Kept,
+        title: str,
+        failures: Sequence[str] = (),
+    ) -> None:
+        self._files = files
+        self._finders = finders
+        self._gallery = people.gallery
+        self._previews = Previews(finders.served, restorer, people, finders.precedence)
+        self._kept = kept
+        self._title = title
+        self._failures = list(failures)
+        self._looked_at = 0
+        self._shelf = Shelf()
+        self._listing = Listing()
+        self._photos: dict[str, Looked] = {}
+        self._faces: dict[str, Seen] = {}
+        self._faceless: dict[str, Faceless] = {}
+        self._changes: dict[str, tuple[Decision, Decision]] = {}
+        self._known = threading.RLock()  # held for moments, by whoever reads or writes the above
+        self._changing = threading.Lock()  # held while somebody decides
+        self._thread = threading.Thread(target=self._search, name="search for faces", daemon=True)
+
+    def start(self) -> None:
+        """Begin to search the photos, one after the other."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the search after its present step."""
+        self._finders.precedence.end()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait for the end of the search."""
+        if self._thread.is_alive():
+            self._thread.join()
+
+    # What is shown
+
+    def state(self) -> State:
+        """As `Desk.state`."""
+        with self._known:
+            said = [seen.decision.person for seen in self._faces.values() if seen.decision.person is not None]
+            people = list(dict.fromkeys((*self._gallery.people, *sorted(said))))
+            failures = tuple(self._failures)
+        actions = ("landmarks", "box", "person", "not_a_face", "draw", "leave_alone", "strength", "accept")
+        return State("photos", self._title, actions, people, len(self._files), self._looked_at, failures)
+
+    def summaries(self, since: int) -> tuple[int, Sequence[Summary]]:
+        """As `Desk.summaries`."""
+        return self._listing.since(since)
+
+    def detail(self, face: str) -> Detail:
+        """As `Desk.detail`; of a photo without a face there is the photo, with no points."""
+        with self._known:
+            line = self._listing.line(face)
+            faceless = self._faceless.get(face)
+            if faceless is not None:
+                photo = faceless.photo
+                whole = (0.0, 0.0, float(photo.size[0]), float(photo.size[1]))
+                return Detail(line, photo.id, photo.size, whole, (), None, None, Decision(accepted=faceless.accepted))
+            seen = self._seen(face)
+            others = [one.face.box for one in self._of(seen.photo) if one.id != face and not one.gone]
+        found = seen.found
+        return Detail(
+            summary=line,
+            photo_id=seen.photo.id,
+            size=seen.photo.size,
+            box=seen.face.box,
+            landmarks=seen.points,
+            found_box=None if found is None else found.box,
+            found_landmarks=None if found is None else points_in_photo(found),
+            decision=seen.decision,
+            candidates=self._previews.candidates(seen.face.embedding),
+            others=others,
+        )
+
+    def thumbnail(self, face: str) -> bytes:
+        """As `Desk.thumbnail`."""
+        with self._known:
+            return self._faceless[face].small if face in self._faceless else self._seen(face).small
+
+    def view(self, photo: str, region: Box | None, width: int, which: Which = "photo") -> bytes:
+        """As `Desk.view`; there are no results here."""
+        if which != "photo":
+            raise UsageError("These are photos; `dmd review` shows results.")
+        with self._finders.precedence.serving():
+            return view_of(self._pixels(self._photo(photo)), region, width)
+
+    def preview(self, face: str, decision: Decision) -> Preview:
+        """As `Desk.preview`."""
+        seen = self._seen(face)
+        return self._previews.of(seen.face, seen.person, checked(decision), lambda: self._pixels(seen.photo))
+
+    def decided(self) -> Mapping[str, int]:
+        """As `Desk.decided`."""
+        with self._known:
+            return tally(self._changes.values())
+
+    # What is done
+
+    def save(self, face: str, decision: Decision) -> Detail:
+        """As `Desk.save`.
+
+        Without points, those found count again, or those fitted in a box that was moved. Where the box was moved away
+        from what was found, that is said to be no face.
+        """
+        decision = checked(decision)
+        with self._finders.precedence.serving(), self._changing:
+            if face in self._faceless:
+                self._accept_faceless(face, decision)
+            else:
+                seen = self._seen(face)
+                self._put(seen, self._decided(seen, decision))
+        return self.detail(face)
+
+    def reset(self, face: str) -> Detail | None:
+        """As `Desk.reset`."""
+        with self._finders.precedence.serving(), self._changing:
+            if face in self._faceless:
+                self._accept_faceless(face, Decision())
+                return self.detail(face)
+            seen = self._seen(face)
+            self._put(seen, self._as_found(seen, Decision()))
+        return None if seen.found is None else self.detail(face)
+
+    def draw(self, photo: str, box: Box) -> Detail:
+        """As `Desk.draw`; where no points could be made out, an average face's stand in the box, to be moved."""
+        box = checked(Decision(box=box)).box or box
+        with self._finders.precedence.serving(), self._changing:
+            where = self._photo(photo)
+            with self._known:
+                number = max((one.number for one in self._of(where)), default=0) + 1
+                identity = f"f{len(self._faces) + 1}"
+            self._check_room(where, box, None)
+            face = self._finders.served.fit(self._pixels(where), box)
+            nothing = Seen(identity, where, number, without_pixels(face), None, thumbnail(face.pixels))
+            decision = Decision(box=face.box, landmarks=points_in_photo(face))
+            self._put(nothing, replace(nothing, decision=decision, kept=(decision,)))
+        return self.detail(identity)
+
+    def _decided(self, seen: Seen, decision: Decision) -> Seen:
+        """The face as it is once that is decided."""
+        if decision.not_a_face or not says_something(decision):
+            return self._as_found(seen, decision)
+        same_box = decision.box in (None, seen.face.box)
+        if same_box and decision.landmarks is None and seen.found is None:
+            decision = replace(decision, landmarks=seen.decision.landmarks)
+        if same_box and decision.landmarks == seen.decision.landmarks:
+            box = seen.decision.box or seen.face.box
+            decision = replace(decision, box=box)
+            return replace(seen, decision=decision, kept=(*_moved_from(seen.found, box), decision), gone=False)
+        if same_box and decision.landmarks is None:
+            return self._as_found(seen, decision)
+        box = decision.box or seen.face.box
+        self._check_room(seen.photo, box, seen)
+        pixels = self._pixels(seen.photo)
+        finder = self._finders.served
+        if decision.landmarks is None:
+            fitted = finder.fit(pixels, box)
+            box, decision = fitted.box, replace(decision, landmarks=points_in_photo(fitted))
+        face = finder.describe_points(pixels, box, np.array(decision.landmarks, dtype=np.float32))
+        decision = replace(decision, box=box)
+        kept = (*_moved_from(seen.found, box), decision)
+        small = thumbnail(face.pixels)
+        return replace(seen, face=without_pixels(face), small=small, decision=decision, kept=kept, gone=False)
+
+    def _as_found(self, seen: Seen, decision: Decision) -> Seen:
+        """The face as the program found it, with a decision that has no points; one drawn by hand is gone."""
+        found = seen.found
+        if found is None:
+            return replace(seen, kept=(), gone=True)
+        small = seen.small
+        if seen.face is not found:
+            small = thumbnail(crop_face(self._pixels(seen.photo), found.matrix))
+        decision = replace(decision, box=found.box if says_something(decision) else None)
+        kept = (decision,) if says_something(decision) else ()
+        return replace(seen, face=found, small=small, decision=decision, kept=kept, gone=decision.not_a_face)
+
+    def _put(self, before: Seen, after: Seen) -> None:
+        """Keep what was decided about a face, first in the library."""
+        self._kept.replace(after.photo.digest, after.photo.place, before.kept, after.kept)
+        with self._known:
+            earlier = self._changes.get(after.id, (before.decision,))[0]
+            self._changes[after.id] = (earlier, Decision() if not after.kept else after.decision)
+            self._faces[after.id] = after
+            self._show(after.photo)
+
+    def _accept_faceless(self, face: str, decision: Decision) -> None:
+        if any((decision.landmarks, decision.person, decision.not_a_face, decision.leave_alone)):
+            raise UsageError("There is no face yet; draw a box around one first.")
+        with self._known:
+            self._faceless[face] = replace(self._faceless[face], accepted=decision.accepted)
+            self._changes[face] = (Decision(), Decision(accepted=decision.accepted))
+            self._show(self._faceless[face].photo)
+
+    def _check_room(self, photo: Looked, box: Box, seen: Seen | None) -> None:
+        """UsageError where a box would be taken for that of another face in the photo."""
+        own = 0.0 if seen is None or seen.found is None else overlap(box, seen.found.box)
+        with self._known:
+            others = [one for one in self._of(photo) if one is not seen and not one.gone]
+        for other in others:
+            if overlap(box, other.face.box) >= max(SAME_FACE, own):
+                raise UsageError(
+                    f"Face {other.number} is in that place already. Correct that one, or draw the box farther from it."
+                )
+
+    # What is known
+
+    def _seen(self, face: str) -> Seen:
+        with self._known:
+            if face not in self._faces:
+                raise NoSuchFaceError(face)
+            return self._faces[face]
+
+    def _photo(self, photo: str) -> Looked:
+        with self._known:
+            if photo not in self._photos:
+                raise NoSuchFaceError(photo)
+            return self._photos[photo]
+
+    def _of(self, photo: Looked) -> list[Seen]:
+        return [one for one in self._faces.values() if one.photo.id == photo.id]
+
+    def _pixels(self, photo: Looked) -> Pixels:
+        return self._shelf.pixels(photo.file.path, photo.digest)
+
+    def _show(self, photo: Looked) -> None:
+        """Put the faces of a photo into the list, and whose each is taken to be."""
+        seen = self._of(photo)
+        there = [one for one in seen if not one.gone]
+        said = tuple(decision for one in there for decision in one.kept)
+        owners = find_owners([one.face for one in there], self._gallery, RestoreOptions(), photo.tags, said)
+        for one, owner in zip(there, owners, strict=True):
+            self._faces[one.id] = replace(one, person=None if owner.match is None else owner.match.person)
+        self._listing.put(*(line_of(self._faces[one.id], self._finders.served.min_face) for one in seen))
+        for face, one in self._faceless.items():
+            if one.photo.id == photo.id:
+                self._listing.put(line_without_face(face, photo, accepted=one.accepted, gone=bool(there)))
+
+    # The search
+
+    def _search(self) -> None:
+        try:
+            for number, file in enumerate(self._files, start=1):
+                self._finders.precedence.wait()
+                try:
+                    with only_this_photo(file.path):
+                        self._look_at(f"p{number}", file)
+                except PhotoError as error:
+                    with self._known:
+                        self._failures.append(f"{file.relative.as_posix()}: {error.reason}")
+                self._looked_at += 1
+        except Ended:
+            return
+        except DMDError as error:
+            with self._known:
+                self._failures.append(f"The search ended: {error}")
+
+    def _look_at(self, identity: str, file: PhotoFile) -> None:
+        photo = read_photo(file.path)
+        digest = hashlib.sha256(photo.source).hexdigest()
+        with self._known:
+            if any(one.digest == digest for one in self._photos.values()):
+                return
+        size = (photo.pixels.shape[1], photo.pixels.shape[0])
+        looked = Looked(identity, file, digest, size, read_tags(photo, read_side_tags(file.path)).faces)
+        faces = self._faces_of(photo, looked)
+        with self._known:
+            self._photos[identity] = looked
+            for number, (face, found, decision) in enumerate(faces, start=1):
+                seen = Seen(
+                    id=f"f{len(self._faces) + 1}",
+                    photo=looked,
+                    number=number,
+                    face=without_pixels(face),
+                    found=None if found is None else without_pixels(found),
+                    small=thumbnail(face.pixels),
+                    decision=decision or Decision(),
+                    kept=() if decision is None else (decision,),
+                    gone=decision is not None and decision.not_a_face,
+                )
+                self._faces[seen.id] = seen if face is not found else replace(seen, found=seen.face)
+            if not faces:
+                self._faceless[f"n{identity}"] = Faceless(looked, thumbnail(middle_square(photo.pixels)))
+            self._show(looked)
+
+    def _faces_of(self, photo: Photo, looked: Looked) -> list[tuple[Face, Face | None, Decision | None]]:
+        """Each face as it stands, as it was found, and what was decided; first the found ones, the largest first."""
+        finder, decisions = self._finders.searching, self._kept.about(looked.digest)
+        found = finder.find(photo.pixels)
+        said = find(decisions, [face.box for face in found])
+
+        def put_right(decision: Decision) -> Face:
+            assert decision.box is not None
+            points = np.array(decision.landmarks, dtype=np.float32)
+            return finder.describe_points(photo.pixels, decision.box, points)
+
+        faces: list[tuple[Face, Face | None, Decision | None]] = []
+        for face, decision in zip(found, said, strict=True):
+            corrected = decision is not None and decision.landmarks is not None
+            faces.append((put_right(decision) if corrected and decision else face, face, decision))
+        heard = {id(one) for one in said}
+        drawn = [one for one in decisions if one.landmarks is not None and id(one) not in heard]
+        return faces + [(put_right(one), None, one) for one in drawn]
+
+
+def _moved_from(found: Face | None, box: Box) -> tuple[Decision, ...]:
+    """What is to be said of the place where a face was found, whose box was moved: that there is none, if it is far."""
+    if found is None or overlap(found.box, box) >= SAME_FACE:
+        return ()
+    return (Decision(box=found.box, not_a_face=True),)
