@@ -32,6 +32,11 @@ OUTER_CORNERS = (36, 45)
 OUTSIDE = 0.25
 """Part of the points outside the crop from which they are implausible."""
 
+RIGHT = 0.05
+"""Mean error of points, over the distance of the eye centres, up to which they count as right."""
+GOOD = 0.8
+"""Confidence from which points are called good; `benchmarks/landmark_confidence.py` says how often they then are."""
+
 VerdictName: TypeAlias = Literal["good", "doubtful", "unusable"]
 
 
@@ -50,12 +55,27 @@ class Landmarks:
 
 
 @dataclass(frozen=True)
+class Confidence:
+    """How surely points are right, as probabilities that their mean error is below RIGHT.
+
+    face: of all 68 points. components: of those of each component, in the order of COMPONENTS.
+    """
+
+    face: float
+    components: tuple[float, ...]
+
+    def unsure_components(self) -> tuple[str, ...]:
+        """The names, as in COMPONENTS, of those whose points are not called good."""
+        return tuple(name for name, one in zip(COMPONENTS, self.components, strict=True) if one < GOOD)
+
+
+@dataclass(frozen=True)
 class Face:
     """One face found in a photo.
 
     box: in photo pixels. score: the detector's own. matrix: (2, 3) photo -> crop. pixels: (512, 512, 3) uint8 RGB, the
     aligned crop. embedding: empty where the face is rejected. rejected: why the face must not be used, or None.
-    doubts: what makes its landmarks uncertain.
+    doubts: what makes its landmarks uncertain. confidence: in its landmarks; None where the face is rejected.
     """
 
     box: Box
@@ -66,6 +86,7 @@ class Face:
     embedding: Embedding = field(repr=False)
     rejected: str | None = None
     doubts: tuple[str, ...] = ()
+    confidence: Confidence | None = None
 
 
 def verdict(face: Face) -> tuple[VerdictName, tuple[str, ...]]:
@@ -171,11 +192,13 @@ def implausible(landmarks: Landmarks, lost_score: float) -> str | None:
     return None
 
 
-def problems(landmarks: Landmarks, enlargement: float, weak_score: float) -> tuple[str, ...]:
+def problems(
+    landmarks: Landmarks, enlargement: float, weak_score: float, confidence: Confidence | None = None
+) -> tuple[str, ...]:
     """What makes the points of an aligned crop doubtful, in words; empty where nothing does.
 
     enlargement: how many crop pixels one photo pixel became. weak_score: mean score of the points below which they are
-    doubtful.
+    doubtful. confidence: in the points, where it was measured.
     """
     points = landmarks.points
     reasons = [f"the box of the {name.replace('_', ' ')} had to be moved" for name in doubtful_components(points)]
@@ -183,6 +206,11 @@ def problems(landmarks: Landmarks, enlargement: float, weak_score: float) -> tup
         reasons.append("the head is turned far to the side")
     if landmarks.scores is not None and float(landmarks.scores.mean()) < weak_score:
         reasons.append("the landmarks are unsure")
+    elif confidence is not None and confidence.face < GOOD:
+        reasons.append(f"the landmarks are unsure (right with a probability of {confidence.face:.0%})")
+    elif confidence is not None and confidence.unsure_components():
+        names = " and ".join(name.replace("_", " ") for name in confidence.unsure_components())
+        reasons.append(f"the landmarks of the {names} are unsure")
     if enlargement > MUCH_ENLARGED:
         reasons.append(f"the face is small: it was enlarged {enlargement:.0f} times")
     return tuple(reasons)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dmdcli.faces.align import TEMPLATE, compose, crop_face, crop_matrix, five_points, invert, scale_of, transform
-from dmdcli.faces.face import Face, Landmarks, implausible, problems
+from dmdcli.faces.confidence import confidences
+from dmdcli.faces.face import Confidence, Face, Landmarks, implausible, problems
 from dmdcli.faces.kit import Detection, FaceKit
 from dmdcli.shapes import SAME_FACE, Box, Embedding, Matrix, Pixels, Points, check_shape, overlap
 
@@ -135,7 +136,9 @@ class FaceFinder:
                 landmarks[index] = points
         trust = self._kit.trust
         rejected = [why or implausible(one, trust.lost) for why, one in zip(rejected, landmarks, strict=True)]
-        embeddings = self._embed_usable(crops, landmarks, rejected)
+        usable = [index for index, why in enumerate(rejected) if why is None]
+        embeddings = self._embed_usable(crops, landmarks, usable)
+        sure = self._confidences(crops, landmarks, usable)
         return [
             Face(
                 box=_inside(detection.box, pixels),
@@ -145,22 +148,31 @@ class FaceFinder:
                 landmarks=landmarks[index],
                 embedding=embeddings[index],
                 rejected=rejected[index],
-                doubts=problems(landmarks[index], scale_of(matrices[index]), trust.weak),
+                doubts=problems(landmarks[index], scale_of(matrices[index]), trust.weak, sure.get(index)),
+                confidence=sure.get(index),
             )
             for index, detection in enumerate(detections)
         ]
 
     def _embed_usable(
-        self, crops: Sequence[Pixels], landmarks: Sequence[Landmarks], rejected: Sequence[str | None]
+        self, crops: Sequence[Pixels], landmarks: Sequence[Landmarks], usable: Sequence[int]
     ) -> list[Embedding]:
-        """One embedding per crop, empty for those that are rejected."""
-        usable = [index for index, why in enumerate(rejected) if why is None]
+        """One embedding per crop, empty for those that are not usable."""
         embeddings: list[Embedding] = [np.zeros(0, dtype=np.float32)] * len(crops)
         if usable:
             rows = self._kit.embed(np.stack([crops[index] for index in usable]), [landmarks[index] for index in usable])
             for index, row in zip(usable, rows, strict=True):
                 embeddings[index] = row
         return embeddings
+
+    def _confidences(
+        self, crops: Sequence[Pixels], landmarks: Sequence[Landmarks], usable: Sequence[int]
+    ) -> dict[int, Confidence]:
+        """How far the landmarks of the usable crops can be trusted, by their index."""
+        if not usable:
+            return {}
+        chosen = np.stack([crops[index] for index in usable])
+        return dict(zip(usable, confidences(self._kit, chosen, [landmarks[index] for index in usable]), strict=True))
 
     def _too_small(self, box: Box) -> str | None:
         side = max(box[2] - box[0], box[3] - box[1])
