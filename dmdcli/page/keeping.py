@@ -67,12 +67,6 @@ def checked(decision: Decision) -> Decision:
     )
 
 
-def says_something(decision: Decision) -> bool:
-    """Whether anything is decided, be it only that the face is right."""
-    outcome = any(getattr(decision, key) for key in OUTCOMES)
-    return outcome or decision.accepted or decision.strength is not None or decision.landmarks is not None
-
-
 def points_of(points: Points) -> FacePoints:
     """68 points (68, 2) as decisions have them."""
     return _rounded([(float(x), float(y)) for x, y in points])

@@ -12,10 +12,10 @@ import numpy as np
 
 from dmdcli.decisions import Decision, find
 from dmdcli.errors import DMDError, PhotoError, UsageError
-from dmdcli.faces.align import crop_face
 from dmdcli.faces.face import Face
+from dmdcli.page.deciding import as_found, check_room, decide
 from dmdcli.page.desk import Detail, NoSuchFaceError, Preview, State, Summary, Which
-from dmdcli.page.keeping import Kept, checked, says_something, tally
+from dmdcli.page.keeping import Kept, checked, tally
 from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import Shelf, middle_square, thumbnail, view_of
 from dmdcli.page.previews import Previews
@@ -26,7 +26,7 @@ from dmdcli.pipeline.blend import RestoreOptions
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
 from dmdcli.pipeline.whose import find_owners
-from dmdcli.shapes import SAME_FACE, Box, Pixels, overlap
+from dmdcli.shapes import Box, Pixels
 from dmdcli.tags import read_side_tags, read_tags
 
 
@@ -64,7 +64,7 @@ class PhotoDesk(Generic[DictionaryT]):
         self._title = title
         self._failures = list(failures)
         self._looked_at = 0
-        self._shelf = Shelf()
+        self._shelf = Shelf("Put it back, or go on with the others.")
         self._listing = Listing()
         self._photos: dict[str, Looked] = {}
         self._faces: dict[str, Seen] = {}
@@ -113,7 +113,7 @@ class PhotoDesk(Generic[DictionaryT]):
                 whole = (0.0, 0.0, float(photo.size[0]), float(photo.size[1]))
                 return Detail(line, photo.id, photo.size, whole, (), None, None, Decision(accepted=faceless.accepted))
             seen = self._seen(face)
-            others = [one.face.box for one in self._of(seen.photo) if one.id != face and not one.gone]
+            others = [box for _, box in self._others(seen.photo, face)]
         found = seen.found
         return Detail(
             summary=line,
@@ -153,18 +153,16 @@ class PhotoDesk(Generic[DictionaryT]):
     # What is done
 
     def save(self, face: str, decision: Decision) -> Detail:
-        """As `Desk.save`.
-
-        Without points, those found count again, or those fitted in a box that was moved. Where the box was moved away
-        from what was found, that is said to be no face.
-        """
+        """As `Desk.save`; see `deciding.decide`."""
         decision = checked(decision)
         with self._finders.precedence.serving(), self._changing:
             if face in self._faceless:
                 self._accept_faceless(face, decision)
             else:
                 seen = self._seen(face)
-                self._put(seen, self._decided(seen, decision))
+                others = self._others(seen.photo, face)
+                finder = self._finders.served
+                self._put(seen, decide(seen, decision, others, finder, lambda: self._pixels(seen.photo)))
         return self.detail(face)
 
     def reset(self, face: str) -> Detail | None:
@@ -174,7 +172,7 @@ class PhotoDesk(Generic[DictionaryT]):
                 self._accept_faceless(face, Decision())
                 return self.detail(face)
             seen = self._seen(face)
-            self._put(seen, self._as_found(seen, Decision()))
+            self._put(seen, as_found(seen, Decision(), lambda: self._pixels(seen.photo)))
         return None if seen.found is None else self.detail(face)
 
     def draw(self, photo: str, box: Box) -> Detail:
@@ -185,50 +183,12 @@ class PhotoDesk(Generic[DictionaryT]):
             with self._known:
                 number = max((one.number for one in self._of(where)), default=0) + 1
                 identity = f"f{len(self._faces) + 1}"
-            self._check_room(where, box, None)
+            check_room(box, self._others(where))
             face = self._finders.served.fit(self._pixels(where), box)
             nothing = Seen(identity, where, number, without_pixels(face), None, thumbnail(face.pixels))
             decision = Decision(box=face.box, landmarks=points_in_photo(face))
             self._put(nothing, replace(nothing, decision=decision, kept=(decision,)))
         return self.detail(identity)
-
-    def _decided(self, seen: Seen, decision: Decision) -> Seen:
-        """The face as it is once that is decided."""
-        if decision.not_a_face or not says_something(decision):
-            return self._as_found(seen, decision)
-        same_box = decision.box in (None, seen.face.box)
-        if same_box and decision.landmarks is None and seen.found is None:
-            decision = replace(decision, landmarks=seen.decision.landmarks)
-        if same_box and decision.landmarks == seen.decision.landmarks:
-            box = seen.decision.box or seen.face.box
-            decision = replace(decision, box=box)
-            return replace(seen, decision=decision, kept=(*_moved_from(seen.found, box), decision), gone=False)
-        if same_box and decision.landmarks is None:
-            return self._as_found(seen, decision)
-        box = decision.box or seen.face.box
-        self._check_room(seen.photo, box, seen)
-        pixels = self._pixels(seen.photo)
-        finder = self._finders.served
-        if decision.landmarks is None:
-            fitted = finder.fit(pixels, box)
-            box, decision = fitted.box, replace(decision, landmarks=points_in_photo(fitted))
-        face = finder.describe_points(pixels, box, np.array(decision.landmarks, dtype=np.float32))
-        decision = replace(decision, box=box)
-        kept = (*_moved_from(seen.found, box), decision)
-        small = thumbnail(face.pixels)
-        return replace(seen, face=without_pixels(face), small=small, decision=decision, kept=kept, gone=False)
-
-    def _as_found(self, seen: Seen, decision: Decision) -> Seen:
-        """The face as the program found it, with a decision that has no points; one drawn by hand is gone."""
-        found = seen.found
-        if found is None:
-            return replace(seen, kept=(), gone=True)
-        small = seen.small
-        if seen.face is not found:
-            small = thumbnail(crop_face(self._pixels(seen.photo), found.matrix))
-        decision = replace(decision, box=found.box if says_something(decision) else None)
-        kept = (decision,) if says_something(decision) else ()
-        return replace(seen, face=found, small=small, decision=decision, kept=kept, gone=decision.not_a_face)
 
     def _put(self, before: Seen, after: Seen) -> None:
         """Keep what was decided about a face, first in the library."""
@@ -247,17 +207,6 @@ class PhotoDesk(Generic[DictionaryT]):
             self._changes[face] = (Decision(), Decision(accepted=decision.accepted))
             self._show(self._faceless[face].photo)
 
-    def _check_room(self, photo: Looked, box: Box, seen: Seen | None) -> None:
-        """UsageError where a box would be taken for that of another face in the photo."""
-        own = 0.0 if seen is None or seen.found is None else overlap(box, seen.found.box)
-        with self._known:
-            others = [one for one in self._of(photo) if one is not seen and not one.gone]
-        for other in others:
-            if overlap(box, other.face.box) >= max(SAME_FACE, own):
-                raise UsageError(
-                    f"Face {other.number} is in that place already. Correct that one, or draw the box farther from it."
-                )
-
     # What is known
 
     def _seen(self, face: str) -> Seen:
@@ -274,6 +223,11 @@ class PhotoDesk(Generic[DictionaryT]):
 
     def _of(self, photo: Looked) -> list[Seen]:
         return [one for one in self._faces.values() if one.photo.id == photo.id]
+
+    def _others(self, photo: Looked, but: str = "") -> list[tuple[int, Box]]:
+        """Numbers and boxes of the faces in a photo."""
+        with self._known:
+            return [(one.number, one.face.box) for one in self._of(photo) if one.id != but and not one.gone]
 
     def _pixels(self, photo: Looked) -> Pixels:
         return self._shelf.pixels(photo.file.path, photo.digest)
@@ -356,10 +310,3 @@ class PhotoDesk(Generic[DictionaryT]):
         heard = {id(one) for one in said}
         drawn = [one for one in decisions if one.landmarks is not None and id(one) not in heard]
         return faces + [(put_right(one), None, one) for one in drawn]
-
-
-def _moved_from(found: Face | None, box: Box) -> tuple[Decision, ...]:
-    """What is to be said of the place where a face was found, whose box was moved: that there is none, if it is far."""
-    if found is None or overlap(found.box, box) >= SAME_FACE:
-        return ()
-    return (Decision(box=found.box, not_a_face=True),)

@@ -26,9 +26,10 @@ AT_HAND = 3
 
 
 class Shelf:
-    """The photos that were looked at last, decoded; for several threads."""
+    """The photos that were looked at last, decoded; for several threads. cure: what to do where one is gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, cure: str) -> None:
+        self._cure = cure
         self._photos: OrderedDict[tuple[Path, str], tuple[Stamp, Pixels]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -40,7 +41,7 @@ class Shelf:
         try:
             stamp = stamp_of(path)
         except OSError as error:
-            raise UsageError(f"{path} is not there any more ({error.strerror}). Put it back, or go on.") from error
+            raise UsageError(f"{path} is not there any more ({error.strerror}). {self._cure}") from error
         with self._lock:
             known = self._photos.get((path, digest))
             if known is not None and known[0] == stamp:
@@ -49,9 +50,9 @@ class Shelf:
         try:
             photo = read_photo(path)
         except PhotoError as error:
-            raise UsageError(f"{error}. It could be read before; put it back, or go on.") from error
+            raise UsageError(f"{error}. {self._cure}") from error
         if hashlib.sha256(photo.source).hexdigest() != digest:
-            raise UsageError(f"{path} was changed since its faces were found; start the command again to see it.")
+            raise UsageError(f"{path} is not what it was when its faces were found; start the command again.")
         with self._lock:
             self._photos[path, digest] = (stamp, photo.pixels)
             while len(self._photos) > AT_HAND:
