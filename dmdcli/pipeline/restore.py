@@ -28,6 +28,7 @@ from dmdcli.photos import (
     without_place,
 )
 from dmdcli.pipeline.blend import RestoreOptions, expected, leave_engraving, restore_faces
+from dmdcli.pipeline.by_hand import set_aside
 from dmdcli.pipeline.evidence import Evidence
 from dmdcli.pipeline.judge import Judgement, Plan
 from dmdcli.pipeline.mark import earlier_mark, is_marked, marked_packet
@@ -51,7 +52,6 @@ from dmdcli.pipeline.whose import (
     find_owners,
     is_looked_at,
     plan_decided,
-    set_aside,
 )
 from dmdcli.places import PICTURES, PhotoFile
 from dmdcli.tags import Tags, read_tags

@@ -16,6 +16,7 @@ from dmdcli.faces.identity import Gallery, Match, match_faces
 from dmdcli.journal import PhotoRow, digest_of
 from dmdcli.person import same_name
 from dmdcli.pipeline.blend import RestoreOptions, plan_restoring
+from dmdcli.pipeline.by_hand import NOT_A_FACE, set_aside
 from dmdcli.pipeline.enroll import SOMEBODY_ELSE
 from dmdcli.pipeline.judge import Plan, left_out
 from dmdcli.pipeline.standing import Enrolled
@@ -28,7 +29,6 @@ AssignedBy: TypeAlias = Literal["decision", "tag", "recognition", "forced"]
 LEAST_OVERLAP = 0.1
 """Overlap (intersection over union) from which a tag can mean a face, if the middle of each lies inside the other.
 Programs differ in how much of the head a box holds; the finder's own boxes end at brows and chin."""
-NOT_A_FACE = "it is no face, as decided"
 LEFT_ALONE = "as decided"
 RECOGNISED_OTHERWISE = "tagged as somebody else than recognised"
 HARDLY_RESEMBLES = "tagged as somebody it hardly resembles"
@@ -148,13 +148,6 @@ def match_tags(tags: Sequence[FaceTag], boxes: Sequence[Box]) -> list[str | None
             names[place] = tags[order].name
             heard.add(order)
     return names
-
-
-def set_aside(face: Face, decision: Decision | None) -> Face:
-    """The face, refused where it was decided that it is none."""
-    if face.rejected is None and decision is not None and decision.not_a_face:
-        return replace(face, rejected=NOT_A_FACE)
-    return face
 
 
 def is_looked_at(owner: Owner, options: RestoreOptions) -> bool:
