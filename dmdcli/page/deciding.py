@@ -34,7 +34,7 @@ def decide(
         return as_found(seen, decision, pixels)
     same_box = decision.box in (None, seen.face.box)
     if same_box and decision.landmarks is None and seen.found is None:
-        decision = replace(decision, landmarks=seen.decision.landmarks)
+        decision = replace(decision, landmarks=seen.points)
     if same_box and decision.landmarks == seen.decision.landmarks:
         return _kept(replace(seen, gone=False), decision, seen.decision.box or seen.face.box)
     if same_box and decision.landmarks is None:

@@ -24,8 +24,7 @@ class Kept:
 
     def about(self, digest: str) -> tuple[Decision, ...]:
         """What is decided about the faces of the photo with this SHA-256."""
-        found = self._corrections.about(digest)
-        return () if found is None else found.faces
+        return self._corrections.faces(digest)
 
     def replace(self, digest: str, place: str, before: Sequence[Decision], after: Sequence[Decision]) -> None:
         """Put decisions about a photo in place of others, known by their boxes; those about other faces stay.

@@ -13,8 +13,9 @@ import numpy as np
 from dmdcli.decisions import Decision, find
 from dmdcli.errors import DMDError, PhotoError, UsageError
 from dmdcli.faces.face import Face
+from dmdcli.faces.finder import NOT_FITTED, same_centre
 from dmdcli.page.deciding import as_found, check_room, decide
-from dmdcli.page.desk import Detail, NoSuchFaceError, Preview, State, Summary, Which
+from dmdcli.page.desk import Action, Detail, NoSuchFaceError, Preview, State, Summary, Which
 from dmdcli.page.keeping import Kept, checked, tally
 from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import Shelf, middle_square, thumbnail, view_of
@@ -26,8 +27,12 @@ from dmdcli.pipeline.blend import RestoreOptions
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
 from dmdcli.pipeline.whose import find_owners
-from dmdcli.shapes import Box, Pixels
+from dmdcli.shapes import Box, Pixels, pair
 from dmdcli.tags import read_side_tags, read_tags
+
+ACTIONS: tuple[Action, ...] = (
+    *("landmarks", "box", "person", "not_a_face", "draw", "leave_alone", "strength", "accept"),
+)
 
 
 @dataclass(frozen=True)
@@ -96,8 +101,7 @@ class PhotoDesk(Generic[DictionaryT]):
             said = [seen.decision.person for seen in self._faces.values() if seen.decision.person is not None]
             people = list(dict.fromkeys((*self._gallery.people, *sorted(said))))
             failures = tuple(self._failures)
-        actions = ("landmarks", "box", "person", "not_a_face", "draw", "leave_alone", "strength", "accept")
-        return State("photos", self._title, actions, people, len(self._files), self._looked_at, failures)
+        return State("photos", self._title, ACTIONS, people, len(self._files), self._looked_at, failures)
 
     def summaries(self, since: int) -> tuple[int, Sequence[Summary]]:
         """As `Desk.summaries`."""
@@ -176,7 +180,9 @@ class PhotoDesk(Generic[DictionaryT]):
         return None if seen.found is None else self.detail(face)
 
     def draw(self, photo: str, box: Box) -> Detail:
-        """As `Desk.draw`; where no points could be made out, an average face's stand in the box, to be moved."""
+        """As `Desk.draw`. Where no points could be made out, those of an average face stand in the box, and nothing is
+        kept before they are put right or accepted.
+        """
         box = checked(Decision(box=box)).box or box
         with self._finders.precedence.serving(), self._changing:
             where = self._photo(photo)
@@ -187,7 +193,8 @@ class PhotoDesk(Generic[DictionaryT]):
             face = self._finders.served.fit(self._pixels(where), box)
             nothing = Seen(identity, where, number, without_pixels(face), None, thumbnail(face.pixels))
             decision = Decision(box=face.box, landmarks=points_in_photo(face))
-            self._put(nothing, replace(nothing, decision=decision, kept=(decision,)))
+            is_fitted = NOT_FITTED not in face.doubts
+            self._put(nothing, replace(nothing, decision=decision, kept=(decision,)) if is_fitted else nothing)
         return self.detail(identity)
 
     def _put(self, before: Seen, after: Seen) -> None:
@@ -241,9 +248,9 @@ class PhotoDesk(Generic[DictionaryT]):
         for one, owner in zip(there, owners, strict=True):
             self._faces[one.id] = replace(one, person=None if owner.match is None else owner.match.person)
         self._listing.put(*(line_of(self._faces[one.id], self._finders.served.min_face) for one in seen))
-        for face, one in self._faceless.items():
-            if one.photo.id == photo.id:
-                self._listing.put(line_without_face(face, photo, accepted=one.accepted, gone=bool(there)))
+        for face, faceless in self._faceless.items():
+            if faceless.photo.id == photo.id:
+                self._listing.put(line_without_face(face, photo, accepted=faceless.accepted, gone=bool(there)))
 
     # The search
 
@@ -293,20 +300,23 @@ class PhotoDesk(Generic[DictionaryT]):
             self._show(looked)
 
     def _faces_of(self, photo: Photo, looked: Looked) -> list[tuple[Face, Face | None, Decision | None]]:
-        """Each face as it stands, as it was found, and what was decided; first the found ones, the largest first."""
+        """Each face as it stands, as it was found, and what was decided; first the found ones, the largest first.
+
+        As `by_hand.put_right` has them, but what was found is remembered.
+        """
         finder, decisions = self._finders.searching, self._kept.about(looked.digest)
         found = finder.find(photo.pixels)
-        said = find(decisions, [face.box for face in found])
-
-        def put_right(decision: Decision) -> Face:
-            assert decision.box is not None
-            points = np.array(decision.landmarks, dtype=np.float32)
-            return finder.describe_points(photo.pixels, decision.box, points)
-
+        boxes = [face.box for face in found]
+        drawn = [(one, one.box) for one in decisions if one.box is not None and one.landmarks is not None]
+        made = [
+            finder.describe_points(photo.pixels, box, np.array(one.landmarks, dtype=np.float32)) for one, box in drawn
+        ]
+        corrected = {place: order for order, place in pair([box for _, box in drawn], boxes).items()}
         faces: list[tuple[Face, Face | None, Decision | None]] = []
-        for face, decision in zip(found, said, strict=True):
-            corrected = decision is not None and decision.landmarks is not None
-            faces.append((put_right(decision) if corrected and decision else face, face, decision))
-        heard = {id(one) for one in said}
-        drawn = [one for one in decisions if one.landmarks is not None and id(one) not in heard]
-        return faces + [(put_right(one), None, one) for one in drawn]
+        for place, (face, decision) in enumerate(zip(found, find(decisions, boxes), strict=True)):
+            if place in corrected:
+                faces.append((made[corrected[place]], face, drawn[corrected[place]][0]))
+            elif not any(same_centre(face, one) for one in made if one.rejected is None):
+                faces.append((face, face, None if decision is None or decision.landmarks is not None else decision))
+        left = (order for order in range(len(drawn)) if order not in corrected.values())
+        return faces + [(made[order], None, drawn[order][0]) for order in left]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from dmdcli.person import Person, Reference
 from dmdcli.photos import read_photo
 from dmdcli.shapes import CROP, Box, Pixels, Points
 
+Source: TypeAlias = Literal["detected", "corrected"]
 AS_IT_IS = np.eye(2, 3, dtype=np.float32)
 """Matrix of a crop in itself."""
 REMOVED = "it is no reference any more"
@@ -56,9 +58,9 @@ class Held:
 class ReferenceDesk:
     """The references of one person, as a `desk.Desk`; points are in pixels of the aligned crops (512 x 512).
 
-    What is decided is in the library at once. Where the photo that a reference is from lies where it lay, its points are
-    kept for the photo, too, so that enrolling it again uses them. `start` begins what is done in the background, `close`
-    ends it.
+    What is decided is in the library at once. Where the photo that a reference is from lies where it lay, its points
+    are kept for the photo, too, so that enrolling it again uses them. `start` begins what is done in the background,
+    `close` ends it.
     """
 
     def __init__(self, library: Library, person: Person, finders: Finders, kept: Kept) -> None:
@@ -100,7 +102,9 @@ class ReferenceDesk:
         with self._known:
             failures = tuple(self._failures)
         title = f"References of {self._person.name}"
-        return State("references", title, ("landmarks", "accept", "remove"), (), len(self._held), self._looked_at, failures)
+        return State(
+            "references", title, ("landmarks", "accept", "remove"), (), len(self._held), self._looked_at, failures
+        )
 
     def summaries(self, since: int) -> tuple[int, Sequence[Summary]]:
         """As `Desk.summaries`."""
@@ -111,7 +115,11 @@ class ReferenceDesk:
         held = self._of(face)
         standing = self._face(held)
         reference = held.reference
-        facts = [("From", reference.source), ("Added", reference.added[:10]), ("Sharpness", f"{reference.sharpness:.2f}")]
+        facts = [
+            ("From", reference.source),
+            ("Added", reference.added[:10]),
+            ("Sharpness", f"{reference.sharpness:.2f}"),
+        ]
         return Detail(
             summary=self._listing.line(face),
             photo_id=face,
@@ -182,7 +190,7 @@ class ReferenceDesk:
                 self._put(replace(self._with_points(held, None), accepted=False))
         return self.detail(face)
 
-    def draw(self, photo: str, box: Box) -> Detail:
+    def draw(self, photo: str, box: Box) -> Detail:  # noqa: ARG002 (as of `Desk`)
         """As `Desk.draw`: there is one face in a reference."""
         raise UsageError("A reference shows one face; move its points instead.")
 
@@ -210,7 +218,7 @@ class ReferenceDesk:
         if landmarks is not None and landmarks == points_of(held.points):
             return held
         points = held.detected if landmarks is None else np.array(landmarks, dtype=np.float32)
-        source = "detected" if landmarks is None else "corrected"
+        source: Source = "detected" if landmarks is None else "corrected"
         self._library.correct_reference(self._person.name, held.reference.id, points, source)
         self._from_photos.put((held.reference, held.crop, landmarks))
         reference = replace(held.reference, landmark_source=source)

@@ -12,13 +12,13 @@ from typing import Generic
 import cv2
 import numpy as np
 
-from dmdcli.decisions import Decision, find, says_nothing
+from dmdcli.decisions import Decision, FacePoints, find, says_nothing
 from dmdcli.errors import UsageError
 from dmdcli.faces.align import crop_face
 from dmdcli.faces.face import Face, Landmarks
 from dmdcli.journal import FaceRow, PhotoRow
-from dmdcli.page.deciding import as_found, decide
-from dmdcli.page.desk import Detail, NoSuchFaceError, Preview, State, Summary, Which
+from dmdcli.page.deciding import decide
+from dmdcli.page.desk import Action, Detail, NoSuchFaceError, Preview, State, Summary, Which
 from dmdcli.page.keeping import Kept, checked, tally
 from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import THUMBNAIL, Shelf, thumbnail, view_of
@@ -33,6 +33,7 @@ from dmdcli.report.facts import facts_of, original_of
 from dmdcli.report_files import pictures_there
 from dmdcli.shapes import Box, Pixels
 
+ACTIONS: tuple[Action, ...] = ("accept", "strength", "person", "landmarks", "box", "leave_alone", "not_a_face")
 MOVED = (
     "Put it back, or run `dmd restore` on the place where it is now, into the same folder: photos are known by their "
     "content."
@@ -104,9 +105,8 @@ class ResultDesk(Generic[DictionaryT]):
         with self._known:
             said = {made.decision.person for made in self._made.values()} - {None}
         people = list(dict.fromkeys((*self._people.gallery.people, *sorted(map(str, said)))))
-        actions = ("accept", "strength", "person", "landmarks", "box", "leave_alone", "not_a_face")
         photos = len(self._rows)
-        return State("results", f"Results in {self._out}", actions, people, photos, photos, self._failures)
+        return State("results", f"Results in {self._out}", ACTIONS, people, photos, photos, self._failures)
 
     def summaries(self, since: int) -> tuple[int, Sequence[Summary]]:
         """As `Desk.summaries`."""
@@ -120,13 +120,13 @@ class ResultDesk(Generic[DictionaryT]):
             others = [one.box for one in self._in(made.photo) if one.id != face]
         facts = facts_of(row, self._called, self._pictures)
         told = list(sentences(facts, facts["faces"][made.number - 1]))
-        points = found_points = ()
+        points: FacePoints = ()
         found: Face | None = None
         try:
             pixels = self._pixels(made.photo)
             size = (pixels.shape[1], pixels.shape[0])
             found = self._found(made)
-            found_points = points = points_in_photo(found)
+            points = points_in_photo(found)
         except UsageError as error:
             told.insert(0, ("The photo", str(error)))
             size = tuple(facts["size"] or (round(made.box[2]), round(made.box[3])))
@@ -137,7 +137,7 @@ class ResultDesk(Generic[DictionaryT]):
             box=made.decision.box or made.box,
             landmarks=made.decision.landmarks or points,
             found_box=made.box,
-            found_landmarks=found_points or None,
+            found_landmarks=points or None,
             decision=made.decision,
             candidates=() if found is None else self._previews.candidates(found.embedding),
             others=others,
@@ -181,7 +181,11 @@ class ResultDesk(Generic[DictionaryT]):
     def to_be_made_again(self) -> list[str]:
         """The places of the results that the next `dmd restore` makes again because of what was decided here."""
         now = {digest: _with_effect(self._kept.about(digest)) for digest in self._before}
-        return [row.place for photo, row in self._rows.items() if now[self._digest(photo)] != self._before[self._digest(photo)]]
+        return [
+            row.place
+            for photo, row in self._rows.items()
+            if now[self._digest(photo)] != self._before[self._digest(photo)]
+        ]
 
     # What is done
 
@@ -204,7 +208,7 @@ class ResultDesk(Generic[DictionaryT]):
             self._put(made, replace(seen, face=seen.found or seen.face, decision=Decision(), kept=(), gone=False))
         return self.detail(face)
 
-    def draw(self, photo: str, box: Box) -> Detail:
+    def draw(self, photo: str, box: Box) -> Detail:  # noqa: ARG002 (as of `Desk`)
         """As `Desk.draw`: not here, where there is no result of such a face to look at."""
         raise UsageError("Missed faces are drawn in the photos: `dmd check --edit` and the photo.")
 
@@ -226,7 +230,8 @@ class ResultDesk(Generic[DictionaryT]):
     def _read(self, photo: str) -> None:
         """Put the faces of a photo into the list, with what the library says of each."""
         faces = [
-            Made(f"{photo}f{number}", photo, number, face) for number, face in enumerate(self._rows[photo].faces, start=1)
+            Made(f"{photo}f{number}", photo, number, face)
+            for number, face in enumerate(self._rows[photo].faces, start=1)
         ]
         said = find(self._kept.about(self._digest(photo)), [one.box for one in faces])
         for made, decision in zip(faces, said, strict=True):

@@ -18,7 +18,11 @@ WEAKER, REFUSED, DOUBTED, LEFT = range(4)
 that could not be restored."""
 LESS_STRENGTH = "with less strength"
 """How the reason begins why a face was published weaker."""
-USED = {"specific": "their own dictionary", "generic": "the generic dictionary", "none": "nothing: it was left as it was"}
+USED = {
+    "specific": "their own dictionary",
+    "generic": "the generic dictionary",
+    "none": "nothing: it was left as it was",
+}
 ASSIGNED = {
     "decision": "as decided",
     "tag": "by a tag in the photo or beside it",

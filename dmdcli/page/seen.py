@@ -9,12 +9,12 @@ import numpy as np
 from dmdcli.decisions import Decision, FacePoints
 from dmdcli.faces.align import invert, transform
 from dmdcli.faces.face import Face, verdict
-from dmdcli.formats.face_tags import FaceTag
 from dmdcli.page.desk import Summary
 from dmdcli.page.keeping import points_of
 from dmdcli.photos import PhotoFile
-from dmdcli.pipeline.whose import NOT_A_FACE
+from dmdcli.pipeline.by_hand import NOT_A_FACE
 from dmdcli.shapes import Pixels
+from dmdcli.tags import FaceTag
 
 UNUSABLE, DOUBTFUL, WITHOUT_FACE, SMALL, GOOD, BY_HAND, ACCEPTED, GONE = range(8)
 """The list's order: faces that cannot be used, doubtful ones, photos without a face, faces that are only too small,

@@ -15,7 +15,7 @@ from dmdcli.faces.face import Landmarks
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Curve
 from dmdcli.faces.kit import Detection, FaceKit, Trust
-from dmdcli.shapes import Pixels
+from dmdcli.shapes import Embedding, Pixels
 
 
 class Ended(Exception):
@@ -141,9 +141,11 @@ class SharedKit:
         with self._turn(self._looking):
             return self._kit.landmarks(crop[None])[0]
 
-    def _embedded(self, crop: Pixels, points: Landmarks) -> npt.NDArray[np.float32]:
+    def _embedded(self, crop: Pixels, points: Landmarks) -> Embedding:
         with self._turn(self._looking):
-            return self._kit.embed(crop[None], [points])[0]
+            (row,) = self._kit.embed(crop[None], [points])
+        embedding: Embedding = row
+        return embedding
 
 
 class Latest:
