@@ -7,7 +7,7 @@ by the SHA-256 of the photo's bytes, so that moving and renaming it change nothi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from dmdcli.decisions import (
 from dmdcli.errors import CannotGoOnError, LibraryFormatError, UsageError
 from dmdcli.library import Library
 from dmdcli.library_files import make_private, whole, write
+from dmdcli.person import same_name
 from dmdcli.shapes import pair
 
 FOLDER = "corrections"
@@ -37,7 +38,7 @@ class Merged:
     """What became of the faces of a file that was read in.
 
     added: nothing was kept of them before. changed: more, or something else, is kept of them now. same: nothing new.
-    differing: something else was kept of them, and still is.
+    differing: of those, changed or not, of which something else was kept, and still is.
     """
 
     added: int = 0
@@ -140,6 +141,38 @@ class Corrections:
                 self._keep(str(photo.sha256), faces, photo.place)
         return count
 
+    def rename(self, name: str, new_name: str) -> int:
+        """Call the person of a name something else, wherever a face is said to be theirs; returns of how many faces."""
+        with self._writing():
+            count = 0
+            for photo in list(self):
+                theirs = [_is_called(face, name) for face in photo.faces]
+                if any(theirs):
+                    faces = zip(photo.faces, theirs, strict=True)
+                    renamed = [replace(face, person=new_name) if one else face for face, one in faces]
+                    self._keep(str(photo.sha256), renamed, None)
+                    count += sum(theirs)
+            return count
+
+    def about_person(self, name: str, digests: Collection[str] = ()) -> int:
+        """How many faces `forget` would forget."""
+        return sum(_is_theirs(photo, face, name, digests) for photo in self for face in photo.faces)
+
+    def forget(self, name: str, digests: Collection[str] = ()) -> list[Path]:
+        """Remove what is kept of a person's faces, and return the files that are gone or changed.
+
+        digests: of photos that show the person, whose faces are theirs where they are said to be nobody else's. All
+        there is to remove is found before anything is.
+        """
+        with self._writing():
+            changed = []
+            for photo in list(self):
+                left = [face for face in photo.faces if not _is_theirs(photo, face, name, digests)]
+                if len(left) < len(photo.faces):
+                    self._keep(str(photo.sha256), left, None)
+                    changed.append(self._folder / f"{photo.sha256}.toml")
+            return changed
+
     def _merged(self, photo: PhotoDecisions, count: Merged, overwrite: bool) -> tuple[Merged, list[Decision]]:
         """The faces of a photo with those kept before, and the counts with them."""
         faces = list(self.faces(str(photo.sha256)))
@@ -153,12 +186,12 @@ class Corrections:
                 continue
             ours = faces[place]
             faces[place] = combined(theirs, ours) if overwrite else combined(ours, theirs)
+            is_other = combined(theirs, faces[place]) != faces[place]
             if faces[place] != ours:
                 count = replace(count, changed=count.changed + 1)
-            elif combined(theirs, ours) == ours:
+            elif not is_other:
                 count = replace(count, same=count.same + 1)
-            else:
-                count = replace(count, differing=count.differing + 1)
+            count = replace(count, differing=count.differing + is_other)
         return count, faces
 
     def _keep(self, digest: str, faces: Sequence[Decision], place: str | None) -> None:
@@ -196,6 +229,16 @@ def _check(decisions: Decisions) -> None:
         for face in photo.faces:
             if face.box is None:
                 raise _mistake(decisions, face.line, "a correction needs the box of its face, not its number")
+
+
+def _is_called(face: Decision, name: str) -> bool:
+    return face.person is not None and same_name(face.person, name)
+
+
+def _is_theirs(photo: PhotoDecisions, face: Decision, name: str, digests: Collection[str]) -> bool:
+    """Whether a correction is about the face of a person of that name, or may be."""
+    is_nobody_said = face.person is None and not face.stranger and not face.not_a_face
+    return _is_called(face, name) or (is_nobody_said and photo.sha256 in digests)
 
 
 def _mistake(decisions: Decisions, line: int, sentence: str) -> UsageError:

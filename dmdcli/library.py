@@ -263,12 +263,16 @@ class Library:
         self.person(name)
         with self.writing():
             person = self.person(name)
-            for other in self.people():
-                if other.id != person.id and same_name(other.name, kept_name):
-                    raise PersonExistsError(f"{other.name!r} is enrolled already; choose another name or forget them.")
+            self.check_free(person, kept_name)
             renamed = replace(person, name=kept_name)
             self.keep(renamed, {})
             return renamed
+
+    def check_free(self, person: Person, name: str) -> None:
+        """Raise PersonExistsError where somebody else has the name."""
+        for other in self.people():
+            if other.id != person.id and same_name(other.name, name):
+                raise PersonExistsError(f"{other.name!r} is enrolled already; choose another name or forget them.")
 
     def forget(self, name: str) -> list[Path]:
         """Remove everything known of a person and return the files that were removed. Raises UnknownPersonError."""

@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "marks": {"formats"},
     "tags": {"photos", "places", "formats", "marks"},
     "decisions": {"files", "formats"},
-    "corrections": {"decisions", "library", "library_files"},
+    "corrections": {"decisions", "library", "library_files", "person"},
     "model": set(),
     "faces": {"weights"},
     "library_files": set(),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmdcli.cli.build import build_finder, stay_offline
+from dmdcli.cli.build import build_finder, library_folder, stay_offline
 from dmdcli.cli.console import (
     LEAST_FACE,
     DeviceOption,
@@ -67,6 +67,7 @@ def check(
     stay_offline(offline)
     terminal = Terminal(quiet=quiet, verbose=verbose, json_lines=json)
 
+    from dmdcli.corrections import Corrections
     from dmdcli.pipeline import check as pipeline
     from dmdcli.places import check_output_places, find_photos
 
@@ -84,7 +85,7 @@ def check(
 
     seen: list[CheckedPhoto] = []
     with terminal.progress("photos", len(files)) as advance:
-        for photo in pipeline.check(files, finder, out):
+        for photo in pipeline.check(files, finder, out, Corrections(library_folder())):
             seen.append(photo)
             if photo.error is not None:
                 terminal.fail(f"{photo.photo}: {photo.error}")

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from dmdcli import __version__
 from dmdcli.cli.check import check
 from dmdcli.cli.console import OfflineOption, print_failure
+from dmdcli.cli.corrections import corrections
 from dmdcli.cli.degrade import degrade
 from dmdcli.cli.doctor import doctor
 from dmdcli.cli.enroll import enroll
@@ -162,6 +163,7 @@ app.command("report")(report)
 app.command("check")(check)
 app.command("check-landmarks", hidden=True)(check)
 app.add_typer(people, name="people")
+app.add_typer(corrections, name="corrections")
 app.add_typer(models, name="models")
 app.command("degrade")(degrade)
 app.command("evaluate")(evaluate)

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from dmdcli.corrections import Corrections
 from dmdcli.decisions import Decision, find
+from dmdcli.errors import LibraryFormatError, PhotoReadError
 from dmdcli.faces.face import Face
 from dmdcli.faces.finder import FaceFinder, area, same_centre
 from dmdcli.shapes import Pixels, pair
 
 NOT_A_FACE = "it is no face, as decided"
+
+
+def corrections_of(path: Path, digest: str, corrections: Corrections | None) -> tuple[Decision, ...]:
+    """What was put right by hand in a photo; digest: SHA-256 of its content. corrections: None for none.
+
+    PhotoReadError where that cannot be read: without it the photo would be taken wrongly.
+    """
+    try:
+        return () if corrections is None else corrections.faces(digest)
+    except LibraryFormatError as error:
+        raise PhotoReadError(path, str(error)) from error
 
 
 def find_faces(finder: FaceFinder, pixels: Pixels, decisions: Sequence[Decision]) -> list[Face]:
@@ -37,7 +51,7 @@ def put_right(finder: FaceFinder, pixels: Pixels, faces: Sequence[Face], decisio
         for place, face in enumerate(faces)
         if place not in replaced and not any(same_centre(face, one) for one in made if one.rejected is None)
     ]
-    every = sorted([*left, *made], key=lambda face: -area(face.box))
+    every = sorted([*left, *made], key=lambda face: -area(face.box)) if made else list(faces)
     decided = find(decisions, [face.box for face in every])
     return [set_aside(face, decision) for face, decision in zip(every, decided, strict=True)]
 
