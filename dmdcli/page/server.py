@@ -129,8 +129,8 @@ class PageServer:
             with contextlib.suppress(Broken):
                 while not self._closing.is_set() and self._answer_next(connection):
                     with self._changed:  # it waits again, behind all others
-                        if self._connections.pop(connection, connection) is None:
-                            self._connections[connection] = None
+                        self._connections.pop(connection)
+                        self._connections[connection] = None
                         connection.is_answering = False
         finally:
             connection.is_answering = False  # what lingers may be dropped
