@@ -62,8 +62,8 @@ def check(
     moved, missed faces drawn and people named on a page; the library keeps that, by the content of each photo, and
     restore, enroll and check use it from then on.
     """
-    without = {"--out": out is not None, "--strict": strict, "--json": json}
-    refuse_together(edit, without, only={"--model": model is not None, "--no-open": no_open})
+    excluded = {"--out": out is not None, "--strict": strict, "--json": json}
+    refuse_together(edit, excluded, only={"--model": model is not None, "--no-open": no_open})
     stay_offline(offline)
     terminal = Terminal(quiet=quiet, verbose=verbose, json_lines=json)
 
@@ -107,9 +107,9 @@ def check(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def refuse_together(edit: bool, without: Mapping[str, bool], only: Mapping[str, bool]) -> None:
+def refuse_together(edit: bool, excluded: Mapping[str, bool], only: Mapping[str, bool]) -> None:
     """UsageError for options that were given and do not go with --edit, or only with it."""
-    for option in (name for name, given in without.items() if edit and given):
+    for option in (name for name, given in excluded.items() if edit and given):
         raise UsageError(f"{option} does not go with --edit, which shows the faces on a page. Leave one of them out.")
     for option in (name for name, given in only.items() if given and not edit):
         raise UsageError(f"{option} is about the page of --edit. Give that, too, or leave it out.")

@@ -30,9 +30,9 @@ def decide(
     Without points those found count again; in a box that was moved they are fitted. Where the box was moved away from
     what was found, that is said to be no face. UsageError for a box in the place of another face.
     """
-    if decision.not_a_face or says_nothing(decision):
-        return as_found(seen, decision, pixels)
     same_box = decision.box in (None, seen.face.box)
+    if decision.not_a_face or (same_box and says_nothing(decision)):
+        return as_found(seen, decision, pixels)
     if same_box and decision.landmarks is None and seen.found is None:
         decision = replace(decision, landmarks=seen.points)
     if same_box and decision.landmarks == seen.decision.landmarks:

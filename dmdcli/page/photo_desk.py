@@ -26,6 +26,7 @@ from dmdcli.photos import Photo, PhotoFile, read_photo
 from dmdcli.pipeline.blend import RestoreOptions
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
+from dmdcli.pipeline.said import Said
 from dmdcli.pipeline.whose import find_owners
 from dmdcli.shapes import Box, Pixels, pair
 from dmdcli.tags import read_side_tags, read_tags
@@ -244,7 +245,7 @@ class PhotoDesk(Generic[DictionaryT]):
         seen = self._of(photo)
         there = [one for one in seen if not one.gone]
         said = tuple(decision for one in there for decision in one.kept)
-        owners = find_owners([one.face for one in there], self._gallery, RestoreOptions(), photo.tags, said)
+        owners = find_owners([one.face for one in there], self._gallery, RestoreOptions(), photo.tags, Said(corrected=said))
         for one, owner in zip(there, owners, strict=True):
             self._faces[one.id] = replace(one, person=None if owner.match is None else owner.match.person)
         self._listing.put(*(line_of(self._faces[one.id], self._finders.served.min_face) for one in seen))
