@@ -59,6 +59,7 @@ def as_record(result: RestoredPhoto, model: str, kit: str, similarity: Curve) ->
                 "similarity_after": None if face.similarity_after is None else round(face.similarity_after, 3),
                 "reason": face.reason,
                 "problems": problems_of(face),
+                "landmark_source": face.landmarks,
             }
             for number, face in enumerate(result.faces, start=1)
         ],
