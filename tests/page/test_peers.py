@@ -48,6 +48,26 @@ def test_where_there_are_no_tables_nothing_is_known(tmp_path: Path, monkeypatch:
     assert user_at(PEER, OWN) is None
 
 
+@smallest_first
+def test_a_program_that_has_closed_its_end_is_not_taken_for_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables(tmp_path, monkeypatch, LINE.format(2, HERE, THERE, 0).replace(" 1138 ", " 0 "), "")
+    assert user_at(PEER, OWN) == peers.NOBODY
+    assert peers.NOBODY not in own_users({})
+
+
+@on_linux
+def test_the_system_says_when_a_program_has_closed_its_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        with socket.create_connection(listening.getsockname()) as one:
+            accepted, peer = listening.accept()
+            one.shutdown(socket.SHUT_WR)
+            assert user_at(peer, listening.getsockname()) == os.geteuid(), "it may be waiting for the answer"
+        with accepted:
+            assert user_at(peer, listening.getsockname()) == peers.NOBODY
+
+
 @on_linux
 @pytest.mark.parametrize("host", ["127.0.0.1", "::ffff:127.0.0.1"])
 def test_the_system_knows_this_very_program(host: str) -> None:
