@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from dmdcli.errors import UsageError
 from dmdcli.faces.align import TEMPLATE, compose, crop_face, crop_matrix, five_points, invert, scale_of, transform
-from dmdcli.faces.confidence import confidences
+from dmdcli.faces.confidence import CERTAIN, confidences
 from dmdcli.faces.face import Confidence, Face, Landmarks, implausible, problems
 from dmdcli.faces.fitting import aligning, average_points, fit_points, start_matrix
 from dmdcli.faces.kit import Detection, FaceKit
-from dmdcli.shapes import COMPONENTS, SAME_FACE, Box, Embedding, Matrix, Pixels, Points, check_shape, overlap
+from dmdcli.shapes import SAME_FACE, Box, Embedding, Matrix, Pixels, Points, check_shape, overlap
 
 LEAST_FACE = 32.0
 """Default of the least side of a face box, in photo pixels: below it an eye is four pixels wide."""
@@ -34,8 +34,6 @@ SETTLED = 4.0
 the means of the 68 differ by as much."""
 LEAST_DRAWN = 8
 """Least side in photo pixels of a box that a face can be fitted in: an eye is then one pixel wide."""
-CERTAIN = Confidence(1.0, (1.0,) * len(COMPONENTS))
-"""That of points put right by hand."""
 NOT_FITTED = "no face could be made out in the box; put the points where they belong"
 """The doubt of an average face in a box that somebody drew."""
 NO_ALIGNMENT = "the landmarks coincide; no face can be aligned by them"

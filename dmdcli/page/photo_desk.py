@@ -245,7 +245,8 @@ class PhotoDesk(Generic[DictionaryT]):
         seen = self._of(photo)
         there = [one for one in seen if not one.gone]
         said = tuple(decision for one in there for decision in one.kept)
-        owners = find_owners([one.face for one in there], self._gallery, RestoreOptions(), photo.tags, Said(corrected=said))
+        faces = [one.face for one in there]
+        owners = find_owners(faces, self._gallery, RestoreOptions(), photo.tags, Said(corrected=said))
         for one, owner in zip(there, owners, strict=True):
             self._faces[one.id] = replace(one, person=None if owner.match is None else owner.match.person)
         self._listing.put(*(line_of(self._faces[one.id], self._finders.served.min_face) for one in seen))

@@ -10,8 +10,9 @@ import numpy as np
 
 from dmdcli.errors import UsageError
 from dmdcli.faces.align import crop_face, transform
+from dmdcli.faces.confidence import CERTAIN
 from dmdcli.faces.face import Face, Landmarks, implausible
-from dmdcli.faces.finder import CERTAIN, FaceFinder
+from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.fitting import aligning
 from dmdcli.faces.identity import Match
 from dmdcli.library_files import Arrays
