@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from dmdcli.decisions import Decision
-from dmdcli.faces.face import Face
+from dmdcli.faces.face import Confidence, Face
 from dmdcli.faces.identity import Gallery, Match
 from dmdcli.journal import FaceRow, Likeness
 from dmdcli.pipeline.judge import ALREADY_GOOD, RESTORED_ALREADY, Judgement, Used
@@ -29,7 +29,8 @@ class RestoredFace:
     recognition disagree. near: of a face recognised as nobody, the people whom it resembles by NEAR or more.
     strength: of the blending, 0 where nothing was. similarity_after: of what was published, to the person's
     references or, of a stranger, to the face as it was; None where that was not measured. reason: why it is not
-    restored with the strength asked for, None where it is. usable: it could have been restored.
+    restored with the strength asked for, None where it is. usable: it could have been restored. confidence: in its
+    landmarks.
     """
 
     box: Box
@@ -45,6 +46,7 @@ class RestoredFace:
     similarity_after: float | None = None
     reason: str | None = None
     usable: bool = True
+    confidence: Confidence | None = None
 
     @property
     def unsure(self) -> bool:
@@ -135,4 +137,5 @@ def outcome_of(face: Face, owner: Owner, judgement: Judgement, gallery: Gallery,
         similarity_after=judgement.similarity,
         reason="; ".join(judgement.reasons) or face.rejected,
         usable=face.rejected is None,
+        confidence=face.confidence,
     )
