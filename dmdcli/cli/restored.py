@@ -60,6 +60,7 @@ def as_record(result: RestoredPhoto, model: str, kit: str, similarity: Curve) ->
                 "reason": face.reason,
                 "confidence": None if face.confidence is None else face.confidence.record(),
                 "problems": problems_of(face),
+                "landmark_source": face.landmarks,
             }
             for number, face in enumerate(result.faces, start=1)
         ],

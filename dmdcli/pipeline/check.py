@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from dmdcli.corrections import Corrections
 from dmdcli.errors import PhotoError
 from dmdcli.faces.align import invert, transform
 from dmdcli.faces.draw import contact_sheet, draw_face
@@ -17,6 +19,7 @@ from dmdcli.faces.face import Confidence, Face, VerdictName, component_boxes, ve
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.files import write_file
 from dmdcli.photos import PhotoFile, read_photo
+from dmdcli.pipeline.by_hand import corrections_of, find_faces
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.places import output_path
 from dmdcli.shapes import CROP, Box, ComponentBoxes, Pixels, Points
@@ -59,20 +62,24 @@ class CheckedPhoto:
         return self.error is None and bool(self.faces) and all(face.verdict == "good" for face in self.faces)
 
 
-def check(files: Sequence[PhotoFile], finder: FaceFinder, out: Path | None = None) -> Iterator[CheckedPhoto]:
+def check(
+    files: Sequence[PhotoFile], finder: FaceFinder, out: Path | None = None, corrections: Corrections | None = None
+) -> Iterator[CheckedPhoto]:
     """Look at the faces of `files`, one photo after the other, and write pictures of them into `out` if it is given.
 
     Each face's picture goes where the photo would (tree mirrored), as NAME.face1.png, the largest face first; when all
     photos are seen, contact sheets contact-sheet-1.png ... show them together, the worst first. Pictures of an earlier
-    check are written anew. A photo that cannot be read, or whose pictures cannot be written, is reported in `error` and
-    the rest goes on.
+    check are written anew. corrections: what was put right by hand. A photo that cannot be read, or whose pictures
+    cannot be written, is reported in `error` and the rest goes on.
     Raises CannotGoOnError if nothing can be written, PhotoWriteError if a contact sheet cannot.
     """
     drawn: list[_Drawn] = []
     for file in files:
         try:
             with only_this_photo(file.path):
-                faces = finder.find(read_photo(file.path).pixels)
+                photo = read_photo(file.path)
+                said = corrections_of(file.path, hashlib.sha256(photo.source).hexdigest(), corrections)
+                faces = find_faces(finder, photo.pixels, said)
                 checked = tuple(
                     _check_face(face, number, file, out, drawn) for number, face in enumerate(faces, start=1)
                 )

@@ -301,12 +301,27 @@ def _look_at(subjects: Sequence[Subject], part: float, kit: FaceKit) -> list[lis
     found = kit.landmarks(pictures)
     # With the points found in the face as it was: nothing but the pixels differs.
     embeddings = kit.embed(pictures, [subject.face.landmarks for subject, *_ in shown])
+    before = _points_before(subjects, kit)
     looked_at: dict[int, list[Seen]] = {id(subject): [] for subject in subjects}
     for (subject, used, answer, picture), landmarks, embedding in zip(shown, found, embeddings, strict=True):
-        moved = landmark_distance(landmarks.points, subject.face.landmarks.points)
+        moved = min(landmark_distance(landmarks.points, points) for points in before[id(subject)])
         kept = detail_kept(subject.face, picture)
         looked_at[id(subject)].append(Seen(used, answer, subject.likeness.of(embedding), moved, kept))
     return [_preferred_first(looked_at[id(subject)]) for subject in subjects]
+
+
+def _points_before(subjects: Sequence[Subject], kit: FaceKit) -> dict[int, list[Points]]:
+    """Where the points of each subject's face may be afterwards, by its identity: where they were.
+
+    Points that were put right by hand are not those the kit sees, and it need not see them afterwards either.
+    """
+    points = {id(subject): [subject.face.landmarks.points] for subject in subjects}
+    corrected = [subject for subject in subjects if subject.face.landmarks.source == "corrected"]
+    if corrected:
+        found = kit.landmarks(np.stack([subject.face.pixels for subject in corrected]))
+        for subject, landmarks in zip(corrected, found, strict=True):
+            points[id(subject)].append(landmarks.points)
+    return points
 
 
 def detail_kept(face: Face, picture: Pixels) -> float:

@@ -103,6 +103,7 @@ def _face_facts(face: FaceRow, called: Callable[[str], str], pictures: Collectio
         "matrix": [list(row) for row in face.matrix],
         "person": None if face.match is None else called(face.match.person),
         "assigned_by": account.get("assigned_by"),
+        "landmark_source": account.get("landmarks", "detected"),
         "similarity_before": face.match.similarity if face.match is not None and face.match.person else None,
         "similarity_after": face.after,
         "used": face.result,

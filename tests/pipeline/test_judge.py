@@ -124,6 +124,33 @@ def test_what_would_be_less_like_the_person_is_published_weaker() -> None:
     assert "less like the person" in reason
 
 
+class Indifferent(Colourist):
+    """Finds every picture as like the person as the next."""
+
+    def embed(self, crops: Pixels, landmarks: Sequence[Landmarks]) -> np.ndarray:
+        return np.zeros((len(crops), 1), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("source", "green", "used"),
+    [
+        ("detected", 0.0, "none"),
+        ("corrected", 0.0, "generic"),
+        ("corrected", 0.3, "generic"),
+        ("corrected", -0.9, "none"),
+    ],
+)
+def test_points_put_right_need_not_be_those_the_kit_sees(source: str, green: float, used: str) -> None:
+    """The kit sees them elsewhere before; afterwards they stand there still, or where they were put."""
+    unit = float(np.linalg.norm(POINTS[36] - POINTS[45]))
+    points = POINTS + np.array([0.3 * unit, 0], np.float32)
+    face = replace(a_face(), landmarks=Landmarks(points, None, source))  # type: ignore[arg-type]
+    likeness = Likeness(0.7, lambda embedding: 0.7)
+    subject = Subject(face, Plan(), [("generic", answer(0.0, green))], np.ones((512, 512), np.float32), 1.0, likeness)
+    (judged,) = judge_faces([subject], Indifferent())
+    assert judged.used == used
+
+
 @pytest.mark.parametrize("spoilt", ["person", "stranger", "moved"])
 def test_a_face_that_nothing_helps_is_left_alone(spoilt: str) -> None:
     spoiling = {
