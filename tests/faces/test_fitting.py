@@ -71,7 +71,7 @@ def test_points_are_refined_until_they_are_exact(seeing: SeeingKit) -> None:
     assert NOT_FITTED not in face.doubts
 
 
-@pytest.mark.parametrize("degrees", [90, -90, 180, 50])
+@pytest.mark.parametrize("degrees", [90, -50])
 def test_a_head_that_is_turned_is_found_by_turning(seeing: SeeingKit, degrees: float) -> None:
     seeing.truth = transform(drawn_points(), invert(start_matrix(BOX, 0.9, 0.03, degrees)))
     face = FaceFinder(seeing).fit(PHOTO, BOX)

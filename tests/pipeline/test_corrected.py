@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePath
@@ -9,7 +10,11 @@ from pathlib import Path, PurePath
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from dmdcli.cli.explain import BY_HAND
+from dmdcli.cli.main import app
+from dmdcli.cli.restored import as_record
 from dmdcli.corrections import Corrections
 from dmdcli.decisions import Decision, Decisions, PhotoDecisions, read_decisions
 from dmdcli.journal import digest_of, open_journal
@@ -22,7 +27,7 @@ from dmdcli.pipeline.said import Said
 from dmdcli.pipeline.standing import SAID_CHANGED
 from dmdcli.places import PhotoFile
 from dmdcli.shapes import Pixels
-from tests.pipeline.made_up import ALICE, STRANGER, Answer, Brightener, MadeUpFinder, people_of
+from tests.pipeline.made_up import ALICE, STRANGER, Answer, Brightener, MadeUpFinder, MadeUpKit, people_of
 from tests.pipeline.test_by_hand import LEFT, RIGHT, box_of, drawn
 
 QUICKLY = RestoreOptions(already_good="restore", tone="model", grain="model", engravings="restore", judge=False)
@@ -206,3 +211,19 @@ def test_check_sees_faces_as_they_were_put_right(photo: Path, finder: MadeUpFind
     ]
     assert checked.faces[0].reasons == (NOT_A_FACE,)
     assert np.allclose(checked.faces[1].landmarks, moved.landmarks, atol=0.02)
+
+
+def test_the_journal_and_explain_say_whose_landmarks_were_put_right(
+    photo: Path, finder: MadeUpFinder, corrections: Corrections
+) -> None:
+    corrections.keep(digest_of(photo), [drawn(LEFT)])
+    result = run(photo, finder, corrections)
+    assert "landmark_source" in json.dumps(as_record(result, "base", "made-up", MadeUpKit.similarity))
+    answer = CliRunner().invoke(app, ["explain", str(result.output)])
+    assert answer.stdout.count(BY_HAND) == 1
+    answer = CliRunner().invoke(app, ["explain", str(result.output), "--json"])
+    faces = json.loads(answer.stdout)["journal"]["faces"]
+    assert {tuple(face["box"]): face["landmark_source"] for face in faces} == {
+        box_of(*LEFT): "corrected",
+        box_of(*RIGHT): "detected",
+    }

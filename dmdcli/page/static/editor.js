@@ -1,62 +1,23 @@
 // The photo around a face, its 68 points and its box: shown, zoomed, moved by hand and by keys.
 // Points are in photo pixels with (0, 0) in the middle of the first; boxes are edges in photo pixels, end excluded.
+import { CORNERS, LEFT_EYE, MOUTH, PARTS, PART_OF, RIGHT_EYE, WHOLE, alignment, bounds, boxInPhoto, clamp, cursorOf, grasp, middle, span } from "./points.js";
+import { shape } from "./panels.js";
 
-const span = (first, end) => Array.from({ length: end - first }, (_, number) => first + number);
-const part = (name, first, end, lines, inside = true) => ({ name, points: span(first, end), lines, inside });
-export const PARTS = [
-  part("Jaw", 0, 17, [[0, 17, false]], false),
-  part("Left brow", 17, 22, [[17, 22, false]]),
-  part("Right brow", 22, 27, [[22, 27, false]]),
-  part("Nose", 27, 36, [[27, 31, false], [31, 36, false]]),
-  part("Left eye", 36, 42, [[36, 42, true]]),
-  part("Right eye", 42, 48, [[42, 48, true]]),
-  part("Mouth", 48, 68, [[48, 60, true], [60, 68, true]]),
-];
-export const WHOLE = PARTS.length; // all points at once
-export const [LEFT_EYE, RIGHT_EYE, MOUTH] = [4, 5, 6];
-const PART_OF = PARTS.flatMap((one, number) => one.points.map(() => number));
-const CORNERS = [[0, 0], [1, 0], [1, 1], [0, 1]];
 const LARGEST = 32; // screen pixels a photo pixel may become
 const MARGIN = 0.35; // of the window fetched beyond each edge
 const WIDEST = 3000; // pixels of a fetched picture
 const REACH = { mouse: 9, pen: 14, touch: 22 }; // pixels within which something is taken hold of
-// Where eyes, nose tip and corners of the mouth lie in an aligned face, as dmdcli.faces.align.TEMPLATE
-export const TEMPLATE = [[192.98, 239.95], [318.9, 240.19], [256.63, 314.02], [201.26, 371.41], [313.09, 371.15]];
-
-const middle = (points) => points.reduce(([x, y], point) => [x + point[0] / points.length, y + point[1] / points.length], [0, 0]);
-const bounds = (points) => points.reduce(([x0, y0, x1, y1], [x, y]) => [Math.min(x0, x), Math.min(y0, y), Math.max(x1, x), Math.max(y1, y)], [Infinity, Infinity, -Infinity, -Infinity]);
-const clamp = (value, least, most) => Math.min(most, Math.max(least, value));
-
-// The similarity from photo to aligned face, as dmdcli.faces.align.crop_matrix: x' = a x - b y + c, y' = b x + a y + d
-export function alignment(points) {
-  const source = [middle(points.slice(36, 42)), middle(points.slice(42, 48)), points[30], points[48], points[54]];
-  const from = middle(source), to = middle(TEMPLATE);
-  let spread = 0, a = 0, b = 0;
-  source.forEach(([x, y], number) => {
-    const [u, v, s, t] = [x - from[0], y - from[1], TEMPLATE[number][0] - to[0], TEMPLATE[number][1] - to[1]];
-    spread += u * u + v * v; a += u * s + v * t; b += u * t - v * s;
-  });
-  a /= spread; b /= spread;
-  return { a, b, c: to[0] - a * from[0] + b * from[1], d: to[1] - b * from[0] - a * from[1] };
-}
-
-function draw(parent, tag, attributes = {}) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  parent.append(element);
-  return element;
-}
 
 export class Editor {
   // told: {changed(points, box, step), selected(part), say(text), view(region, width, signal) -> Promise of a Blob, failed(error)}
   constructor(stage, told) {
     Object.assign(this, { stage, told, points: [], box: [0, 0, 1, 1], others: [], size: [1, 1], x: 0, y: 0, scale: 1 });
-    Object.assign(this, { active: null, drawing: false, editable: {}, seen: null, read: null, pointers: new Map(), held: null, step: 0 });
+    Object.assign(this, { active: null, zoomed: null, drawing: false, editable: {}, seen: null, read: null, pointers: new Map(), held: null, step: 0 });
     this.image = document.createElement("img");
     this.image.alt = "";
     this.image.draggable = false;
     stage.append(this.image);
-    this.picture = draw(stage, "svg", { role: "application", tabindex: 0, "aria-roledescription": "face editor" });
+    this.picture = shape(stage, "svg", { role: "application", tabindex: 0, "aria-roledescription": "face editor", "aria-label": "Points of the face. Tab goes through its parts." });
     this.chip = stage.appendChild(document.createElement("span"));
     this.chip.className = "chip";
     this.chip.setAttribute("aria-hidden", "true");
@@ -76,17 +37,17 @@ export class Editor {
   }
 
   #build() {
-    this.framed = draw(this.picture, "g", { "aria-hidden": "true" });
-    this.quads = [0, 1, 2].map(() => draw(this.picture, "path", { class: "read" }));
-    this.faceBox = draw(this.picture, "g", { class: "face-box", tabindex: 0, role: "button", "aria-roledescription": "box" });
-    this.faceRect = draw(this.faceBox, "path");
-    this.grips = CORNERS.map(() => draw(this.faceBox, "rect", { class: "grip", width: 10, height: 10 }));
+    this.framed = shape(this.picture, "g", { "aria-hidden": "true" });
+    this.quads = [0, 1, 2].map(() => shape(this.picture, "path", { class: "read" }));
+    this.faceBox = shape(this.picture, "g", { class: "face-box", tabindex: 0, role: "button", "aria-roledescription": "box" });
+    this.faceRect = shape(this.faceBox, "path");
+    this.grips = CORNERS.map(() => shape(this.faceBox, "rect", { class: "grip", width: 10, height: 10 }));
     this.groups = PARTS.map(({ name, points, lines }, number) => {
-      const group = draw(this.picture, "g", { class: `part part-${number}`, tabindex: 0, role: "group", "aria-label": `${name}, ${points.length} points` });
-      const frame = draw(group, "path", { class: "frame" });
-      const grips = CORNERS.map(() => draw(group, "rect", { class: "grip", width: 8, height: 8 }));
-      const drawn = lines.map(() => [draw(group, "path", { class: "under" }), draw(group, "path", { class: "line" })]);
-      const dots = points.map((point) => draw(group, "circle", { class: "point", r: 3.5, tabindex: -1, role: "button", "aria-roledescription": "point", "data-point": point }));
+      const group = shape(this.picture, "g", { class: `part part-${number}`, tabindex: 0, role: "group", "aria-label": `${name}, ${points.length} points` });
+      const frame = shape(group, "path", { class: "frame" });
+      const grips = CORNERS.map(() => shape(group, "rect", { class: "grip", width: 8, height: 8 }));
+      const drawn = lines.map(() => [shape(group, "path", { class: "under" }), shape(group, "path", { class: "line" })]);
+      const dots = points.map((point) => shape(group, "circle", { class: "point", r: 3.5, tabindex: -1, role: "button", "aria-roledescription": "point", "data-point": point }));
       return { group, frame, grips, drawn, dots };
     });
   }
@@ -152,17 +113,18 @@ export class Editor {
     this.#viewChanged();
   }
 
-  // From the whole face to the part that is selected, through eyes and mouth, and back
+  // From the whole face to the part that is selected, from there to the next of eyes and mouth, and back
   zoomToPart() {
     if (!this.points.length || this.drawing) return;
-    const wanted = this.zoomed === null || this.zoomed === undefined ? this.active ?? LEFT_EYE : this.active !== this.zoomed ? this.active : { [LEFT_EYE]: RIGHT_EYE, [RIGHT_EYE]: MOUTH }[this.zoomed] ?? null;
-    if (wanted === null || wanted === WHOLE) { this.select(null); this.zoomed = null; this.fit(this.faceRegion()); this.told.say("Whole face"); return; }
-    this.select(wanted);
-    const [x0, y0, x1, y1] = bounds(PARTS[wanted].points.map((point) => this.points[point]));
-    const side = Math.max(x1 - x0, y1 - y0, 8) * 0.5;
+    const after = { [LEFT_EYE]: RIGHT_EYE, [RIGHT_EYE]: MOUTH }[this.zoomed] ?? null;
+    const wanted = this.zoomed === null ? this.active ?? LEFT_EYE : this.active === this.zoomed ? after : this.active;
+    const part = PARTS[wanted];
+    this.select(part ? wanted : null);
+    this.told.say(part ? `Zoomed to ${part.name.toLowerCase()}` : "Whole face");
+    if (!part) { this.fit(this.faceRegion()); return; }
+    const [x0, y0, x1, y1] = bounds(part.points.map((point) => this.points[point])), side = Math.max(x1 - x0, y1 - y0, 8) * 0.5;
     this.fit([x0 - side, y0 - side, x1 + side, y1 + side]);
     this.zoomed = wanted;
-    this.told.say(`Zoomed to ${PARTS[wanted].name.toLowerCase()}`);
   }
 
   select(number, focus = false) {
@@ -229,6 +191,8 @@ export class Editor {
   }
 
   #toScreen([x, y]) { return [(x + 0.5 - this.x) * this.scale, (y + 0.5 - this.y) * this.scale]; }
+  #own(number) { return PARTS[number]?.points ?? span(0, 68); }
+  #boxed() { return this.drawing ? this.drawn : this.box; }
   #edges(box) { return [(box[0] - this.x) * this.scale, (box[1] - this.y) * this.scale, (box[2] - this.x) * this.scale, (box[3] - this.y) * this.scale]; }
   #frameOf(number) {
     const [x0, y0, x1, y1] = bounds(PARTS[number].points.map((point) => this.#toScreen(this.points[point])));
@@ -247,11 +211,11 @@ export class Editor {
       [style.width, style.height] = [`${x1 - x0}px`, `${y1 - y0}px`];
       style.transform = `translate(${(x0 - this.x) * this.scale}px, ${(y0 - this.y) * this.scale}px) scale(${this.scale})`;
     }
-    const shown = this.points.length > 0 && !this.drawing, boxed = this.drawing ? this.drawn : this.box;
+    const shown = this.points.length > 0 && !this.drawing, boxed = this.#boxed();
     this.picture.classList.toggle("drawing", this.drawing);
     const framed = this.drawing && this.points.length ? [...this.others, this.box] : this.others;
     while (this.framed.children.length > framed.length) this.framed.lastChild.remove();
-    while (this.framed.children.length < framed.length) draw(this.framed, "path", { class: "other" });
+    while (this.framed.children.length < framed.length) shape(this.framed, "path", { class: "other" });
     framed.forEach((box, number) => this.framed.children[number].setAttribute("d", outline(this.#edges(box))));
     this.faceBox.style.display = this.drawing || (shown && this.editable.box) ? "" : "none";
     const edges = this.#edges(boxed);
@@ -276,13 +240,7 @@ export class Editor {
   #drawRead(shown, round) {
     this.quads.forEach((quad, number) => {
       quad.style.display = shown && this.read ? "" : "none";
-      if (!shown || !this.read) return;
-      const { components, a, b, c, d, points } = this.read, whole = a * a + b * b;
-      const own = PARTS[LEFT_EYE + number].points; // since then its points may have moved, and it with them
-      const [then, now] = [points, this.points].map((all) => middle(own.map((point) => all[point])));
-      const back = ([x, y]) => [(a * (x - c) + b * (y - d)) / whole + now[0] - then[0], (a * (y - d) - b * (x - c)) / whole + now[1] - then[1]];
-      const [x0, y0, x1, y1] = components[number].map((edge) => edge - 0.5);
-      quad.setAttribute("d", round([[x0, y0], [x1, y0], [x1, y1], [x0, y1]].map((corner) => this.#toScreen(back(corner))), true));
+      if (shown && this.read) quad.setAttribute("d", round(boxInPhoto(this.read, number, this.points).map((corner) => this.#toScreen(corner)), true));
     });
   }
 
@@ -299,47 +257,18 @@ export class Editor {
     return [event.clientX - edge.left, event.clientY - edge.top];
   }
 
-  // What lies under a place on the screen
-  #under([x, y], reach) {
-    const near = (one, other) => Math.hypot(one - x, other - y);
-    const boxed = this.drawing ? this.drawn : this.box, edges = this.#edges(boxed);
-    const inside = ([x0, y0, x1, y1]) => x > x0 && x < x1 && y > y0 && y < y1;
-    if (!this.drawing && this.points.length && this.editable.landmarks) {
-      const screen = this.points.map((point) => this.#toScreen(point));
-      const nearest = (points) => points.reduce((best, point) => { const away = near(...screen[point]); return away < best[1] ? [point, away] : best; }, [null, reach])[0];
-      const parted = this.active !== null && this.active !== WHOLE;
-      const point = (parted ? nearest(PARTS[this.active].points) : null) ?? nearest(span(0, 68));
-      if (point !== null) return { kind: "point", point, name: `${PARTS[PART_OF[point]].name}, point ${point - PARTS[PART_OF[point]].points[0] + 1}` };
-      if (parted) {
-        const [x0, y0, x1, y1] = this.#frameOf(this.active);
-        const corner = CORNERS.findIndex(([right, low]) => near(right ? x1 : x0, low ? y1 : y0) < reach);
-        if (corner >= 0) return { kind: "size", part: this.active, corner, name: `${PARTS[this.active].name}: size` };
-      }
-      const along = ([x0, y0], [x1, y1]) => { const t = clamp(((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / ((x1 - x0) ** 2 + (y1 - y0) ** 2 || 1), 0, 1); return near(x0 + t * (x1 - x0), y0 + t * (y1 - y0)); };
-      const byLine = PARTS.findIndex(({ lines }) => lines.some(([first, end, closed]) => span(first + 1, end).some((one) => along(screen[one - 1], screen[one]) < 7) || (closed && along(screen[end - 1], screen[first]) < 7)));
-      if (byLine >= 0) return { kind: "part", part: byLine, name: PARTS[byLine].name };
-      const extent = this.#extent();
-      const around = PARTS.map((_, number) => [number, this.#frameOf(number)]).filter(([number, frame]) => PARTS[number].inside && inside(frame) && (frame[2] - frame[0] < 0.75 * extent[0] || frame[3] - frame[1] < 0.75 * extent[1]));
-      if (this.active !== WHOLE && around.length) {
-        const area = ([, [x0, y0, x1, y1]]) => (x1 - x0) * (y1 - y0);
-        const number = around.reduce((best, one) => (area(one) < area(best) ? one : best))[0];
-        return { kind: "part", part: number, name: PARTS[number].name };
-      }
-    }
-    if (this.drawing || (this.editable.box && this.points.length)) {
-      const sides = [x - edges[0], y - edges[1], x - edges[2], y - edges[3]].map((away) => Math.abs(away) < Math.max(7, 0.75 * reach));
-      const level = x > edges[0] - reach && x < edges[2] + reach, upright = y > edges[1] - reach && y < edges[3] + reach;
-      const held = [sides[0] && upright, sides[1] && level, sides[2] && upright && !sides[0], sides[3] && level && !sides[1]];
-      if (held.some(Boolean)) return { kind: "box", held, name: "Box of the face" };
-      if (this.drawing) return inside(edges) ? { kind: "box", held: [true, true, true, true], name: "Move the box" } : { kind: "new", name: "New box" };
-    }
-    if (this.active === WHOLE && this.editable.landmarks && inside(edges)) return { kind: "part", part: WHOLE, name: "Whole face" };
-    return null;
+  #under(at, reach) {
+    const shown = this.points.length > 0 && !this.drawing;
+    return grasp(at, reach, {
+      screen: shown && this.editable.landmarks ? this.points.map((point) => this.#toScreen(point)) : [],
+      frames: shown ? PARTS.map((_, number) => this.#frameOf(number)) : [],
+      edges: this.drawing ? this.#edges(this.drawn) : shown && this.editable.box ? this.#edges(this.box) : null,
+      active: this.active, extent: this.#extent(), drawing: this.drawing,
+    });
   }
 
   #hint(under) {
-    const [x0, y0, x1, y1] = under?.held ?? [];
-    this.stage.dataset.grip = !under ? "pan" : under.kind === "box" ? (x0 && x1 ? "move" : (x0 && y0) || (x1 && y1) ? "nwse" : (x0 && y1) || (x1 && y0) ? "nesw" : x0 || x1 ? "ew" : "ns") : under.kind === "size" ? (under.corner % 2 ? "nesw" : "nwse") : under.kind === "new" ? "new" : "move";
+    this.stage.dataset.grip = under ? cursorOf(under) : "pan";
     this.chip.textContent = under?.name ?? "";
   }
 
@@ -350,14 +279,14 @@ export class Editor {
     const at = this.#at(event);
     this.pointers.set(event.pointerId, at);
     if (this.pointers.size === 2) { // pinch: whatever the first finger began is taken back
-      if (this.held?.points && this.held.moved) this.#change(this.held.points, this.held.box, this.step);
-      if (this.held?.drawn) this.drawn = this.held.drawn;
+      if (this.held?.moved && !this.drawing) this.#change(this.held.points, this.held.box, this.step);
+      if (this.drawing && this.held) this.drawn = this.held.boxed;
       this.held = { kind: "pinch" };
       return;
     }
     const under = event.button === 1 ? null : this.#under(at, REACH[event.pointerType] ?? REACH.mouse);
     this.step += 1;
-    this.held = { ...(under ?? { kind: "pan" }), from: at, view: [this.x, this.y], points: this.points, box: this.box, drawn: this.drawn };
+    this.held = { ...(under ?? { kind: "pan" }), from: at, view: [this.x, this.y], points: this.points, box: this.box, boxed: this.#boxed() };
     if (under?.kind === "point") { this.select(PART_OF[under.point]); this.groups[this.active].dots[under.point - PARTS[this.active].points[0]].focus({ preventScroll: true }); }
     else if (under?.kind === "part") this.select(under.part, true);
     else if (!this.picture.contains(document.activeElement)) this.picture.focus({ preventScroll: true });
@@ -383,9 +312,10 @@ export class Editor {
     held.moved = true;
     if (held.kind === "pan") { [this.x, this.y] = [held.view[0] - dx, held.view[1] - dy]; this.fitted = null; this.#viewChanged(); }
     else if (held.kind === "new") this.#reshape([held.from[0], held.from[1], ...at].map((one, number) => one / this.scale + (number % 2 ? this.y : this.x)));
-    else if (held.kind === "box") this.#reshape((this.drawing ? held.drawn : held.box).map((edge, number) => edge + (held.held[number] ? (number % 2 ? dy : dx) : 0)));
+    else if (held.kind === "box" && held.sides.every(Boolean)) this.#carry(held.boxed, dx, dy);
+    else if (held.kind === "box") this.#reshape(held.boxed.map((edge, number) => edge + (held.sides[number] ? (number % 2 ? dy : dx) : 0)));
     else if (held.kind === "size") this.#resize(held, at);
-    else this.#shift(held.kind === "point" ? [held.point] : held.part === WHOLE ? span(0, 68) : PARTS[held.part].points, dx, dy, held.points);
+    else this.#shift(held.kind === "point" ? [held.point] : this.#own(held.part), dx, dy, held.points);
   }
 
   #release(event) {
@@ -414,11 +344,16 @@ export class Editor {
   #resize({ part: number, corner, points }, at) { // about the corner across, both ways alike
     const own = PARTS[number].points, [x0, y0, x1, y1] = bounds(own.map((point) => points[point]));
     const [right, low] = CORNERS[corner], fixed = [right ? x0 : x1, low ? y0 : y1], was = [right ? x1 : x0, low ? y1 : y0];
-    const to = [at[0] / this.scale + this.x - 0.5 - fixed[0], at[1] / this.scale + this.y - 0.5 - fixed[1]], span_ = [was[0] - fixed[0], was[1] - fixed[1]];
-    const factor = clamp((to[0] * span_[0] + to[1] * span_[1]) / (span_[0] ** 2 + span_[1] ** 2 || 1), 0.2, 5);
+    const to = [at[0] / this.scale + this.x - 0.5 - fixed[0], at[1] / this.scale + this.y - 0.5 - fixed[1]], across = [was[0] - fixed[0], was[1] - fixed[1]];
+    const factor = clamp((to[0] * across[0] + to[1] * across[1]) / (across[0] ** 2 + across[1] ** 2 || 1), 0.2, 5);
     const moved = points.slice();
     for (const point of own) moved[point] = [fixed[0] + factor * (points[point][0] - fixed[0]), fixed[1] + factor * (points[point][1] - fixed[1])];
     this.#change(moved, this.box, this.step);
+  }
+
+  #carry([x0, y0, x1, y1], dx, dy) {
+    const [right, down] = [clamp(dx, -x0, this.size[0] - x1), clamp(dy, -y0, this.size[1] - y1)];
+    this.#reshape([x0 + right, y0 + down, x1 + right, y1 + down]);
   }
 
   #reshape([x0, y0, x1, y1]) {
@@ -443,7 +378,7 @@ export class Editor {
     if (event.key === "Escape" && !this.drawing && target !== this.picture) {
       if (point !== undefined) this.groups[PART_OF[point]].group.focus(); else { this.select(null); this.picture.focus(); }
     } else if (event.key === "Enter" && this.groups.some(({ group }) => group === target)) target.querySelector(".point").focus();
-    else if (way) this.#arrow(way.map((one) => one * (event.shiftKey && !this.drawing ? 10 : 1) / this.scale), event.shiftKey, target, point);
+    else if (way) this.#arrow(way.map((one) => one / this.scale), event.shiftKey, target, point);
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -453,17 +388,14 @@ export class Editor {
     const now = performance.now();
     if (!(now - this.nudged < 800 && this.nudgedAt === target)) this.step += 1; // presses in a row are one step back
     [this.nudged, this.nudgedAt] = [now, target];
-    const [x0, y0, x1, y1] = this.drawing ? this.drawn : this.box;
-    if (this.drawing) {
-      [dx, dy] = [dx * 8, dy * 8];
-      this.#reshape(shift ? [x0, y0, Math.max(x0 + 4, x1 + dx), Math.max(y0 + 4, y1 + dy)] : [x0 + dx, y0 + dy, x1 + dx, y1 + dy]);
-      this.#later(() => `Box: ${this.#where(this.drawn)}`);
-    } else if (target === this.faceBox) {
-      this.#reshape([x0 + dx, y0 + dy, x1 + dx, y1 + dy]);
-      this.#later(() => `Box: ${this.#where(this.box)}`);
+    if (this.drawing || target === this.faceBox) {
+      const [x0, y0, x1, y1] = this.#boxed(), [right, down] = [8 * dx, 8 * dy];
+      if (shift) this.#reshape([x0, y0, Math.max(x0 + 4, x1 + right), Math.max(y0 + 4, y1 + down)]);
+      else this.#carry([x0, y0, x1, y1], right, down);
+      this.#later(() => `Box: ${this.#where(this.#boxed())}`);
     } else if (this.editable.landmarks && (point !== undefined || this.active !== null)) {
-      this.#shift(point !== undefined ? [Number(point)] : this.active === WHOLE ? span(0, 68) : PARTS[this.active].points, dx, dy);
-      this.#later(() => point !== undefined ? this.#named(Number(point)) : `${this.active === WHOLE ? "Whole face" : PARTS[this.active].name} moved`);
+      this.#shift(point !== undefined ? [Number(point)] : this.#own(this.active), shift ? 10 * dx : dx, shift ? 10 * dy : dy);
+      this.#later(() => point !== undefined ? this.#named(Number(point)) : `${PARTS[this.active]?.name ?? "Whole face"} moved`);
     } else { this.x += 40 * dx; this.y += 40 * dy; this.fitted = null; this.#viewChanged(); }
   }
 
