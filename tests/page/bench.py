@@ -92,6 +92,7 @@ def benches(open_page: Callable[..., Page]) -> Iterator[Open]:
             desk = desk or MadeUpDesk(30)
             server = servers.enter_context(serving(desk))
             page = open_page(**window)
+            servers.callback(page.goto, "about:blank")  # before its server ends
             page.set_default_timeout(10_000)
             page.goto(server.address)
             page.wait_for_function("() => performance.getEntriesByName('ready').length > 0")
