@@ -1,12 +1,14 @@
-"""How far landmarks called good are right: the table, and the fit behind it.
+"""How far landmarks called good are right: the tables, and the fit behind them.
 
-    python benchmarks/landmark_confidence.py FACES [--split validation] [--severity clean,severe,...] [--limit N]
+    python benchmarks/landmark_confidence.py FACES [--split validation] [--severity moderate,severe,...] [--seeds 4]
     python benchmarks/landmark_confidence.py FACES --fit dmdcli/faces/confidence.json
 
 Each crop of the split is damaged and then moved a little, as a detector would have placed it. The landmarks that the
 embedded kit finds there are held against those on the sharp crop, which count as true; the unit is the distance of
-the eye centres, and an error below 5 % counts as right. --fit writes the shape and fits of dmdcli/faces/confidence.py
-from the training split instead.
+the eye centres, and an error below 5 % counts as right. Besides the severities of `dmd degrade` there are "clean",
+"covered", where a patch of one colour lies on an eye or the mouth, and "misplaced", where the crop is moved a lot.
+
+--fit writes the shape and fits of dmdcli/faces/confidence.py from the training split instead, and prints its tables.
 """
 
 from __future__ import annotations
@@ -25,59 +27,84 @@ from scipy.optimize import minimize
 from dmdcli.cli.build import build_finder
 from dmdcli.cli.console import Kit
 from dmdcli.faces import confidence
-from dmdcli.faces.confidence import COMPONENT_POINTS, FaceShape, Fit
-from dmdcli.faces.face import GOOD, RIGHT
+from dmdcli.faces.confidence import COMPONENT_POINTS, FaceShape, Fit, Fitted
+from dmdcli.faces.face import GOOD, RIGHT, Landmarks, eye_distance
 from dmdcli.faces.kit import FaceKit
-from dmdcli.shapes import CROP, Pixels, Points
-from dmdcli.training.data import read_faces
+from dmdcli.shapes import CROP, Pixels
+from dmdcli.training.data import FaceData, read_faces
 from dmdcli.training.degrade import Severity, apply, draw, generator_for
 
-SEVERITIES = "clean,moderate,severe,old"
+SEVERITIES = "moderate,severe,old,clean,covered,misplaced"
+TOGETHER = ("moderate", "severe")
+"""Severities that have a line of their own together."""
 PLACED = (3.0, 0.05, 6.0)
 """Standard deviations of how a crop is placed: degrees, logarithm of the scale, crop pixels."""
+MISPLACED = (15.0, 0.15, 25.0)
+"""Likewise, of misplaced crops."""
 RIDGE = 1e-3
 """Weight of the squared weights in the fit."""
 
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """One damaged crop: the points found in it, the true ones, and those in its altered copies (K, 68, 2)."""
+    """One damaged crop: what is found in it, the true points (68, 2), those in its altered copies, and its detail."""
 
     severity: str
-    points: Points
+    landmarks: Landmarks
     truth: npt.NDArray[np.float64]
     others: npt.NDArray[np.float32]
+    detail: tuple[float, float]
 
-    def error(self, part: slice = slice(None)) -> float:
-        """Mean error of some of the points, over the true distance of the eye centres."""
-        distance = np.linalg.norm(self.points[part] - self.truth[part], axis=1).mean()
-        return float(distance) / confidence.eye_distance(self.truth)
+    @property
+    def right(self) -> npt.NDArray[np.bool_]:
+        """(4,): whether the mean error of all points, and of each component's, is below RIGHT."""
+        distances = np.linalg.norm(self.landmarks.points - self.truth, axis=1) / eye_distance(self.truth)
+        return np.array([distances[part].mean() < RIGHT for part in (slice(None), *COMPONENT_POINTS)])
 
-    def measured(self, shape: FaceShape, part: slice = slice(None)) -> npt.NDArray[np.float64]:
+    def measured(self, shape: FaceShape) -> npt.NDArray[np.float64]:
         """As `confidence.measure`."""
-        return confidence.measure(shape, self.points, confidence.spreads(self.points, self.others)[:, part])
+        return confidence.measure(shape, self.landmarks, self.others, self.detail)
 
 
-def looks(faces: Path, split: str, severities: Sequence[str], limit: int | None, kit: FaceKit) -> Iterator[Look]:
+def looks(data: FaceData, severities: Sequence[str], seeds: int, limit: int | None, kit: FaceKit) -> Iterator[Look]:
     """Damage, move and look at each crop; of more than `limit` crops every second, third and so on."""
-    data = read_faces(faces, split)
     step = 1 if limit is None else -(-len(data.samples) // limit)
     for position in range(0, len(data.samples), step):
-        sample, sharp = data.samples[position], data.pixels[position]
+        sharp = data.pixels[position]
         true_points = kit.landmarks(sharp[None])[0].points.astype(np.float64)
         for severity in severities:
-            generator = generator_for(0, sample.crop)
-            damaged = sharp if severity == "clean" else apply(sharp, draw(Severity(severity), generator))
-            crop, truth = placed(damaged, true_points, np.random.default_rng(generator.integers(2**32)))
-            (found,) = kit.landmarks(crop[None])
-            yield Look(severity, found.points, truth, confidence.second_opinions(kit, crop[None])[0])
+            for seed in range(seeds):
+                generator = generator_for(seed, data.samples[position].crop)
+                damaged = damage(sharp, true_points, severity, generator)
+                how = MISPLACED if severity == "misplaced" else PLACED
+                crop, truth = placed(damaged, true_points, how, np.random.default_rng(generator.integers(2**32)))
+                (found,) = kit.landmarks(crop[None])
+                (others,) = confidence.second_opinions(kit, crop[None])
+                yield Look(severity, found, truth, others, confidence.detail_of(crop, found.points))
+
+
+def damage(crop: Pixels, points: npt.NDArray[np.float64], severity: str, generator: np.random.Generator) -> Pixels:
+    """A copy of a crop, damaged."""
+    if severity in ("clean", "misplaced"):
+        return crop
+    if severity != "covered":
+        return apply(crop, draw(Severity(severity), generator))
+    middle = points[COMPONENT_POINTS[generator.integers(3)]].mean(axis=0) + generator.normal(0, 12, 2)
+    axes = generator.uniform((35, 30), (80, 70))
+    across, down = np.clip(points[30] + generator.uniform(-1, 1, 2) * (60, 40), 0, CROP - 1).astype(int)
+    patch = (tuple(np.rint(middle).astype(int).tolist()), tuple(np.rint(axes).astype(int).tolist()))
+    covered = cv2.ellipse(crop.copy(), *patch, generator.uniform(0, 180), 0, 360, crop[down, across].tolist(), -1)
+    return np.asarray(covered, dtype=np.uint8)
 
 
 def placed(
-    crop: Pixels, points: npt.NDArray[np.float64], generator: np.random.Generator
+    crop: Pixels,
+    points: npt.NDArray[np.float64],
+    how: tuple[float, float, float],
+    generator: np.random.Generator,
 ) -> tuple[Pixels, npt.NDArray[np.float64]]:
     """A crop turned, scaled and shifted a little, and its points with it."""
-    turn, scale, shift = PLACED
+    turn, scale, shift = how
     size = float(np.exp(generator.normal(0, scale)))
     matrix = cv2.getRotationMatrix2D((CROP / 2, CROP / 2), float(generator.normal(0, turn)), size)
     matrix[:, 2] += generator.normal(0, shift, 2)
@@ -98,58 +125,75 @@ def logistic(measured: npt.NDArray[np.float64], right: npt.NDArray[np.bool_]) ->
     return Fit(float(found[0]), found[1:], middle, scale)
 
 
-def fit(found: Sequence[Look]) -> dict[str, object]:
-    """What dmdcli/faces/confidence.json holds."""
-    shape = FaceShape.fit(np.stack([one.truth for one in found if one.severity == "clean"]))
-    face = logistic(np.stack([one.measured(shape) for one in found]), np.array([one.error() < RIGHT for one in found]))
-    parts = [(one, part) for one in found for part in COMPONENT_POINTS]
-    measured = np.stack([one.measured(shape, part) for one, part in parts])
-    component = logistic(measured, np.array([one.error(part) < RIGHT for one, part in parts]))
+def fit(found: Sequence[Look], data: FaceData) -> Fitted:
+    """The shape of the data's own landmarks, and the fits to what was found."""
+    shape = FaceShape.fit(np.stack([sample.points for sample in data.samples]))
+    measured = np.stack([one.measured(shape) for one in found])
+    right = np.stack([one.right for one in found])
+    component = logistic(np.concatenate(measured[:, 1:]), np.concatenate(right[:, 1:]))
+    return Fitted(shape, logistic(measured[:, 0], right[:, 0]), component)
+
+
+def written(fits: Fitted) -> str:
+    """The content of dmdcli/faces/confidence.json."""
 
     def rounded(one: FaceShape | Fit) -> dict[str, object]:
         return {name: np.round(value, 6).tolist() for name, value in vars(one).items()}
 
-    return {"shape": rounded(shape), "face": rounded(face), "component": rounded(component)}
+    return json.dumps({name: rounded(one) for name, one in vars(fits).items()}) + "\n"
 
 
-def table(found: Sequence[Look]) -> Iterator[str]:
-    """A Markdown table: how many faces and components are right, called good, and both."""
-    known = confidence.fitted()
-    yield "| | faces | right | called good | of these right | of the right called good |"
-    yield "|---" * 6 + "|"
-    for name in (*dict.fromkeys(one.severity for one in found), "all"):
-        chosen = [one for one in found if name in (one.severity, "all")]
-        right = np.array([one.error() < RIGHT for one in chosen])
-        good = np.array([known.face.probability(one.measured(known.shape)) >= GOOD for one in chosen])
-        yield row(name, right, good)
-    parts = [(one, part) for one in found for part in COMPONENT_POINTS]
-    right = np.array([one.error(part) < RIGHT for one, part in parts])
-    good = np.array([known.component.probability(one.measured(known.shape, part)) >= GOOD for one, part in parts])
-    yield row("all, each component", right, good)
+def tables(found: Sequence[Look], known: Fitted, good: float) -> Iterator[str]:
+    """Two Markdown tables, of faces and of components: how many are right, called good, and both."""
+    measured = [one.measured(known.shape) for one in found]
+    called = np.array(
+        [
+            [
+                fits.probability(row) >= good
+                for fits, row in zip((known.face, *[known.component] * 3), rows, strict=True)
+            ]
+            for rows in measured
+        ]
+    )
+    right = np.stack([one.right for one in found])
+    kinds = np.array([one.severity for one in found])
+    severities = list(dict.fromkeys(kinds.tolist()))
+    for title, columns in (("faces", [0]), ("eyes and mouths", [1, 2, 3])):
+        yield f"| | {title} | right | called good | of these right | of the right called good |"
+        yield "|---" * 6 + "|"
+        if set(TOGETHER) <= set(severities):
+            yield row(" and ".join(TOGETHER), *(what[np.isin(kinds, TOGETHER)][:, columns] for what in (right, called)))
+        for severity in severities:
+            yield row(severity, *(what[kinds == severity][:, columns] for what in (right, called)))
+        yield row("all", right[:, columns], called[:, columns])
+        yield ""
 
 
 def row(name: str, right: npt.NDArray[np.bool_], good: npt.NDArray[np.bool_]) -> str:
-    """One line of the table."""
+    """One line of a table."""
     both = int((right & good).sum())
-    shares = (f"{both / max(int(of.sum()), 1):.1%}" for of in (good, right))
-    return f"| {name} | {len(right)} | {right.sum()} | {good.sum()} | {' | '.join(shares)} |"
+    shares = (f"{both / of.sum():.1%}" if of.any() else "-" for of in (good, right))
+    return f"| {name} | {right.size} | {right.sum()} | {good.sum()} | {' | '.join(shares)} |"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table, or write the fit."""
+    """Print the tables; write the fit."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("faces", type=Path)
     parser.add_argument("--split", default="validation")
     parser.add_argument("--severity", default=SEVERITIES)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--limit", type=int)
+    parser.add_argument("--good", type=float, default=GOOD)
     parser.add_argument("--fit", type=Path)
     options = parser.parse_args(arguments)
+    data = read_faces(options.faces, "train" if options.fit else options.split)
     kit = build_finder(Kit.EMBEDDED).kit
-    split = "train" if options.fit else options.split
-    found = list(looks(options.faces, split, options.severity.split(","), options.limit, kit))
+    found = list(looks(data, options.severity.split(","), options.seeds, options.limit, kit))
+    known = fit(found, data) if options.fit else confidence.fitted()
     if options.fit:
-        options.fit.write_text(json.dumps(fit(found)) + "\n")
-    for line in table(found):
+        options.fit.write_text(written(known))
+    for line in tables(found, known, options.good):
         print(line)
 
 

@@ -49,7 +49,8 @@ def check(
 ) -> None:
     """Show the landmarks and boxes of every face, and say which are good, doubtful or unusable.
 
-    With --out, a picture of each face and contact sheets are written; without it, nothing is.
+    The number beside a verdict says how surely the landmarks are right. With --out, a picture of each face and contact
+    sheets, the worst faces first, are written; without it, nothing is.
     """
     stay_offline(offline)
     terminal = Terminal(quiet=quiet, verbose=verbose, json_lines=json)
@@ -76,7 +77,7 @@ def check(
             advance()
     short = {file.path: file.relative for file in files}
     terminal.table(
-        ["photo", "face", "verdict", "why"],
+        ["photo", "face", "verdict", "sure", "why"],
         [row for photo in seen for row in rows_of(photo, str(short[photo.photo]))],
     )
     verdicts = Counter(face.verdict for photo in seen for face in photo.faces)
@@ -89,12 +90,19 @@ def check(
         raise typer.Exit(EXIT_SOME_FAILED)
 
 
-def rows_of(photo: CheckedPhoto, name: str) -> list[tuple[str, str, str, str]]:
+def rows_of(photo: CheckedPhoto, name: str) -> list[tuple[str, ...]]:
     """Return a line a face, or the one line of a photo without any."""
     if not photo.faces:
-        return [(name, "-", "-", photo.error or "no face found")]
+        return [(name, "-", "-", "-", photo.error or "no face found")]
     return [
-        (name, str(number), face.verdict, "; ".join(face.reasons)) for number, face in enumerate(photo.faces, start=1)
+        (
+            name,
+            str(number),
+            face.verdict,
+            "-" if face.confidence is None else face.confidence.text,
+            "; ".join(face.reasons),
+        )
+        for number, face in enumerate(photo.faces, start=1)
     ]
 
 
@@ -107,6 +115,7 @@ def record_of(photo: CheckedPhoto) -> dict[str, object]:
             "components": face.components.tolist(),
             "verdict": face.verdict,
             "reasons": list(face.reasons),
+            "confidence": None if face.confidence is None else face.confidence.record(),
             "overlay": None if face.overlay is None else str(face.overlay),
         }
         for face in photo.faces

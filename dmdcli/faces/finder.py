@@ -15,7 +15,7 @@ from dmdcli.faces.confidence import confidences
 from dmdcli.faces.face import Confidence, Face, Landmarks, implausible, problems
 from dmdcli.faces.fitting import aligning, average_points, fit_points, start_matrix
 from dmdcli.faces.kit import Detection, FaceKit
-from dmdcli.shapes import COMPONENTS, SAME_FACE, Box, Embedding, Matrix, Pixels, Points, check_shape, overlap
+from dmdcli.shapes import SAME_FACE, Box, Embedding, Matrix, Pixels, Points, check_shape, overlap
 
 LEAST_FACE = 32.0
 """Default of the least side of a face box, in photo pixels: below it an eye is four pixels wide."""
@@ -34,8 +34,6 @@ SETTLED = 4.0
 the means of the 68 differ by as much."""
 LEAST_DRAWN = 8
 """Least side in photo pixels of a box that a face can be fitted in: an eye is then one pixel wide."""
-CERTAIN = Confidence(1.0, (1.0,) * len(COMPONENTS))
-"""That of points put right by hand."""
 NOT_FITTED = "no face could be made out in the box; put the points where they belong"
 """The doubt of an average face in a box that somebody drew."""
 NO_ALIGNMENT = "the landmarks coincide; no face can be aligned by them"
@@ -150,10 +148,9 @@ class FaceFinder:
         rejected = NO_ALIGNMENT if matrix is None else implausible(landmarks, self._kit.trust.lost)
         usable = [0] if rejected is None else []
         (embedding,) = self._embed_usable([crop], [landmarks], usable)
-        confidence = CERTAIN if usable else None
+        confidence = self._confidences([crop], [landmarks], usable).get(0)
         doubts: tuple[str, ...] = ()
         if source == "detected":
-            confidence = self._confidences([crop], [landmarks], usable).get(0)
             doubts = problems(landmarks, scale_of(aligned), self._kit.trust.weak, confidence)
         return Face(
             box=_inside(box, pixels),
@@ -235,7 +232,7 @@ class FaceFinder:
 
     def _confidences(
         self, crops: Sequence[Pixels], landmarks: Sequence[Landmarks], usable: Sequence[int]
-    ) -> dict[int, Confidence]:
+    ) -> dict[int, Confidence | None]:
         """How far the landmarks of the usable crops can be trusted, by their index."""
         if not usable:
             return {}

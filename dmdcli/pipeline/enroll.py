@@ -40,6 +40,9 @@ SOFT = 0.4
 FARTHEST_TURN = 0.65
 """Greatest `faces.face.turn_of_head` of a reference. Portraits in three-quarter view have 0.35 to 0.63; beyond,
 one eye is hidden."""
+CLEARLY_WRONG = 0.1
+"""Confidence in the landmarks below which eyes and mouth would be learnt from where they are not. With more, doubts are
+told and the reference is taken."""
 SOMEBODY_ELSE = 0.1
 """Similarity below which a photo does not show the person the others show. Whoever enrols says that all show one
 person, and refusing a true reference is worse than a warning, so this is far below the 0.5 of recognition. Measured
@@ -276,13 +279,16 @@ def _nearest(
 
 
 def check_quality(path: Path, face: Face) -> None:
-    """Raise PhotoError for a face too small, turned too far, or too blurred to learn from."""
+    """Raise PhotoError for a face too small, turned too far, too blurred to learn from, or with wrong landmarks."""
     side = max(face.box[2] - face.box[0], face.box[3] - face.box[1])
     if side < LEAST_SIDE:
         raise PhotoError(path, f"too small: the face is {side:.0f} pixels wide, a reference wants {LEAST_SIDE:.0f}")
     turn = abs(turn_of_head(face.landmarks.points))
     if turn > FARTHEST_TURN:
         raise PhotoError(path, "turned away: one side of the face is hidden")
+    sure = face.confidence
+    if sure is not None and sure.source == "measured" and sure.face < CLEARLY_WRONG:
+        raise PhotoError(path, f"the landmarks are wrong, it seems (right with a probability of {sure.face:.0%})")
     measured = sharpness(face.pixels)
     if measured < LEAST_SHARPNESS:
         raise PhotoError(path, f"blurred: sharpness {measured:.2f}, a reference wants {LEAST_SHARPNESS:.2f}")

@@ -20,11 +20,12 @@ from dmdcli.faces.face import (
     doubtful_components,
     is_turned_far,
     landmark_distance,
+    odd_components,
     openness_of_eyes,
     turn_of_head,
 )
 from dmdcli.faces.identity import Gallery, Match
-from dmdcli.faces.kit import FaceKit, Trust
+from dmdcli.faces.kit import FaceKit
 from dmdcli.faces.surface import fine_detail
 from dmdcli.shapes import COMPONENTS, CROP, Embedding, FloatPixels, Pixels, Points, as_floats, check_shape
 
@@ -65,7 +66,6 @@ TURNED_STRENGTH = 0.5
 CLOSED = 0.15
 """Height over width of an eye below which it is taken for closed: of 1560 eyes of training crops, all open, 0.4 % are
 below, of 140 made-up closed ones 43 %, and 38 % after moderate damage (`benchmarks/closed_eyes.py`)."""
-COMPONENT_POINTS = {"left_eye": slice(36, 42), "right_eye": slice(42, 48), "mouth": slice(48, 68)}
 COMPONENT_FEATHER = 24.0
 """Crop pixels around a component left out, in which the change rises from nothing to all of it."""
 ALREADY_GOOD = "already sharp"
@@ -145,21 +145,17 @@ def is_already_good(face: Face) -> bool:
     return fine > SHARP * coarse
 
 
-def plan_face(face: Face, trust: Trust, least_face: float) -> Plan:
+def plan_face(face: Face, least_face: float) -> Plan:
     """How far the change of a usable face can be trusted, by what is known before it is made.
 
-    trust: how the kit's scores are read. least_face: side in photo pixels of the smallest face that is restored.
+    least_face: side in photo pixels of the smallest face that is restored.
     Strength fades towards that size, and is lower for heads turned far to the side, whose far eye is left out.
-    Components whose box had to be moved or whose points are unsure are left out, and so are closed eyes: a network
-    taught on open ones would open them.
+    Components whose box had to be moved or is of no sane size, and those whose points are unsure, are left out: they
+    may be somewhere else. So are closed eyes: a network taught on open ones would open them.
     """
-    points, scores = face.landmarks.points, face.landmarks.scores
-    moved = doubtful_components(points)
-    unsure = (
-        ()
-        if scores is None
-        else tuple(name for name, part in COMPONENT_POINTS.items() if float(scores[part].mean()) < trust.weak)
-    )
+    points = face.landmarks.points
+    moved = (*doubtful_components(points), *odd_components(points))
+    unsure = () if face.confidence is None else face.confidence.unsure_components()
     turned = is_turned_far(points)
     hidden = () if not turned else ("left_eye" if turn_of_head(points) > 0 else "right_eye",)
     eyes = zip(("left_eye", "right_eye"), openness_of_eyes(points), strict=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from dmdcli.decisions import Decision
-from dmdcli.faces.face import Face
+from dmdcli.faces.face import Confidence, Face
 from dmdcli.faces.identity import Gallery, Match
 from dmdcli.journal import FaceRow, Likeness
 from dmdcli.pipeline.judge import ALREADY_GOOD, RESTORED_ALREADY, Judgement, Used
@@ -30,7 +30,7 @@ class RestoredFace:
     strength: of the blending, 0 where nothing was. similarity_after: of what was published, to the person's
     references or, of a stranger, to the face as it was; None where that was not measured. reason: why it is not
     restored with the strength asked for, None where it is. usable: it could have been restored. landmarks: found by
-    the program, or put right by hand.
+    the program, or put right by hand. confidence: in them.
     """
 
     box: Box
@@ -47,6 +47,7 @@ class RestoredFace:
     reason: str | None = None
     usable: bool = True
     landmarks: Literal["detected", "corrected"] = "detected"
+    confidence: Confidence | None = None
 
     @property
     def unsure(self) -> bool:
@@ -146,4 +147,5 @@ def outcome_of(face: Face, owner: Owner, judgement: Judgement, gallery: Gallery,
         reason="; ".join(judgement.reasons) or face.rejected,
         usable=face.rejected is None,
         landmarks=face.landmarks.source,
+        confidence=face.confidence,
     )

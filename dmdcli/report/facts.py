@@ -112,6 +112,7 @@ def _face_facts(face: FaceRow, called: Callable[[str], str], pictures: Collectio
         "problems": list(face.reason),
         "why": list(account.get("why", ())),
         "components": account.get("components"),
+        "confidence": account.get("confidence"),
         "answers": account.get("answers", {}),
         "published": account.get("published", {}),
         "reference": reference.get("id"),
