@@ -7,9 +7,10 @@ INSTALLED := $(VENV)/.installed
 # Tests run in as many processes as there are cores; each then gets one thread, or they would wait for each other.
 PROCESSES ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(RUN)/pytest -n $(PROCESSES) --dist worksteal
+APT := DEBIAN_FRONTEND=noninteractive apt-get --quiet=2 --yes --no-install-recommends
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format docs
+.PHONY: help demo test test-all chromium lint format docs
 
 help:  ## Say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,11 +18,19 @@ help:  ## Say what can be made
 demo: $(INSTALLED)  ## Enrol, degrade, restore and check two portraits; the results are in demo/out
 	$(RUN)/python demo/run.py
 
-test: lint  ## Lint and the fast tests (under 3 minutes)
+test: lint chromium  ## Lint and the fast tests (under 3 minutes)
 	$(PYTEST) -m "not slow"
 
-test-all: lint  ## Lint and all tests, the slow ones too (under 30 minutes)
+test-all: lint chromium  ## Lint and all tests, the slow ones too (under 30 minutes)
 	$(PYTEST)
+
+chromium:  ## Install Debian's chromium for the tests of pages, where it is missing and that can be done
+	@if test -n "$$DMD_CHROMIUM" || command -v chromium || command -v chromium-browser; then \
+	  exit; \
+	elif command -v apt-get && test "$$(id -u)" = 0; then \
+	  $(APT) install chromium || { $(APT) update && $(APT) install chromium; } && exit; \
+	fi > /dev/null; \
+	echo "There is no chromium here, so the tests of pages are skipped. Debian's package chromium brings it."
 
 lint: $(INSTALLED)  ## ruff and mypy
 	$(RUN)/ruff check .

@@ -92,7 +92,8 @@ class _Unreachable(_BrokenOff):
 def forbid_connections() -> None:
     """Refuse, from now on and in the whole process, every connection and look-up that Python makes.
 
-    Sockets of the machine's own file system (AF_UNIX) pass. Whoever tries gets CannotGoOnError.
+    Sockets of the machine's own file system (AF_UNIX) pass, and whoever connects to a page that is served here is
+    answered: that reaches out to nobody. Whoever tries to gets CannotGoOnError.
     """
     if not _FORBIDDEN.is_set():
         _FORBIDDEN.set()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.browser import chromium, may_say, open_page, page  # noqa: F401 (fixtures, for every module)
+
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:

@@ -77,7 +77,7 @@ ALLOWED: dict[str, set[str]] = {
         "bundle",
         "doctor",
     },
-    "page": {"pipeline", "decisions", "corrections", *LIBRARY, *FACES, *PHOTOS},
+    "page": {"pipeline", "decisions", "corrections", "journal", "report", *LIBRARY, *FACES, *PHOTOS},
     "__main__": {"cli"},
 }
 """Part of the package -> the other parts it may import. `model` stands alone."""

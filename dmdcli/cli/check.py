@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,7 +26,8 @@ from dmdcli.cli.console import (
     VerboseOption,
     counted,
 )
-from dmdcli.errors import EXIT_SOME_FAILED
+from dmdcli.cli.pages import NoOpenOption
+from dmdcli.errors import EXIT_DONE, EXIT_SOME_FAILED, UsageError
 
 if TYPE_CHECKING:
     from dmdcli.pipeline.check import CheckedPhoto
@@ -43,6 +45,13 @@ def check(
     device: DeviceOption = "auto",
     strict: StrictOption = False,
     json: JsonOption = False,
+    edit: Annotated[
+        bool, typer.Option("--edit", help="Show the faces on a page in the browser, to put them right by hand.")
+    ] = False,
+    model: Annotated[
+        str | None, typer.Option("--model", metavar="base|dmdnet|PATH", help="With --edit: the network of previews.")
+    ] = None,
+    no_open: NoOpenOption = False,
     offline: OfflineOption = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
@@ -50,8 +59,12 @@ def check(
     """Show the landmarks and boxes of every face, and say which are good, doubtful or unusable.
 
     The number beside a verdict says how surely the landmarks are right. With --out, a picture of each face and contact
-    sheets, the worst faces first, are written; without it, nothing is.
+    sheets, the worst faces first, are written; without it, nothing is. With --edit, points are moved, missed faces
+    drawn and people named on a page; the library keeps that, by the content of each photo, and restore, enroll and
+    check use it from then on.
     """
+    excluded = {"--out": out is not None, "--strict": strict, "--json": json}
+    refuse_together(edit, excluded, only={"--model": model is not None, "--no-open": no_open})
     stay_offline(offline)
     terminal = Terminal(quiet=quiet, verbose=verbose, json_lines=json)
 
@@ -65,6 +78,11 @@ def check(
     if out is not None:
         check_output_places(photos, files, out, [])
     finder = build_finder(kit, thorough, min_face, device, terminal.say)
+    if edit:
+        from dmdcli.cli.check_edit import edit as edit_faces
+
+        edit_faces(photos, files, finder, terminal, model=model or "base", device=device, no_open=no_open)
+        raise typer.Exit(EXIT_DONE)
 
     seen: list[CheckedPhoto] = []
     with terminal.progress("photos", len(files)) as advance:
@@ -88,6 +106,14 @@ def check(
     failed = bool(files.unreadable) or any(photo.error is not None for photo in seen)
     if failed or (strict and not all(photo.is_sure for photo in seen)):
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def refuse_together(edit: bool, excluded: Mapping[str, bool], only: Mapping[str, bool]) -> None:
+    """UsageError for options that were given and do not go with --edit, or only with it."""
+    for option in (name for name, given in excluded.items() if edit and given):
+        raise UsageError(f"{option} does not go with --edit, which shows the faces on a page. Leave one of them out.")
+    for option in (name for name, given in only.items() if given and not edit):
+        raise UsageError(f"{option} is about the page of --edit. Give that, too, or leave it out.")
 
 
 def rows_of(photo: CheckedPhoto, name: str) -> list[tuple[str, ...]]:

@@ -29,6 +29,7 @@ from dmdcli.cli.models import models
 from dmdcli.cli.people import people
 from dmdcli.cli.report import report
 from dmdcli.cli.restore import restore
+from dmdcli.cli.review import review
 from dmdcli.cli.train import train
 from dmdcli.errors import EXIT_BUG, EXIT_CANNOT_GO_ON, EXIT_INTERRUPTED, DMDError
 
@@ -157,6 +158,7 @@ def dmd(
 app.command("enroll")(enroll)
 app.command("restore")(restore)
 app.command("explain")(explain)
+app.command("review")(review)
 app.command("report")(report)
 app.command("check")(check)
 app.command("check-landmarks", hidden=True)(check)

@@ -22,6 +22,7 @@ from dmdcli.cli.console import (
     is_confirmed,
     one_line,
 )
+from dmdcli.cli.people_edit import edit
 from dmdcli.errors import EXIT_USAGE, UnknownPersonError, UsageError
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ SCHEMA = 1
 """Version of the JSON objects."""
 
 people = typer.Typer(
-    help="List, show, rename, merge, export, import and forget the enrolled people.", no_args_is_help=True
+    help="List, show, edit, rename, merge, export, import and forget the enrolled people.", no_args_is_help=True
 )
+people.command("edit")(edit)
 
 
 @people.command("list")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
@@ -137,7 +137,8 @@ def confidences(kit: FaceKit, crops: Pixels, landmarks: Sequence[Landmarks]) -> 
     """How far the points found in aligned crops (N, 512, 512, 3) uint8 RGB can be trusted.
 
     Points that were put right by hand are certain. Those of a calibrated kit are measured: it looks at all altered
-    copies in one batch. Those of another kit are trusted as far as its scores go; None where it gives none.
+    copies in one batch, and at the crop itself where the points came without scores. Those of another kit are trusted
+    as far as its scores go; None where it gives none.
     """
     found: dict[int, Confidence | None] = {}
     for index, one in enumerate(landmarks):
@@ -149,7 +150,9 @@ def confidences(kit: FaceKit, crops: Pixels, landmarks: Sequence[Landmarks]) -> 
     if left:
         opinions = second_opinions(kit, crops[left])
         for index, others in zip(left, opinions, strict=True):
-            found[index] = _measured(crops[index], landmarks[index], others)
+            one = landmarks[index]
+            scored = one if one.scores is not None else replace(one, scores=kit.landmarks(crops[index][None])[0].scores)
+            found[index] = _measured(crops[index], scored, others)
     return [found[index] for index in range(len(landmarks))]
 
 

@@ -165,7 +165,7 @@ def _cell(picture: Pixels, label: str, colour: Colour, side: int) -> Pixels:
 def _write_in(picture: Pixels, text: str, place: tuple[int, int], colour: Colour) -> None:
     """Write a few dark letters on a patch of colour whose upper left corner is at `place`, in the picture itself."""
     font = _font()
-    width = min(round(font.getlength(text)) + 12, picture.shape[1])
+    width = min(math.ceil(font.getlength(text)) + 14, picture.shape[1])
     left, top = min(place[0], picture.shape[1] - width), min(place[1], picture.shape[0] - STRIP)
     picture[top : top + STRIP, left : left + width] = _strip(text, width, colour)
 

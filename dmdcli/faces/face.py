@@ -248,10 +248,10 @@ def problems(
     reasons += [f"the box of the {name.replace('_', ' ')} is too large or too small" for name in odd_components(points)]
     if is_turned_far(points):
         reasons.append("the head is turned far to the side")
-    if landmarks.scores is not None and float(landmarks.scores.mean()) < weak_score:
-        reasons.append("the landmarks are unsure")
-    elif confidence is not None and not confidence.is_good:
+    if confidence is not None and confidence.source == "measured" and not confidence.is_good:
         reasons.append(f"the landmarks are unsure (right with a probability of {confidence.face:.0%})")
+    elif landmarks.scores is not None and float(landmarks.scores.mean()) < weak_score:
+        reasons.append("the landmarks are unsure")
     elif confidence is not None and confidence.unsure_components():
         names = " and ".join(name.replace("_", " ") for name in confidence.unsure_components())
         reasons.append(f"the landmarks of the {names} are unsure")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dmdcli.errors import UsageError
 from dmdcli.faces.align import TEMPLATE, compose, crop_face, crop_matrix, five_points, invert, scale_of, transform
-from dmdcli.faces.confidence import confidences
+from dmdcli.faces.confidence import CERTAIN, confidences
 from dmdcli.faces.face import Confidence, Face, Landmarks, implausible, problems
 from dmdcli.faces.fitting import aligning, average_points, fit_points, start_matrix
 from dmdcli.faces.kit import Detection, FaceKit
@@ -148,9 +148,10 @@ class FaceFinder:
         rejected = NO_ALIGNMENT if matrix is None else implausible(landmarks, self._kit.trust.lost)
         usable = [0] if rejected is None else []
         (embedding,) = self._embed_usable([crop], [landmarks], usable)
-        confidence = self._confidences([crop], [landmarks], usable).get(0)
+        confidence = CERTAIN if usable else None
         doubts: tuple[str, ...] = ()
         if source == "detected":
+            confidence = self._confidences([crop], [landmarks], usable).get(0)
             doubts = problems(landmarks, scale_of(aligned), self._kit.trust.weak, confidence)
         return Face(
             box=_inside(box, pixels),

@@ -154,7 +154,9 @@ def plan_face(face: Face, least_face: float) -> Plan:
     may be somewhere else. So are closed eyes: a network taught on open ones would open them.
     """
     points = face.landmarks.points
-    moved = (*doubtful_components(points), *odd_components(points))
+    moved = doubtful_components(points)
+    if face.landmarks.source != "corrected":
+        moved = (*moved, *odd_components(points))
     unsure = () if face.confidence is None else face.confidence.unsure_components()
     turned = is_turned_far(points)
     hidden = () if not turned else ("left_eye" if turn_of_head(points) > 0 else "right_eye",)

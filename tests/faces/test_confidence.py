@@ -95,6 +95,17 @@ def test_points_put_right_by_hand_are_certain_and_not_looked_at() -> None:
     assert kit.looked_at == 0
 
 
+def test_points_without_scores_get_those_of_what_the_kit_sees_there() -> None:
+    kit = SeeingKit()
+    scored = confidence_of(kit)
+    looked_at = kit.looked_at
+    stored = confidence_of(kit, Landmarks(drawn_points()))
+    assert kit.looked_at - looked_at == COPIES + 1
+    assert stored.face == pytest.approx(scored.face, abs=0.01)
+    elsewhere = confidence_of(kit, Landmarks(drawn_points() + np.float32(20)))
+    assert elsewhere.face < stored.face
+
+
 def test_other_kits_are_trusted_as_far_as_their_scores_go() -> None:
     kit = SeeingKit(trust=Trust(weak=0.5, lost=0.1, turned=0.5))
     scores = np.full(68, 0.9, dtype=np.float32)
