@@ -39,10 +39,12 @@ ALONE = ("--already-good", "restore", "--no-judge", "--no-mark", "--json")
 
 
 def portrait(test_data: Path, name: str, height: int = 640) -> Pixels:
+    """A portrait, out of focus."""
     stored = cv2.imread(str(test_data / "faces" / "photos" / "old" / f"{name}.jpg"))
     assert stored is not None
     size = (round(stored.shape[1] * height / stored.shape[0]), height)
-    seen: Pixels = cv2.cvtColor(cv2.resize(stored, size, interpolation=cv2.INTER_AREA), cv2.COLOR_BGR2RGB)
+    blurred = cv2.GaussianBlur(cv2.resize(stored, size, interpolation=cv2.INTER_AREA), (0, 0), 2.0)
+    seen: Pixels = cv2.cvtColor(blurred, cv2.COLOR_BGR2RGB)
     return seen
 
 
@@ -104,6 +106,7 @@ def drag(page: Page, start: Sequence[float], end: Sequence[float]) -> None:
 
 def open_face(page: Page, name: str) -> None:
     """Choose a face of the list by its photo and number, and wait until its picture is there."""
+    page.select_option("#filter", "all")
     page.locator("#list").get_by_role("option", name=re.compile(name)).first.click()
     page.locator("#face").wait_for()
     page.wait_for_function(
