@@ -98,7 +98,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "face_recognition_models": ("faces/embedded.py",),
     "urllib": (),
     "urllib3": (),
-    "http": ("page/",),
+    "http": (),
     "requests": ("fetch.py",),
     "socket": ("fetch.py", "page/"),
 }

@@ -37,7 +37,7 @@ OUTSIDE = 0.25
 
 RIGHT = 0.05
 """Mean error of points, over the distance of the eye centres, up to which they count as right."""
-GOOD = 0.7
+GOOD = 0.75
 """Confidence from which points are called good; `benchmarks/landmark_confidence.py` says how often they then are."""
 
 VerdictName: TypeAlias = Literal["good", "doubtful", "unusable"]

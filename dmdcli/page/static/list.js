@@ -39,22 +39,23 @@ export class FaceList {
     at("filters").addEventListener("submit", (event) => event.preventDefault());
     at("list").addEventListener("scroll", () => this.#scrolled(), { passive: true });
     at("list").addEventListener("keydown", (event) => this.#key(event));
-    at("newer").addEventListener("click", () => { at("list").scrollTop = 0; at("newer").hidden = true; this.draw(); });
+    at("newer").addEventListener("click", () => { this.filter(); at("list").scrollTop = 0; at("list").focus(); });
     for (const kind of ["pointerdown", "wheel", "focusin"]) at("list").addEventListener(kind, () => { this.touched = true; }, { passive: true });
     new ResizeObserver(() => this.draw()).observe(at("list"));
   }
 
-  // New or changed lines; `revision` is the one they came with
-  update(summaries, revision) {
+  // New or changed lines. redrawn: their pictures may have changed although the lines say the same
+  update(summaries, redrawn = false) {
+    if (!summaries.length) return;
     const arrived = [], wanted = this.#wanted();
     for (const summary of summaries) {
       const known = this.faces.get(summary.id);
       const text = `${summary.photo}\n${summary.person ?? ""}`.toLowerCase();
       if (known) {
         const same = JSON.stringify(known.summary) === JSON.stringify(summary);
-        Object.assign(known, { summary, text, version: same ? known.version : revision });
+        Object.assign(known, { summary, text, version: same && !redrawn ? known.version : known.version + 1 });
       } else {
-        const face = { summary, text, rank: summary.rank, version: revision, arrival: this.faces.size };
+        const face = { summary, text, rank: summary.rank, version: 1, arrival: this.faces.size };
         this.faces.set(summary.id, face);
         if (wanted(face)) arrived.push(summary.id);
       }
@@ -65,8 +66,9 @@ export class FaceList {
   }
 
   remove(id) {
+    const above = this.place.get(id) < Math.floor(at("list").scrollTop / ROW) ? -1 : 0;
     this.faces.delete(id);
-    this.#reorder(this.order.filter((one) => one !== id));
+    this.#reorder(this.order.filter((one) => one !== id), above);
   }
 
   filter() {
@@ -90,8 +92,7 @@ export class FaceList {
     return this.order[place === undefined ? 0 : place + step];
   }
 
-  // What comes after the face that is open and is still to do
-  mark(id) {
+  mark(id) { // as the one that is open
     this.current = id;
     this.touched = true;
     const place = this.place.get(id), list = at("list");
@@ -108,33 +109,29 @@ export class FaceList {
     return ({ summary, text }) => fits(summary) && words.every((word) => text.includes(word));
   }
 
+  // In order, but between no two rows that are in sight: what belongs there comes right below them
   #insert(arrived) {
+    const list = at("list"), [first, end] = this.touched ? [Math.floor(list.scrollTop / ROW), Math.ceil((list.scrollTop + list.clientHeight) / ROW)] : [0, 0];
     const by = (one, other) => this.faces.get(one).rank - this.faces.get(other).rank || this.faces.get(one).arrival - this.faces.get(other).arrival;
     arrived.sort(by);
     const merged = [];
-    let next = 0;
-    for (const id of this.order) {
-      while (next < arrived.length && by(arrived[next], id) < 0) merged.push(arrived[next++]);
+    let next = 0, above = 0;
+    this.order.forEach((id, place) => {
+      if (place <= first || place >= end) while (next < arrived.length && by(arrived[next], id) < 0) merged.push(arrived[next++]);
+      if (place === first) above = next;
       merged.push(id);
-    }
-    this.#reorder([...merged, ...arrived.slice(next)]);
+    });
+    this.#reorder([...merged, ...arrived.slice(next)], this.touched ? above : 0);
   }
 
-  #reorder(order) {
-    const list = at("list"), first = this.order[Math.min(this.order.length - 1, Math.floor(list.scrollTop / ROW))];
-    const shown = this.touched ? first : undefined, before = this.place.get(shown);
+  // above: how many more there are before the first row in sight, which stays where it is
+  #reorder(order, above) {
+    const list = at("list"), top = list.scrollTop + above * ROW;
     this.order = order;
     this.place = new Map(order.map((id, place) => [id, place]));
-    const moved = shown !== undefined && this.place.has(shown) ? this.place.get(shown) - before : 0;
-    const top = list.scrollTop + moved * ROW;
     this.#height(top);
-    if (moved) {
-      list.scrollTop = top;
-      if (moved > 0) {
-        at("newer").hidden = false;
-        at("newer").textContent = "↑ Worse ones were found above";
-      }
-    }
+    if (above) list.scrollTop = top;
+    if (above > 0) at("newer").hidden = false;
     this.#count();
     this.draw(true);
   }

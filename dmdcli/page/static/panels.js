@@ -15,6 +15,13 @@ export function make(tag, attributes = {}, ...content) {
   return element;
 }
 
+export function shape(parent, tag, attributes = {}) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  parent.append(element);
+  return element;
+}
+
 export class Refusal extends Error {} // the server's sentence
 export class Gone extends Error {} // nobody answers
 const ENDED = "The program behind this page no longer answers. Everything that was saved is kept: start the same command again in the terminal and open the address that it shows.";
@@ -101,16 +108,11 @@ export class Preview {
     const images = [before, after].map((src, number) => make("img", { src, alt: number ? "The face as it would be restored" : "The face as the network gets it", width: 512, height: 512 }));
     await Promise.all(images.map((image) => image.decode()));
     if (run !== this.run || this.wanted) return false;
-    const boxes = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    boxes.setAttribute("viewBox", "0 0 512 512");
-    boxes.setAttribute("aria-hidden", "true");
-    for (const [x0, y0, x1, y1] of components) {
-      const box = boxes.appendChild(document.createElementNS(boxes.namespaceURI, "rect"));
-      for (const [name, value] of Object.entries({ x: x0, y: y0, width: x1 - x0, height: y1 - y0 })) box.setAttribute(name, value);
-    }
-    this.before.replaceChildren(images[0], boxes);
+    this.before.replaceChildren(images[0]);
+    const boxes = shape(this.before, "svg", { viewBox: "0 0 512 512", "aria-hidden": "true" });
+    for (const [x0, y0, x1, y1] of components) shape(boxes, "rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0 });
     this.after.replaceChildren(images[1]);
-    this.verdict.replaceChildren(mark(verdict, capital(verdict)), reasons.length ? ` ${reasons.join("; ")}` : "");
+    this.verdict.replaceChildren(mark(verdict, capital(verdict)), reasons.length ? `: ${reasons.join("; ")}` : "");
     this.status.textContent = `Restored from ${used === "specific" ? "their own dictionary" : "the generic dictionary"} in ${seconds.toFixed(1)} s.`;
     this.part.classList.remove("old");
     return true;
@@ -184,8 +186,8 @@ export function factsPart(facts) {
     make("dl", {}, ...facts.flatMap(([term, text]) => [make("dt", {}, term), make("dd", { dir: "auto" }, text)])));
 }
 
-// Two pictures of one place, one over the other, and a line to be moved between them
-export function comparison(before, after, failed) {
+// Two pictures of one place (left, top, right, bottom), one over the other, and a line to be moved between them
+export function comparison(before, after, [x0, y0, x1, y1], failed) {
   const range = make("input", { type: "range", min: 0, max: 100, value: 50, step: 1, "aria-label": "Before and after: where the restored face begins" });
   const picture = (src, kind, alt) => make("img", { src, class: kind, alt, draggable: "false", onerror: () => failed(`The picture ${kind === "after" ? "after" : "before"} restoring cannot be shown. Is the file still where it was?`) });
   const box = make("div", { class: "compare" }, picture(before, "before", "The face before"), picture(after, "after", "The face after"),
@@ -209,5 +211,6 @@ export function comparison(before, after, failed) {
   });
   box.addEventListener("pointermove", (event) => { if (box.hasPointerCapture(event.pointerId)) drag(event); });
   place(50);
+  box.style.setProperty("--ratio", (x1 - x0) / (y1 - y0));
   return { box, swap: () => place(Number(range.value) > 50 ? 0 : 100) };
 }
