@@ -249,7 +249,7 @@ def problems(
     if is_turned_far(points):
         reasons.append("the head is turned far to the side")
     if confidence is not None and confidence.source == "measured" and not confidence.is_good:
-        reasons.append(f"the landmarks are unsure (right with a probability of {confidence.face:.0%})")
+        reasons.append(f"the landmarks are unsure ({confidence.face:.0%} likely right)")
     elif landmarks.scores is not None and float(landmarks.scores.mean()) < weak_score:
         reasons.append("the landmarks are unsure")
     elif confidence is not None and confidence.unsure_components():
