@@ -34,7 +34,9 @@ class Bench:
         """Open a face; the first one of the list where none is named."""
         self.page.locator("#begin").click() if face is None else self.page.locator(f"#face-{face}").click()
         self.page.locator("#face").wait_for()
-        self.page.wait_for_function("() => document.querySelector('#stage > img').complete && document.querySelector('#stage > img').src")
+        self.page.wait_for_function(
+            "() => document.querySelector('#stage > img').complete && document.querySelector('#stage > img').src"
+        )
         self.rest()
 
     def rest(self) -> None:
