@@ -11,7 +11,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TypeAlias
@@ -130,6 +130,46 @@ def find(decisions: Sequence[Decision], boxes: Sequence[Box]) -> list[Decision |
     return found
 
 
+def combined(first: Decision, second: Decision) -> Decision:
+    """What two decisions say of one face; where both say something, `first` has the say.
+
+    Whose it is, or that it is none or stays, is one thing; how strongly it is restored, another; its landmarks, with
+    the box they lie in, the third. A strength means that the face is to be restored.
+    """
+    is_silent = not _outcome_of(first)
+    outcome = second if is_silent else first
+    if is_silent and first.strength is not None:
+        outcome = replace(second, not_a_face=False, leave_alone=False)
+    elif is_silent and first.landmarks is not None:
+        outcome = replace(second, not_a_face=False)
+    stays = outcome.not_a_face or outcome.leave_alone
+    strong = first if first.strength is not None else second
+    drawn = first if first.landmarks is not None else second
+    landmarks = None if outcome.not_a_face else drawn.landmarks
+    box = drawn.box if landmarks is not None else first.box or second.box
+    return replace(
+        outcome,
+        box=box,
+        number=first.number if box is None else None,
+        strength=None if stays else strong.strength,
+        judge=not stays and strong.judge,
+        landmarks=landmarks,
+        accepted=first.accepted or second.accepted,
+        line=first.line,
+    )
+
+
+def says_nothing(decision: Decision) -> bool:
+    """Whether nothing is decided, so that no file may hold it."""
+    said = _outcome_of(decision) or decision.accepted
+    return not said and decision.strength is None and decision.landmarks is None
+
+
+def _outcome_of(decision: Decision) -> int:
+    """How many of OUTCOMES are decided, of which there may be one."""
+    return sum(bool(getattr(decision, key)) for key in OUTCOMES)
+
+
 def read_decisions(path: Path) -> Decisions:
     """Read the decisions file `path`.
 
@@ -137,11 +177,17 @@ def read_decisions(path: Path) -> Decisions:
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        content = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"The decisions in {path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"The decisions in {path} are not UTF-8 text; save the file as UTF-8.") from error
+    return parse_decisions(text, path)
+
+
+def parse_decisions(text: str, path: Path) -> Decisions:
+    """The decisions in the text of the file `path`; errors as of `read_decisions`."""
+    try:
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(
             f"The decisions in {path} are no TOML: {error}. docs/decisions.md shows the format."
@@ -258,14 +304,13 @@ class _Reader:
             line=line,
             **{key: bool(entry.get(key, False)) for key in FLAGS},
         )
-        said = sum(bool(getattr(decision, key)) for key in OUTCOMES)
         if (decision.box is None) == (decision.number is None):
             raise self.mistake(line, "a face needs either its box or its number")
-        if said > 1:
+        if _outcome_of(decision) > 1:
             raise self.mistake(line, f"only one of {', '.join(OUTCOMES)} can be true of a face")
         if decision.landmarks is not None and (decision.box is None or decision.not_a_face):
             raise self.mistake(line, "landmarks need the box of their face, and no other word that it is none")
-        if not said and decision.strength is None and decision.landmarks is None and not decision.accepted:
+        if says_nothing(decision):
             raise self.mistake(line, f"nothing is decided; give one of {', '.join(OUTCOMES)}, strength or landmarks")
         if decision.strength is not None and (decision.not_a_face or decision.leave_alone):
             raise self.mistake(line, "a face that is left alone has no strength")

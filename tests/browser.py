@@ -73,7 +73,7 @@ def open_page(chromium: Browser, may_say: tuple[str, ...]) -> Iterator[OpenPage]
     for context in contexts:
         context.close()
     unexpected = [one for one in said if not any(part in one for part in may_say)]
-    assert unexpected == [], "the page said something on its console, or a script was stopped"
+    assert unexpected == [], f"the page said something on its console, or a script was stopped: {unexpected}"
 
 
 @pytest.fixture
