@@ -104,6 +104,7 @@ export class Editor extends PhotoView {
     this.groups.forEach(({ group, dots }, one) => {
       group.classList.toggle("active", one === number || number === WHOLE);
       for (const dot of dots) {
+        if (one === number) dot.setAttribute("aria-label", this.#named(Number(dot.dataset.point)));
         if (one === number && entered) { dot.setAttribute("tabindex", 0); dot.setAttribute("role", "button"); dot.removeAttribute("aria-hidden"); }
         else { dot.removeAttribute("tabindex"); dot.removeAttribute("role"); dot.setAttribute("aria-hidden", "true"); }
       }
