@@ -22,7 +22,7 @@ from dmdcli.page import server
 from dmdcli.page.desk import Desk
 from dmdcli.photos import read_photo
 from dmdcli.pipeline.restore import restore
-from tests.page.album import LEFT, AlbumKit, add_photo, people_of, shifted
+from tests.page.album import LEFT, AlbumKit, add_photo, people_of, shifted, told_confidence  # noqa: F401
 from tests.page.test_result_desk import OPTIONS, Both
 
 KIT = AlbumKit({100: [LEFT], 140: [LEFT]})
