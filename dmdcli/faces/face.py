@@ -37,7 +37,7 @@ OUTSIDE = 0.25
 
 RIGHT = 0.05
 """Mean error of points, over the distance of the eye centres, up to which they count as right."""
-GOOD = 0.7
+GOOD = 0.75
 """Confidence from which points are called good; `benchmarks/landmark_confidence.py` says how often they then are."""
 
 VerdictName: TypeAlias = Literal["good", "doubtful", "unusable"]
@@ -249,7 +249,7 @@ def problems(
     if is_turned_far(points):
         reasons.append("the head is turned far to the side")
     if confidence is not None and confidence.source == "measured" and not confidence.is_good:
-        reasons.append(f"the landmarks are unsure (right with a probability of {confidence.face:.0%})")
+        reasons.append(f"the landmarks are unsure ({confidence.face:.0%} likely right)")
     elif landmarks.scores is not None and float(landmarks.scores.mean()) < weak_score:
         reasons.append("the landmarks are unsure")
     elif confidence is not None and confidence.unsure_components():

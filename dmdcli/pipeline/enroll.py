@@ -288,7 +288,7 @@ def check_quality(path: Path, face: Face) -> None:
         raise PhotoError(path, "turned away: one side of the face is hidden")
     sure = face.confidence
     if sure is not None and sure.source == "measured" and sure.face < CLEARLY_WRONG:
-        raise PhotoError(path, f"the landmarks are wrong, it seems (right with a probability of {sure.face:.0%})")
+        raise PhotoError(path, f"the landmarks are wrong, it seems ({sure.face:.0%} likely right)")
     measured = sharpness(face.pixels)
     if measured < LEAST_SHARPNESS:
         raise PhotoError(path, f"blurred: sharpness {measured:.2f}, a reference wants {LEAST_SHARPNESS:.2f}")

@@ -168,5 +168,5 @@ def test_a_hidden_mouth_is_less_sure(embedded_kit: EmbeddedKit, astronaut: Pixel
     cv2.ellipse(hidden, tuple(np.rint(mouth).astype(int).tolist()), (70, 60), 0, 0, 360, (150, 110, 90), -1)
     (sure,) = confidences(embedded_kit, hidden[None], embedded_kit.landmarks(hidden[None]))
     assert sure is not None
-    assert sure.components[2] < face.confidence.components[2]
-    assert "mouth" in sure.unsure_components()
+    assert sure.components[2] < face.confidence.components[2] - 0.1
+    assert sure.components[:2] == pytest.approx(face.confidence.components[:2], abs=0.05)

@@ -205,7 +205,7 @@ def test_a_face_turned_away_is_refused(library: Library, photos: Path) -> None:
 def test_wrong_landmarks_are_refused_and_unsure_ones_told(library: Library, photos: Path) -> None:
     save(photos, "covered.png", portrait(50, 1))
     wrong = FakeFinder(confidence=Confidence(0.04, (0.1, 0.1, 0.1)))
-    assert "right with a probability of 4%" in str(refusals(library, photos, finder=wrong)["covered.png"])
+    assert "4% likely right" in str(refusals(library, photos, finder=wrong)["covered.png"])
     unsure = FakeFinder(confidence=Confidence(0.9, (0.9, 0.9, 0.3)), doubts=("the landmarks of the mouth are unsure",))
     outcome = run(library, photos, finder=unsure)["covered.png"]
     assert outcome.used

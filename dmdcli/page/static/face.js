@@ -24,7 +24,7 @@ function decisionOf(detail, { points, box, ...said }, refit = false) {
 }
 
 export class OpenFace {
-  // about: {list, state() -> State, say(text), trouble(error, again), saved(), none()}
+  // about: {list, state() -> State, say(text), trouble(error or null, again, kind), saved(), none()}
   constructor(about) {
     Object.assign(this, about);
     this.face = null; // { id, detail, draft, saved, past: [drafts], future: [drafts], step }
@@ -35,7 +35,7 @@ export class OpenFace {
       selected: (number) => { at("part").value = number ?? ""; },
       say: this.say,
       view: (region, width, signal) => ask(`photos/${this.face.detail.photo_id}.jpg?region=${region}&width=${width}`, { signal, as: "blob" }),
-      failed: (error) => this.trouble(error, () => this.editor.fetch()),
+      failed: (error) => this.trouble(error, () => this.editor.fetch(), "view"),
     });
     this.preview = new Preview(({ components }, { landmarks }) => this.editor.showRead(components, landmarks ?? this.face.detail.landmarks));
     this.who = new Who((said) => this.change({ ...said, not_a_face: false, leave_alone: false }));
@@ -99,6 +99,7 @@ export class OpenFace {
     this.leave();
     this.turn = (this.turn ?? 0) + 1;
     this.face = null;
+    this.editor.rest();
     this.preview.clear();
     document.body.classList.remove("showing");
     at("face").hidden = true;
@@ -271,6 +272,7 @@ export class OpenFace {
     try {
       await ask(`api/faces/${id}/reset`, { body: {} });
       this.face = null;
+      this.editor.rest();
       this.list.remove(id);
       this.say("The face that was drawn is gone.");
       if (next === undefined) this.none(); else this.open(next, { focus: true });
@@ -281,11 +283,13 @@ export class OpenFace {
 
   draw(on) {
     if (on && (!this.face || !this.may("draw"))) return;
+    at("face").classList.toggle("drawing", on);
     at("draw-tools").hidden = !on;
     at("point-tools").hidden = at("edit-hint").hidden = on;
     if (on) {
       this.show("points");
       this.editor.startDrawing();
+      at("points").scrollIntoView({ block: "nearest" });
       this.say("Draw a box around the missed face. Arrows move the box, Shift and arrows change its size, Enter finds the points in it, Escape cancels.");
     } else if (this.editor.drawing) { this.editor.stopDrawing(); at("draw")?.focus({ preventScroll: true }); }
   }

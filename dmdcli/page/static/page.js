@@ -12,20 +12,21 @@ const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${numbe
 let state = null;
 let revision = 0;
 let finished = false;
-let broken = null; // { error, again }: what went wrong, and what tries it again
+let broken = null; // { error, again, kind }: what went wrong, and what tries it again
 let announced = true; // that all photos were searched
 let timer = 0;
 
 const narrow = () => getComputedStyle(at("list")).visibility === "hidden" || at("list").offsetParent === null;
-const list = new FaceList((id) => work.open(id, { push: !work.face, focus: document.activeElement !== at("list") || narrow() }), () => work.out ?? "Not a face");
+const list = new FaceList((id) => work.open(id, { push: !work.face, focus: document.activeElement !== at("list") || narrow() }), () => (work.may("remove") ? "Removed" : "Not a face"));
 const work = new OpenFace({ list, say, trouble, state: () => state ?? { actions: [] }, saved: () => { showTrouble(); showProgress(); }, none: showStart });
 const { editor } = work;
 
 // What went wrong
 
-function trouble(error, again) {
-  if (error && error === broken?.error) return;
-  broken = error ? { error, again } : null;
+// error: null where what went wrong before is right again; of a kind, where only that is
+function trouble(error, again = null, kind = null) {
+  if (!error && kind && broken?.kind !== kind) return;
+  broken = error ? { error, again, kind } : null;
   showTrouble();
 }
 
@@ -113,7 +114,8 @@ async function finish() {
     at("finish").remove();
     at("show-keys").remove();
     at("trouble").replaceChildren();
-    at("parts").replaceChildren(make("main", { class: "ended" }, make("section", { class: "card" }, title,
+    at("parts").hidden = true;
+    at("parts").after(make("main", { class: "ended" }, make("section", { class: "card" }, title,
       make("p", {}, `${sums ? `Decided here: ${sums}.` : "Nothing was decided."} The command in the terminal has ended; this page can be closed.`))));
     title.focus();
   } catch (error) { trouble(error, finish); }
@@ -123,7 +125,7 @@ async function finish() {
 
 const beside = (step) => () => work.open(list.beside(step), { focus: document.activeElement !== at("list") || narrow(), push: !work.face });
 const inFace = (run) => () => { if (work.face) run(); };
-const select = (number) => { work.show("points"); editor.select(number, true); };
+const select = (number) => { work.show("points"); at("stage").scrollIntoView({ block: "nearest" }); editor.select(number, true); };
 const turn = (step) => inFace(() => select(((editor.active ?? (step > 0 ? -1 : PARTS.length)) + step + PARTS.length) % PARTS.length));
 const KEYS = [ // key, its words, what it does, the action without which it is not there
   ["N", "next face", beside(1)], ["P", "previous face", beside(-1)],

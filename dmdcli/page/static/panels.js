@@ -112,7 +112,7 @@ export class Preview {
     const boxes = shape(this.before, "svg", { viewBox: "0 0 512 512", "aria-hidden": "true" });
     for (const [x0, y0, x1, y1] of components) shape(boxes, "rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0 });
     this.after.replaceChildren(images[1]);
-    this.verdict.replaceChildren(mark(verdict, capital(verdict)), reasons.length ? ` ${reasons.join("; ")}` : "");
+    this.verdict.replaceChildren(mark(verdict, capital(verdict)), reasons.length ? `: ${reasons.join("; ")}` : "");
     this.status.textContent = `Restored from ${used === "specific" ? "their own dictionary" : "the generic dictionary"} in ${seconds.toFixed(1)} s.`;
     this.part.classList.remove("old");
     return true;
