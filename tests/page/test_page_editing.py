@@ -74,6 +74,7 @@ def test_points_lie_on_the_pixels_they_mean(bench: Bench) -> None:
     assert (white.min(axis=0) + white.max(axis=0)) / 2 == pytest.approx(points.mean(axis=0), abs=2)
 
 
+@pytest.mark.slow
 def test_a_part_is_dragged_by_its_inside_and_sized_by_its_corner(bench: Bench) -> None:
     before, photo, zoomed = bench.points(), np.array(bench.desk.detail("f8").landmarks), scale(bench)
     bench.drag(before[RIGHT_EYE].mean(axis=0), np.add(before[RIGHT_EYE].mean(axis=0), (-60, 80)))
@@ -208,10 +209,12 @@ def test_a_missed_face_is_drawn_by_hand(bench: Bench) -> None:
     assert photo == "p2"
     assert box[2] - box[0] > 150
     assert page.evaluate("document.activeElement.id") == "face-title"
+    assert page.locator("#face-d1").get_attribute("aria-posinset") == "2"  # below the face it was drawn beside
     page.click("#remove-drawn")
     page.wait_for_function("() => !document.getElementById('face-title').textContent.includes('face 4')")
 
 
+@pytest.mark.slow
 def test_a_missed_face_is_drawn_by_keys(bench: Bench) -> None:
     page = bench.page
     page.keyboard.press("d")

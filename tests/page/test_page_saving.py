@@ -247,6 +247,8 @@ def test_references_are_removed(open_bench: Open) -> None:
     page = bench.page
     assert page.locator("fieldset, #draw, #strength").count() == 0
     assert page.locator("#filter option").last.inner_text() == "Removed (0)"
+    assert bench.title() == "photo 1.jpg, reference 1"
+    assert page.locator("#beside figcaption").all_inner_texts()[1] == "what is learned from it"
     page.click("#not-a-face")
     bench.wait_for("save")
     assert bench.saved()[1] == Decision(not_a_face=True)

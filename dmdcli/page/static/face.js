@@ -1,6 +1,6 @@
 // The face that is open: what was changed in it, step by step, and how that is saved, also where something goes wrong.
 import { Editor } from "./editor.js";
-import { fileName, nameOf, stateOf } from "./list.js";
+import { fileName, stateOf } from "./list.js";
 import { Preview, Strength, Who, ask, capital, comparison, factsPart, make, mark } from "./panels.js";
 import { PARTS, WHOLE } from "./points.js";
 
@@ -118,6 +118,7 @@ export class OpenFace {
     this.preview.clear();
     this.editor.open({ ...detail, points: draft.points, box: draft.box, editable: { landmarks: this.may("landmarks"), box: this.may("box") } });
     this.who.open(detail);
+    this.preview.of(this.state().mode);
     const preview = faceless ? null : this.preview.part, who = this.may("person") && !faceless ? this.who.part : null;
     const facts = detail.facts.length ? factsPart(detail.facts) : null, strength = this.may("strength") ? this.strength.part : null;
     at("beside").replaceChildren(...(results ? [facts, strength, preview, who] : [preview, who, strength, facts]).filter(Boolean));
@@ -137,10 +138,10 @@ export class OpenFace {
   #showTitle() {
     const { summary } = this.face.detail, { photo, number, verdict, reasons, person } = summary;
     const folder = photo.slice(0, -fileName(photo).length).replace(/\/$/, ""), said = stateOf(summary);
-    at("face-title").replaceChildren(make("bdi", { dir: "auto" }, fileName(photo)), number ? `, face ${number}` : "");
+    at("face-title").replaceChildren(make("bdi", { dir: "auto" }, fileName(photo)), number ? `, ${this.list.noun} ${number}` : "");
     const told = [[mark(verdict, capital(verdict)), reasons.length ? `: ${reasons.join("; ")}` : ""], person ? [make("bdi", {}, person)] : [], said ? [said] : [], folder ? ["in ", make("bdi", {}, folder)] : []];
     at("face-told").replaceChildren(...told.filter((parts) => parts.length).map((parts) => make("span", {}, ...parts)));
-    document.title = `${nameOf(summary)} – ${this.state().title}`;
+    document.title = `${this.list.nameOf(summary)} – ${this.state().title}`;
   }
 
   #showDraft() {
@@ -245,10 +246,10 @@ export class OpenFace {
   async #decide(patch, words) {
     this.who.flush();
     this.change(patch);
-    const name = nameOf(this.face.detail.summary), next = this.list.beside(1), done = this.save();
+    const name = this.list.nameOf(this.face.detail.summary), next = this.list.beside(1), done = this.save();
     if (next !== undefined) {
       await this.open(next, { focus: document.activeElement !== at("list") });
-      this.say(`${name}: ${words}. Now ${nameOf(this.list.summary(next))}.`);
+      this.say(`${name}: ${words}. Now ${this.list.nameOf(this.list.summary(next))}.`);
     } else if (await done) this.say(`${name}: ${words}. That was the last face of this list.`);
   }
 
@@ -295,15 +296,16 @@ export class OpenFace {
   }
 
   async drawn() {
-    const { photo_id } = this.face.detail;
+    const { id, detail: { photo_id } } = this.face;
     at("draw-done").disabled = true;
     this.say("Finding the points in the box…");
     try {
       const { summary } = await ask(`api/photos/${photo_id}/faces`, { body: { box: this.editor.drawn } });
       this.list.update([summary]);
+      this.list.putBelow(summary.id, id);
       this.draw(false);
       await this.open(summary.id, { focus: true });
-      this.say(`New face: ${nameOf(summary)}. Look whether its points are right.`);
+      this.say(`New face: ${this.list.nameOf(summary)}. Look whether its points are right.`);
       this.saved();
     } catch (error) { this.trouble(error, () => this.drawn()); } finally { at("draw-done").disabled = false; }
   }

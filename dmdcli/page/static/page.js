@@ -1,6 +1,6 @@
 // The page: what it is about, news of the search, what goes wrong and what can be done about it, and what keys do.
 import { OpenFace } from "./face.js";
-import { FaceList, nameOf } from "./list.js";
+import { FaceList } from "./list.js";
 import { Gone, ask, capital, make } from "./panels.js";
 import { LEFT_EYE, MOUTH, PARTS, RIGHT_EYE } from "./points.js";
 
@@ -34,7 +34,7 @@ function showTrouble() {
   const line = (sentence, again) => make("div", { class: "line" }, make("p", {}, sentence), make("button", { type: "button", class: "small-button", onclick: again }, "Try again"));
   const lines = broken ? [line(broken.error.message, () => { const { again } = broken; trouble(null); again(); })] : [];
   const failed = [...work.unsaved.values()];
-  const which = failed.length === 1 ? `${nameOf(failed[0].face.detail.summary)} is` : `${failed.length} faces are`;
+  const which = failed.length === 1 ? `${list.nameOf(failed[0].face.detail.summary)} is` : `${failed.length} faces are`;
   if (failed.length) lines.push(line(broken ? `${which} not saved yet; leave this page open.` : `${which} not saved: ${failed[0].error.message}`, () => work.saveAgain()));
   if (lines.map((one) => one.textContent).join() !== at("trouble").textContent) at("trouble").replaceChildren(...lines);
 }
@@ -62,7 +62,7 @@ function showProgress() {
   if (!state || finished) return;
   const { photos, looked_at: searched, failures } = state, total = list.faces.size, searching = searched < photos;
   at("progress").textContent = `${list.done.toLocaleString("en")} of ${total.toLocaleString("en")} looked at${searching ? `; still searching: ${searched} of ${counted(photos, "photo")}` : ""}`;
-  at("start-title").textContent = total ? counted(total, "face") : searching ? "Looking for faces" : "No face was found";
+  at("start-title").textContent = total ? counted(total, list.noun) : searching ? "Looking for faces" : "No face was found";
   at("start-text").textContent = searching ? `${searched} of ${counted(photos, "photo")} searched so far. You can begin with the faces that are there: what is found later comes into the list without moving what you look at.` : "The worst come first. What you decide is saved at once, and what you change when you go to another face. The photos themselves are never changed.";
   at("begin").hidden = !total;
   if (!announced && !searching) say("All photos have been searched.");
@@ -77,6 +77,7 @@ function showProgress() {
 
 function begin() {
   at("title").textContent = document.title = state.title;
+  if (state.mode === "references") list.noun = "reference";
   fillKeys();
   list.filter();
   follow();
