@@ -30,9 +30,7 @@ class RestoredFace:
     strength: of the blending, 0 where nothing was. similarity_after: of what was published, to the person's
     references or, of a stranger, to the face as it was; None where that was not measured. reason: why it is not
     restored with the strength asked for, None where it is. usable: it could have been restored. landmarks: found by
-    the program, or put right by hand.
-    restored with the strength asked for, None where it is. usable: it could have been restored. confidence: in its
-    landmarks.
+    the program, or put right by hand. confidence: in them.
     """
 
     box: Box

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.data import astronaut
 from typer.testing import CliRunner, Result
 
 from dmdcli import errors
@@ -17,8 +18,11 @@ from dmdcli.corrections import Corrections
 from dmdcli.decisions import Decision, FacePoints
 from dmdcli.journal import digest_of
 from dmdcli.library import Library, NewReference
+from tests.cli.test_restore import records, weights
+from tests.cli.test_restore import run as restore_with
 from tests.pipeline.test_enroll import FRONTAL, FakeFinder
 
+__all__ = ["weights"]
 FIRST, SECOND = "ab" * 32, "cd" * 32
 BOX, RIGHT, FAR = (10.0, 20.0, 110.0, 120.5), (200.0, 20.0, 300.0, 120.0), (500.0, 20.0, 600.0, 120.0)
 POINTS: FacePoints = tuple((10.25 + number, 20.5 + number) for number in range(68))
@@ -156,3 +160,31 @@ def test_a_damaged_file_is_told_and_nobody_is_forgotten(library: Library, correc
         assert str(damaged) in answer.stderr
     assert library.person("alice")
     assert corrections.faces(FIRST)
+
+
+@pytest.mark.slow
+def test_check_restore_and_enroll_hear_them(weights: Path, tmp_path: Path, library: Library) -> None:
+    """With the embedded kit, a real face and a small network: the commands are given the corrections."""
+    album = tmp_path / "album"
+    album.mkdir()
+    Image.fromarray(astronaut()).save(album / "a.png")
+    (found,) = json.loads(run("check", str(album), "--json").stdout)["faces"]
+    lower = [(x, y + 9 * (36 <= number < 42)) for number, (x, y) in enumerate(found["landmarks"])]
+    decision = Decision(box=tuple(found["box"]), landmarks=tuple(lower), person="Eileen Collins")
+    Corrections(library.home).keep(digest_of(album / "a.png"), [decision], "a.png")
+    (album / "a.png").rename(album / "renamed.png")
+    (moved,) = json.loads(run("check", str(album), "--json").stdout)["faces"]
+    assert np.allclose(moved["landmarks"], lower, atol=0.02)
+    assert moved["components"][0] != found["components"][0]
+    assert moved["verdict"] == "good"
+    out = tmp_path / "out"
+    restored = restore_with(weights, album, "--out", out, "--json")
+    ((face,),) = [one["faces"] for one in records(restored)]
+    assert (face["landmark_source"], face["assigned_by"], face["box"]) == ("corrected", "decision", moved["box"])
+    told = restore_with(weights, album, "--out", out, "--overwrite")
+    assert "Landmarks put right by hand: those of 1 face." in told.stdout
+    assert run("enroll", "Eileen Collins", str(album), "--model", str(weights)).exit_code == 0
+    assert [one.landmark_source for one in library.person("Eileen Collins").references] == ["corrected"]
+    refused = run("enroll", "Ada", str(album), "--model", str(weights))
+    assert refused.exit_code == errors.EXIT_ENROLMENT_REFUSED
+    assert "somebody else's" in refused.stdout

@@ -10,9 +10,10 @@ import pytest
 
 from dmdcli.errors import UsageError
 from dmdcli.faces.align import crop_face, crop_matrix, five_points, invert, scale_of, transform
+from dmdcli.faces.confidence import CERTAIN
 from dmdcli.faces.embedded import EmbeddedKit
 from dmdcli.faces.face import Landmarks, landmark_distance, verdict
-from dmdcli.faces.finder import CERTAIN, NO_ALIGNMENT, NOT_FITTED, FaceFinder
+from dmdcli.faces.finder import NO_ALIGNMENT, NOT_FITTED, FaceFinder
 from dmdcli.faces.fitting import average_points, start_matrix, surroundings
 from dmdcli.shapes import Pixels, Points
 from tests.faces.conftest import FakeKit, drawn_points

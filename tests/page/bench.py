@@ -34,7 +34,9 @@ class Bench:
         """Open a face; the first one of the list where none is named."""
         self.page.locator("#begin").click() if face is None else self.page.locator(f"#face-{face}").click()
         self.page.locator("#face").wait_for()
-        self.page.wait_for_function("() => document.querySelector('#stage > img').complete && document.querySelector('#stage > img').src")
+        self.page.wait_for_function(
+            "() => document.querySelector('#stage > img').complete && document.querySelector('#stage > img').src"
+        )
         self.rest()
 
     def rest(self) -> None:
@@ -92,6 +94,7 @@ def benches(open_page: Callable[..., Page]) -> Iterator[Open]:
             desk = desk or MadeUpDesk(30)
             server = servers.enter_context(serving(desk))
             page = open_page(**window)
+            servers.callback(page.goto, "about:blank")  # before its server ends
             page.set_default_timeout(10_000)
             page.goto(server.address)
             page.wait_for_function("() => performance.getEntriesByName('ready').length > 0")

@@ -11,8 +11,8 @@ import pytest
 from dmdcli.corrections import Corrections
 from dmdcli.decisions import Decision
 from dmdcli.errors import TooFewReferencesError
+from dmdcli.faces.confidence import CERTAIN
 from dmdcli.faces.face import Face, Landmarks
-from dmdcli.faces.finder import CERTAIN
 from dmdcli.journal import digest_of
 from dmdcli.library import Library
 from dmdcli.pipeline.by_hand import NOT_A_FACE

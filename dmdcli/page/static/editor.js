@@ -2,21 +2,16 @@
 // Points are in photo pixels with (0, 0) in the middle of the first; boxes are edges in photo pixels, end excluded.
 import { CORNERS, LEFT_EYE, MOUTH, PARTS, PART_OF, RIGHT_EYE, WHOLE, alignment, bounds, boxInPhoto, clamp, cursorOf, grasp, middle, span } from "./points.js";
 import { shape } from "./panels.js";
+import { PhotoView } from "./view.js";
 
-const LARGEST = 32; // screen pixels a photo pixel may become
-const MARGIN = 0.35; // of the window fetched beyond each edge
-const WIDEST = 3000; // pixels of a fetched picture
 const REACH = { mouse: 9, pen: 14, touch: 22 }; // pixels within which something is taken hold of
 
-export class Editor {
+export class Editor extends PhotoView {
   // told: {changed(points, box, step), selected(part), say(text), view(region, width, signal) -> Promise of a Blob, failed(error)}
   constructor(stage, told) {
-    Object.assign(this, { stage, told, points: [], box: [0, 0, 1, 1], others: [], size: [1, 1], x: 0, y: 0, scale: 1 });
-    Object.assign(this, { active: null, zoomed: null, drawing: false, editable: {}, seen: null, read: null, pointers: new Map(), held: null, step: 0 });
-    this.image = document.createElement("img");
-    this.image.alt = "";
-    this.image.draggable = false;
-    stage.append(this.image);
+    super(stage, told);
+    Object.assign(this, { points: [], box: [0, 0, 1, 1], others: [] });
+    Object.assign(this, { active: null, zoomed: null, drawing: false, editable: {}, read: null, pointers: new Map(), held: null, step: 0 });
     this.picture = shape(stage, "svg", { role: "application", tabindex: 0, "aria-roledescription": "face editor", "aria-label": "Points of the face. Tab goes through its parts." });
     this.chip = stage.appendChild(document.createElement("span"));
     this.chip.className = "chip";
@@ -26,14 +21,8 @@ export class Editor {
     stage.addEventListener("pointermove", (event) => this.#move(event));
     for (const kind of ["pointerup", "pointercancel"]) stage.addEventListener(kind, (event) => this.#release(event));
     stage.addEventListener("pointerleave", () => { if (!this.held) this.#hint(null); });
-    stage.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const lines = event.deltaMode ? 24 : 1;
-      this.zoom(Math.exp(-event.deltaY * lines * (event.ctrlKey ? 0.01 : 0.0016)), this.#at(event));
-    }, { passive: false });
     this.picture.addEventListener("keydown", (event) => this.#key(event));
     this.picture.addEventListener("focusin", (event) => this.#focused(event.target));
-    new ResizeObserver(() => this.#resized()).observe(stage);
   }
 
   #build() {
@@ -46,8 +35,8 @@ export class Editor {
       const group = shape(this.picture, "g", { class: `part part-${number}`, tabindex: 0, role: "group", "aria-label": `${name}, ${points.length} points` });
       const frame = shape(group, "path", { class: "frame" });
       const grips = CORNERS.map(() => shape(group, "rect", { class: "grip", width: 8, height: 8 }));
-      const drawn = lines.map(() => [shape(group, "path", { class: "under" }), shape(group, "path", { class: "line" })]);
-      const dots = points.map((point) => shape(group, "circle", { class: "point", r: 3.5, tabindex: -1, role: "button", "aria-roledescription": "point", "data-point": point }));
+      const drawn = lines.map(() => [shape(group, "path", { class: "under" }), shape(group, "path", { class: "thread" })]);
+      const dots = points.map((point) => shape(group, "circle", { class: "point", r: 3.5, "aria-roledescription": "point", "data-point": point }));
       return { group, frame, grips, drawn, dots };
     });
   }
@@ -55,10 +44,8 @@ export class Editor {
   // What is shown
 
   open({ size, points, box, others, editable }) {
-    this.fetching?.abort();
-    if (this.seen) URL.revokeObjectURL(this.image.src);
-    this.image.removeAttribute("src");
-    Object.assign(this, { size, others, editable, seen: null, read: null, held: null, drawing: false, failed: false });
+    this.showPhoto(size);
+    Object.assign(this, { others, editable, read: null, held: null, drawing: false });
     this.select(null);
     this.put(points, box);
     this.fit(this.faceRegion());
@@ -80,6 +67,7 @@ export class Editor {
     this.drawing = true;
     const side = 0.3 * Math.min(...this.size), [x, y] = [(this.size[0] - side) / 2, (this.size[1] - side) / 2];
     this.drawn = [x, y, x + side, y + side];
+    this.fresh = true; // a finger draws a new box; keys begin with this one
     this.fit([0, 0, ...this.size]);
     this.picture.focus({ preventScroll: true });
   }
@@ -93,24 +81,6 @@ export class Editor {
     const [x0, y0, x1, y1] = this.points.length ? bounds([...this.points, this.box.slice(0, 2), this.box.slice(2)]) : this.box;
     const side = this.points.length ? 0.18 * Math.max(x1 - x0, y1 - y0) : 0;
     return [x0 - side, y0 - side, x1 + side, y1 + side];
-  }
-
-  fit([x0, y0, x1, y1]) {
-    const [width, height] = this.#extent();
-    if (!width) { this.waiting = [x0, y0, x1, y1]; return; }
-    this.scale = clamp(Math.min(width / (x1 - x0), height / (y1 - y0)), this.#least(), LARGEST);
-    [this.x, this.y] = [(x0 + x1 - width / this.scale) / 2, (y0 + y1 - height / this.scale) / 2];
-    this.fitted = [x0, y0, x1, y1];
-    this.#viewChanged();
-  }
-
-  zoom(factor, at = this.#extent().map((side) => side / 2)) {
-    const scale = clamp(this.scale * factor, this.#least(), LARGEST);
-    this.x += at[0] / this.scale - at[0] / scale;
-    this.y += at[1] / this.scale - at[1] / scale;
-    this.scale = scale;
-    this.fitted = null;
-    this.#viewChanged();
   }
 
   // From the whole face to the part that is selected, from there to the next of eyes and mouth, and back
@@ -127,75 +97,30 @@ export class Editor {
     this.zoomed = wanted;
   }
 
-  select(number, focus = false) {
+  // entered: whether Tab goes through the points of the part, too, as it does unless the part was come by with Tab itself
+  select(number, focus = false, entered = true) {
     if (number === null) this.zoomed = null;
     this.active = number;
     this.groups.forEach(({ group, dots }, one) => {
       group.classList.toggle("active", one === number || number === WHOLE);
-      for (const dot of dots) dot.setAttribute("tabindex", one === number ? 0 : -1);
+      for (const dot of dots) {
+        if (one === number && entered) { dot.setAttribute("tabindex", 0); dot.setAttribute("role", "button"); dot.removeAttribute("aria-hidden"); }
+        else { dot.removeAttribute("tabindex"); dot.removeAttribute("role"); dot.setAttribute("aria-hidden", "true"); }
+      }
     });
     this.told.selected(number);
     if (focus) (number === null || number === WHOLE ? this.picture : this.groups[number].group).focus({ preventScroll: true });
     this.redraw();
   }
 
-  #extent() { return [this.stage.clientWidth, this.stage.clientHeight]; }
-  #least() {
-    const [width, height] = this.#extent();
-    return Math.min(1, 0.9 * Math.min(width / this.size[0], height / this.size[1]));
-  }
-
-  #resized() {
-    const region = this.waiting ?? this.fitted;
-    this.waiting = null;
-    if (region) this.fit(region); else this.#viewChanged();
-  }
-
-  #viewChanged() {
-    this.redraw();
-    clearTimeout(this.settling);
-    this.settling = setTimeout(() => this.fetch(), this.seen ? 120 : 0);
-  }
-
-  async fetch() {
-    const [width, height] = this.#extent().map((side) => side / this.scale), [w, h] = this.size;
-    if (!width) return;
-    const cut = (share) => [clamp(Math.floor(this.x - share * width), 0, w), clamp(Math.floor(this.y - share * height), 0, h), clamp(Math.ceil(this.x + (1 + share) * width), 0, w), clamp(Math.ceil(this.y + (1 + share) * height), 0, h)];
-    const wanted = cut(0), density = Math.min(1, this.scale * devicePixelRatio);
-    if (wanted[0] >= wanted[2] || wanted[1] >= wanted[3]) return;
-    const has = this.seen;
-    if (has && has.density >= 0.9 * density && has.region.every((edge, one) => one < 2 ? edge <= wanted[one] : edge >= wanted[one])) return;
-    this.fetching?.abort();
-    const stop = this.fetching = new AbortController(), region = cut(MARGIN);
-    const pixels = clamp(Math.ceil((region[2] - region[0]) * density), 16, WIDEST);
-    try {
-      const image = document.createElement("img");
-      image.src = URL.createObjectURL(await this.told.view(region, pixels, stop.signal));
-      await image.decode();
-      if (stop.signal.aborted) { URL.revokeObjectURL(image.src); return; }
-      if (this.seen) URL.revokeObjectURL(this.image.src);
-      image.alt = "";
-      image.draggable = false;
-      this.image.replaceWith(image);
-      this.image = image;
-      this.seen = { region, density: Math.min(density, pixels / (region[2] - region[0])) };
-      this.told.failed(null);
-      this.redraw();
-    } catch (error) {
-      if (!stop.signal.aborted) this.told.failed(error);
-    }
-  }
-
   redraw() {
     if (!this.due) this.due = requestAnimationFrame(() => { this.due = 0; this.#draw(); });
   }
 
-  #toScreen([x, y]) { return [(x + 0.5 - this.x) * this.scale, (y + 0.5 - this.y) * this.scale]; }
   #own(number) { return PARTS[number]?.points ?? span(0, 68); }
   #boxed() { return this.drawing ? this.drawn : this.box; }
-  #edges(box) { return [(box[0] - this.x) * this.scale, (box[1] - this.y) * this.scale, (box[2] - this.x) * this.scale, (box[3] - this.y) * this.scale]; }
   #frameOf(number) {
-    const [x0, y0, x1, y1] = bounds(PARTS[number].points.map((point) => this.#toScreen(this.points[point])));
+    const [x0, y0, x1, y1] = bounds(PARTS[number].points.map((point) => this.toScreen(this.points[point])));
     return [x0 - 11, y0 - 11, x1 + 11, y1 + 11];
   }
 
@@ -206,19 +131,16 @@ export class Editor {
       one.setAttribute("x", (CORNERS[number][0] ? x1 : x0) - half);
       one.setAttribute("y", (CORNERS[number][1] ? y1 : y0) - half);
     });
-    if (this.seen) {
-      const [x0, y0, x1, y1] = this.seen.region, style = this.image.style;
-      [style.width, style.height] = [`${x1 - x0}px`, `${y1 - y0}px`];
-      style.transform = `translate(${(x0 - this.x) * this.scale}px, ${(y0 - this.y) * this.scale}px) scale(${this.scale})`;
-    }
+    this.placeImage();
     const shown = this.points.length > 0 && !this.drawing, boxed = this.#boxed();
     this.picture.classList.toggle("drawing", this.drawing);
+    this.picture.classList.toggle("fresh", this.drawing && this.fresh);
     const framed = this.drawing && this.points.length ? [...this.others, this.box] : this.others;
     while (this.framed.children.length > framed.length) this.framed.lastChild.remove();
     while (this.framed.children.length < framed.length) shape(this.framed, "path", { class: "other" });
-    framed.forEach((box, number) => this.framed.children[number].setAttribute("d", outline(this.#edges(box))));
+    framed.forEach((box, number) => this.framed.children[number].setAttribute("d", outline(this.edges(box))));
     this.faceBox.style.display = this.drawing || (shown && this.editable.box) ? "" : "none";
-    const edges = this.#edges(boxed);
+    const edges = this.edges(boxed);
     this.faceRect.setAttribute("d", outline(edges));
     grip(this.grips, edges, 5);
     this.faceBox.setAttribute("aria-label", `${this.drawing ? "Box of the new face" : "Box of the face"}, ${this.#where(boxed)}`);
@@ -226,21 +148,24 @@ export class Editor {
     this.groups.forEach(({ group, frame, grips, drawn, dots }, number) => {
       group.style.display = shown ? "" : "none";
       if (!shown) return;
-      const { points, lines } = PARTS[number], screen = this.points.map((point) => this.#toScreen(point));
+      const { points, lines } = PARTS[number], screen = this.points.map((point) => this.toScreen(point));
       lines.forEach(([first, end, closed], one) => drawn[one].forEach((line) => line.setAttribute("d", round(screen.slice(first, end), closed))));
+      const frameNow = this.#frameOf(number), wide = Math.max(frameNow[2] - frameNow[0], frameNow[3] - frameNow[1]) - 22;
+      const radius = clamp(wide / (points.length > 6 ? 14 : 9), 1.6, number === this.active || this.active === WHOLE ? 5 : 3.5).toFixed(1);
       dots.forEach((dot, one) => {
+        dot.setAttribute("r", radius);
         dot.setAttribute("cx", screen[points[one]][0].toFixed(1));
         dot.setAttribute("cy", screen[points[one]][1].toFixed(1));
         if (number === this.active) dot.setAttribute("aria-label", this.#named(points[one]));
       });
-      if (number === this.active) { frame.setAttribute("d", outline(this.#frameOf(number))); grip(grips, this.#frameOf(number), 4); }
+      if (number === this.active) { frame.setAttribute("d", outline(frameNow)); grip(grips, frameNow, 4); }
     });
   }
 
   #drawRead(shown, round) {
     this.quads.forEach((quad, number) => {
       quad.style.display = shown && this.read ? "" : "none";
-      if (shown && this.read) quad.setAttribute("d", round(boxInPhoto(this.read, number, this.points).map((corner) => this.#toScreen(corner)), true));
+      if (shown && this.read) quad.setAttribute("d", round(boxInPhoto(this.read, number, this.points).map((corner) => this.toScreen(corner)), true));
     });
   }
 
@@ -252,18 +177,13 @@ export class Editor {
 
   // Pointers
 
-  #at(event) {
-    const edge = this.stage.getBoundingClientRect();
-    return [event.clientX - edge.left, event.clientY - edge.top];
-  }
-
   #under(at, reach) {
     const shown = this.points.length > 0 && !this.drawing;
     return grasp(at, reach, {
-      screen: shown && this.editable.landmarks ? this.points.map((point) => this.#toScreen(point)) : [],
+      screen: shown && this.editable.landmarks ? this.points.map((point) => this.toScreen(point)) : [],
       frames: shown ? PARTS.map((_, number) => this.#frameOf(number)) : [],
-      edges: this.drawing ? this.#edges(this.drawn) : shown && this.editable.box ? this.#edges(this.box) : null,
-      active: this.active, extent: this.#extent(), drawing: this.drawing,
+      edges: this.drawing ? this.edges(this.drawn) : shown && this.editable.box ? this.edges(this.box) : null,
+      active: this.active, extent: this.extent(), drawing: this.drawing, fresh: this.fresh,
     });
   }
 
@@ -276,7 +196,7 @@ export class Editor {
     if (event.button > 1) return;
     event.preventDefault();
     this.stage.setPointerCapture(event.pointerId);
-    const at = this.#at(event);
+    const at = this.at(event);
     this.pointers.set(event.pointerId, at);
     if (this.pointers.size === 2) { // pinch: whatever the first finger began is taken back
       if (this.held?.moved && !this.drawing) this.#change(this.held.points, this.held.box, this.step);
@@ -293,7 +213,7 @@ export class Editor {
   }
 
   #move(event) {
-    const at = this.#at(event), held = this.held;
+    const at = this.at(event), held = this.held;
     if (!this.pointers.has(event.pointerId)) { this.#hint(this.#under(at, REACH[event.pointerType] ?? REACH.mouse)); return; }
     if (held?.kind === "pinch") {
       const apart = ([one, other]) => Math.hypot(one[0] - other[0], one[1] - other[1]);
@@ -310,7 +230,7 @@ export class Editor {
     const [dx, dy] = [(at[0] - held.from[0]) / this.scale, (at[1] - held.from[1]) / this.scale];
     if (!held.moved && Math.hypot(dx, dy) * this.scale < 2) return;
     held.moved = true;
-    if (held.kind === "pan") { [this.x, this.y] = [held.view[0] - dx, held.view[1] - dy]; this.fitted = null; this.#viewChanged(); }
+    if (held.kind === "pan") { [this.x, this.y] = [held.view[0] - dx, held.view[1] - dy]; this.fitted = null; this.viewChanged(); }
     else if (held.kind === "new") this.#reshape([held.from[0], held.from[1], ...at].map((one, number) => one / this.scale + (number % 2 ? this.y : this.x)));
     else if (held.kind === "box" && held.sides.every(Boolean)) this.#carry(held.boxed, dx, dy);
     else if (held.kind === "box") this.#reshape(held.boxed.map((edge, number) => edge + (held.sides[number] ? (number % 2 ? dy : dx) : 0)));
@@ -361,14 +281,14 @@ export class Editor {
     const box = [clamp(Math.min(x0, x1), 0, w - 4), clamp(Math.min(y0, y1), 0, h - 4), clamp(Math.max(x0, x1), 4, w), clamp(Math.max(y0, y1), 4, h)].map((edge) => Math.round(edge * 10) / 10);
     box[2] = Math.max(box[2], box[0] + 4);
     box[3] = Math.max(box[3], box[1] + 4);
-    if (this.drawing) { this.drawn = box; this.redraw(); } else this.#change(this.points, box, this.step);
+    if (this.drawing) { this.drawn = box; this.fresh = false; this.redraw(); } else this.#change(this.points, box, this.step);
   }
 
   // Keys
 
   #focused(target) {
     const number = this.groups.findIndex(({ group }) => group.contains(target));
-    if (number >= 0 && number !== this.active) this.select(number);
+    if (number >= 0 && number !== this.active) this.select(number, false, false);
   }
 
   #key(event) {
@@ -377,7 +297,7 @@ export class Editor {
     const target = event.target, point = target.dataset?.point;
     if (event.key === "Escape" && !this.drawing && target !== this.picture) {
       if (point !== undefined) this.groups[PART_OF[point]].group.focus(); else { this.select(null); this.picture.focus(); }
-    } else if (event.key === "Enter" && this.groups.some(({ group }) => group === target)) target.querySelector(".point").focus();
+    } else if (event.key === "Enter" && this.groups.some(({ group }) => group === target)) { this.select(this.active); target.querySelector(".point").focus(); }
     else if (way) this.#arrow(way.map((one) => one / this.scale), event.shiftKey, target, point);
     else return;
     event.preventDefault();
@@ -396,7 +316,7 @@ export class Editor {
     } else if (this.editable.landmarks && (point !== undefined || this.active !== null)) {
       this.#shift(point !== undefined ? [Number(point)] : this.#own(this.active), shift ? 10 * dx : dx, shift ? 10 * dy : dy);
       this.#later(() => point !== undefined ? this.#named(Number(point)) : `${PARTS[this.active]?.name ?? "Whole face"} moved`);
-    } else { this.x += 40 * dx; this.y += 40 * dy; this.fitted = null; this.#viewChanged(); }
+    } else { this.x += 40 * dx; this.y += 40 * dy; this.fitted = null; this.viewChanged(); }
   }
 
   #later(text) { // said once the keys are at rest

@@ -1,6 +1,6 @@
 // The face that is open: what was changed in it, step by step, and how that is saved, also where something goes wrong.
 import { Editor } from "./editor.js";
-import { fileName, nameOf, stateOf } from "./list.js";
+import { fileName, stateOf } from "./list.js";
 import { Preview, Strength, Who, ask, capital, comparison, factsPart, make, mark } from "./panels.js";
 import { PARTS, WHOLE } from "./points.js";
 
@@ -24,7 +24,7 @@ function decisionOf(detail, { points, box, ...said }, refit = false) {
 }
 
 export class OpenFace {
-  // about: {list, state() -> State, say(text), trouble(error, again), saved(), none()}
+  // about: {list, state() -> State, say(text), trouble(error or null, again, kind), saved(), none()}
   constructor(about) {
     Object.assign(this, about);
     this.face = null; // { id, detail, draft, saved, past: [drafts], future: [drafts], step }
@@ -35,7 +35,7 @@ export class OpenFace {
       selected: (number) => { at("part").value = number ?? ""; },
       say: this.say,
       view: (region, width, signal) => ask(`photos/${this.face.detail.photo_id}.jpg?region=${region}&width=${width}`, { signal, as: "blob" }),
-      failed: (error) => this.trouble(error, () => this.editor.fetch()),
+      failed: (error) => this.trouble(error, () => this.editor.fetch(), "view"),
     });
     this.preview = new Preview(({ components }, { landmarks }) => this.editor.showRead(components, landmarks ?? this.face.detail.landmarks));
     this.who = new Who((said) => this.change({ ...said, not_a_face: false, leave_alone: false }));
@@ -99,6 +99,7 @@ export class OpenFace {
     this.leave();
     this.turn = (this.turn ?? 0) + 1;
     this.face = null;
+    this.editor.rest();
     this.preview.clear();
     document.body.classList.remove("showing");
     at("face").hidden = true;
@@ -117,6 +118,7 @@ export class OpenFace {
     this.preview.clear();
     this.editor.open({ ...detail, points: draft.points, box: draft.box, editable: { landmarks: this.may("landmarks"), box: this.may("box") } });
     this.who.open(detail);
+    this.preview.of(this.state().mode);
     const preview = faceless ? null : this.preview.part, who = this.may("person") && !faceless ? this.who.part : null;
     const facts = detail.facts.length ? factsPart(detail.facts) : null, strength = this.may("strength") ? this.strength.part : null;
     at("beside").replaceChildren(...(results ? [facts, strength, preview, who] : [preview, who, strength, facts]).filter(Boolean));
@@ -136,10 +138,10 @@ export class OpenFace {
   #showTitle() {
     const { summary } = this.face.detail, { photo, number, verdict, reasons, person } = summary;
     const folder = photo.slice(0, -fileName(photo).length).replace(/\/$/, ""), said = stateOf(summary);
-    at("face-title").replaceChildren(make("bdi", { dir: "auto" }, fileName(photo)), number ? `, face ${number}` : "");
+    at("face-title").replaceChildren(make("bdi", { dir: "auto" }, fileName(photo)), number ? `, ${this.list.noun} ${number}` : "");
     const told = [[mark(verdict, capital(verdict)), reasons.length ? `: ${reasons.join("; ")}` : ""], person ? [make("bdi", {}, person)] : [], said ? [said] : [], folder ? ["in ", make("bdi", {}, folder)] : []];
     at("face-told").replaceChildren(...told.filter((parts) => parts.length).map((parts) => make("span", {}, ...parts)));
-    document.title = `${nameOf(summary)} – ${this.state().title}`;
+    document.title = `${this.list.nameOf(summary)} – ${this.state().title}`;
   }
 
   #showDraft() {
@@ -244,10 +246,10 @@ export class OpenFace {
   async #decide(patch, words) {
     this.who.flush();
     this.change(patch);
-    const name = nameOf(this.face.detail.summary), next = this.list.beside(1), done = this.save();
+    const name = this.list.nameOf(this.face.detail.summary), next = this.list.beside(1), done = this.save();
     if (next !== undefined) {
       await this.open(next, { focus: document.activeElement !== at("list") });
-      this.say(`${name}: ${words}. Now ${nameOf(this.list.summary(next))}.`);
+      this.say(`${name}: ${words}. Now ${this.list.nameOf(this.list.summary(next))}.`);
     } else if (await done) this.say(`${name}: ${words}. That was the last face of this list.`);
   }
 
@@ -271,6 +273,7 @@ export class OpenFace {
     try {
       await ask(`api/faces/${id}/reset`, { body: {} });
       this.face = null;
+      this.editor.rest();
       this.list.remove(id);
       this.say("The face that was drawn is gone.");
       if (next === undefined) this.none(); else this.open(next, { focus: true });
@@ -281,25 +284,28 @@ export class OpenFace {
 
   draw(on) {
     if (on && (!this.face || !this.may("draw"))) return;
+    at("face").classList.toggle("drawing", on);
     at("draw-tools").hidden = !on;
     at("point-tools").hidden = at("edit-hint").hidden = on;
     if (on) {
       this.show("points");
       this.editor.startDrawing();
+      at("points").scrollIntoView({ block: "nearest" });
       this.say("Draw a box around the missed face. Arrows move the box, Shift and arrows change its size, Enter finds the points in it, Escape cancels.");
     } else if (this.editor.drawing) { this.editor.stopDrawing(); at("draw")?.focus({ preventScroll: true }); }
   }
 
   async drawn() {
-    const { photo_id } = this.face.detail;
+    const { id, detail: { photo_id } } = this.face;
     at("draw-done").disabled = true;
     this.say("Finding the points in the box…");
     try {
       const { summary } = await ask(`api/photos/${photo_id}/faces`, { body: { box: this.editor.drawn } });
       this.list.update([summary]);
+      this.list.putBelow(summary.id, id);
       this.draw(false);
       await this.open(summary.id, { focus: true });
-      this.say(`New face: ${nameOf(summary)}. Look whether its points are right.`);
+      this.say(`New face: ${this.list.nameOf(summary)}. Look whether its points are right.`);
       this.saved();
     } catch (error) { this.trouble(error, () => this.drawn()); } finally { at("draw-done").disabled = false; }
   }

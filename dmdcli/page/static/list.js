@@ -19,13 +19,13 @@ const FILTERS = [
 ];
 
 export const fileName = (photo) => photo.slice(photo.lastIndexOf("/") + 1);
-export const nameOf = ({ photo, number }) => (number ? `${fileName(photo)}, face ${number}` : fileName(photo));
 export const stateOf = (one) => (one.gone ? "✕ no face" : one.accepted ? "✓ accepted" : one.by_hand ? "✎ by hand" : "");
 
 export class FaceList {
   constructor(open, goneName) {
     this.open = open;
     this.goneName = goneName;
+    this.noun = "face";
     this.faces = new Map(); // id -> { summary, text, rank, version }
     this.order = []; // ids
     this.place = new Map(); // id -> its place in `order`
@@ -71,6 +71,12 @@ export class FaceList {
     this.#reorder(this.order.filter((one) => one !== id), above);
   }
 
+  // A face that was drawn comes below the one that it was drawn beside, whatever is looked for
+  putBelow(id, other) {
+    if (this.place.has(id) || !this.place.has(other)) return;
+    this.#reorder(this.order.toSpliced(this.place.get(other) + 1, 0, id), 0);
+  }
+
   filter() {
     const wanted = this.#wanted();
     const found = [...this.faces.values()].filter(wanted);
@@ -91,6 +97,8 @@ export class FaceList {
     const place = this.place.get(this.current);
     return this.order[place === undefined ? 0 : place + step];
   }
+
+  nameOf({ photo, number }) { return number ? `${fileName(photo)}, ${this.noun} ${number}` : fileName(photo); }
 
   mark(id) { // as the one that is open
     this.current = id;
@@ -144,7 +152,7 @@ export class FaceList {
     FILTERS.forEach(([value, words], number) => {
       at("filter").options[number].textContent = `${value === "gone" ? this.goneName() : words} (${sums[number].toLocaleString("en")})`;
     });
-    const text = `${this.order.length.toLocaleString("en")} ${this.order.length === 1 ? "face" : "faces"}, the worst first`;
+    const text = `${this.order.length.toLocaleString("en")} ${this.noun}${this.order.length === 1 ? "" : "s"}, the worst first`;
     if (at("count").textContent !== text) at("count").textContent = text;
   }
 
@@ -198,7 +206,7 @@ export class FaceList {
     row.part.title = summary.photo;
     row.part.classList.toggle("done", isDone(summary));
     row.name.textContent = fileName(summary.photo);
-    row.face.textContent = summary.number ? ` face ${summary.number}` : "";
+    row.face.textContent = summary.number ? ` ${this.noun} ${summary.number}` : "";
     row.told.replaceChildren(mark(summary.verdict, capital(summary.verdict)), ...(summary.person ? [" · ", make("bdi", {}, summary.person)] : []), state ? ` · ${state}` : "");
     row.why.textContent = summary.reasons.join("; ");
     this.#showPicture(row, false);

@@ -1,6 +1,6 @@
 // The page: what it is about, news of the search, what goes wrong and what can be done about it, and what keys do.
 import { OpenFace } from "./face.js";
-import { FaceList, nameOf } from "./list.js";
+import { FaceList } from "./list.js";
 import { Gone, ask, capital, make } from "./panels.js";
 import { LEFT_EYE, MOUTH, PARTS, RIGHT_EYE } from "./points.js";
 
@@ -12,20 +12,21 @@ const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${numbe
 let state = null;
 let revision = 0;
 let finished = false;
-let broken = null; // { error, again }: what went wrong, and what tries it again
+let broken = null; // { error, again, kind }: what went wrong, and what tries it again
 let announced = true; // that all photos were searched
 let timer = 0;
 
 const narrow = () => getComputedStyle(at("list")).visibility === "hidden" || at("list").offsetParent === null;
-const list = new FaceList((id) => work.open(id, { push: !work.face, focus: document.activeElement !== at("list") || narrow() }), () => work.out ?? "Not a face");
+const list = new FaceList((id) => work.open(id, { push: !work.face, focus: document.activeElement !== at("list") || narrow() }), () => (work.may("remove") ? "Removed" : "Not a face"));
 const work = new OpenFace({ list, say, trouble, state: () => state ?? { actions: [] }, saved: () => { showTrouble(); showProgress(); }, none: showStart });
 const { editor } = work;
 
 // What went wrong
 
-function trouble(error, again) {
-  if (error && error === broken?.error) return;
-  broken = error ? { error, again } : null;
+// error: null where what went wrong before is right again; of a kind, where only that is
+function trouble(error, again = null, kind = null) {
+  if (!error && kind && broken?.kind !== kind) return;
+  broken = error ? { error, again, kind } : null;
   showTrouble();
 }
 
@@ -33,7 +34,7 @@ function showTrouble() {
   const line = (sentence, again) => make("div", { class: "line" }, make("p", {}, sentence), make("button", { type: "button", class: "small-button", onclick: again }, "Try again"));
   const lines = broken ? [line(broken.error.message, () => { const { again } = broken; trouble(null); again(); })] : [];
   const failed = [...work.unsaved.values()];
-  const which = failed.length === 1 ? `${nameOf(failed[0].face.detail.summary)} is` : `${failed.length} faces are`;
+  const which = failed.length === 1 ? `${list.nameOf(failed[0].face.detail.summary)} is` : `${failed.length} faces are`;
   if (failed.length) lines.push(line(broken ? `${which} not saved yet; leave this page open.` : `${which} not saved: ${failed[0].error.message}`, () => work.saveAgain()));
   if (lines.map((one) => one.textContent).join() !== at("trouble").textContent) at("trouble").replaceChildren(...lines);
 }
@@ -61,7 +62,7 @@ function showProgress() {
   if (!state || finished) return;
   const { photos, looked_at: searched, failures } = state, total = list.faces.size, searching = searched < photos;
   at("progress").textContent = `${list.done.toLocaleString("en")} of ${total.toLocaleString("en")} looked at${searching ? `; still searching: ${searched} of ${counted(photos, "photo")}` : ""}`;
-  at("start-title").textContent = total ? counted(total, "face") : searching ? "Looking for faces" : "No face was found";
+  at("start-title").textContent = total ? counted(total, list.noun) : searching ? "Looking for faces" : "No face was found";
   at("start-text").textContent = searching ? `${searched} of ${counted(photos, "photo")} searched so far. You can begin with the faces that are there: what is found later comes into the list without moving what you look at.` : "The worst come first. What you decide is saved at once, and what you change when you go to another face. The photos themselves are never changed.";
   at("begin").hidden = !total;
   if (!announced && !searching) say("All photos have been searched.");
@@ -76,6 +77,7 @@ function showProgress() {
 
 function begin() {
   at("title").textContent = document.title = state.title;
+  if (state.mode === "references") list.noun = "reference";
   fillKeys();
   list.filter();
   follow();
@@ -113,7 +115,8 @@ async function finish() {
     at("finish").remove();
     at("show-keys").remove();
     at("trouble").replaceChildren();
-    at("parts").replaceChildren(make("main", { class: "ended" }, make("section", { class: "card" }, title,
+    at("parts").hidden = true;
+    at("parts").after(make("main", { class: "ended" }, make("section", { class: "card" }, title,
       make("p", {}, `${sums ? `Decided here: ${sums}.` : "Nothing was decided."} The command in the terminal has ended; this page can be closed.`))));
     title.focus();
   } catch (error) { trouble(error, finish); }
@@ -123,7 +126,7 @@ async function finish() {
 
 const beside = (step) => () => work.open(list.beside(step), { focus: document.activeElement !== at("list") || narrow(), push: !work.face });
 const inFace = (run) => () => { if (work.face) run(); };
-const select = (number) => { work.show("points"); editor.select(number, true); };
+const select = (number) => { work.show("points"); at("stage").scrollIntoView({ block: "nearest" }); editor.select(number, true); };
 const turn = (step) => inFace(() => select(((editor.active ?? (step > 0 ? -1 : PARTS.length)) + step + PARTS.length) % PARTS.length));
 const KEYS = [ // key, its words, what it does, the action without which it is not there
   ["N", "next face", beside(1)], ["P", "previous face", beside(-1)],

@@ -51,8 +51,14 @@ export class Preview {
     this.part = make("section", { class: "card", "aria-labelledby": "preview-title" }, make("h3", { id: "preview-title" }, "Preview"),
       make("div", { class: "pictures" },
         make("figure", {}, this.before, make("figcaption", {}, "before, with what the network reads")),
-        make("figure", {}, this.after, make("figcaption", {}, "restored"))),
+        make("figure", {}, this.after, this.caption = make("figcaption"))),
       this.verdict, make("div", { class: "line" }, this.status, this.again));
+  }
+
+  // A reference is not restored: it is shown with what is learned from it
+  of(mode) {
+    this.reference = mode === "references";
+    this.caption.textContent = this.reference ? "what is learned from it" : "restored";
   }
 
   // Another face: nothing of the one before stays
@@ -66,10 +72,12 @@ export class Preview {
     this.part.classList.remove("old");
     this.again.hidden = true;
     this.status.textContent = text;
+    this.part.classList.toggle("wordy", text !== "");
   }
 
   want(face, decision) {
     this.wanted = { face, decision };
+    this.part.classList.remove("wordy");
     clearTimeout(this.pausing);
     this.pausing = setTimeout(() => this.#start(), PAUSE);
   }
@@ -82,7 +90,7 @@ export class Preview {
     this.busy = true;
     this.again.hidden = true;
     this.part.classList.add("old");
-    const count = () => { this.status.textContent = `Restoring… ${((performance.now() - began) / 1000).toFixed(0)} s`; };
+    const count = () => { this.status.textContent = `${this.reference ? "Drawing" : "Restoring"}… ${((performance.now() - began) / 1000).toFixed(0)} s`; };
     count();
     this.counting = setInterval(count, 1000);
     try {
@@ -105,15 +113,15 @@ export class Preview {
   }
 
   async #show({ before, after, components, verdict, reasons, used, seconds }, run) {
-    const images = [before, after].map((src, number) => make("img", { src, alt: number ? "The face as it would be restored" : "The face as the network gets it", width: 512, height: 512 }));
+    const images = [before, after].map((src, number) => make("img", { src, alt: !number ? "The face as the network gets it" : this.reference ? "The face with its points and boxes" : "The face as it would be restored", width: 512, height: 512 }));
     await Promise.all(images.map((image) => image.decode()));
     if (run !== this.run || this.wanted) return false;
     this.before.replaceChildren(images[0]);
     const boxes = shape(this.before, "svg", { viewBox: "0 0 512 512", "aria-hidden": "true" });
     for (const [x0, y0, x1, y1] of components) shape(boxes, "rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0 });
     this.after.replaceChildren(images[1]);
-    this.verdict.replaceChildren(mark(verdict, capital(verdict)), reasons.length ? ` ${reasons.join("; ")}` : "");
-    this.status.textContent = `Restored from ${used === "specific" ? "their own dictionary" : "the generic dictionary"} in ${seconds.toFixed(1)} s.`;
+    this.verdict.replaceChildren(mark(verdict, capital(verdict)), reasons.length ? `: ${reasons.join("; ")}` : "");
+    this.status.textContent = this.reference ? "" : `Restored from ${used === "specific" ? "their own dictionary" : "the generic dictionary"} in ${seconds.toFixed(1)} s.`;
     this.part.classList.remove("old");
     return true;
   }

@@ -47,8 +47,8 @@ export function boxInPhoto({ components, points, a, b, c, d }, number, now) {
 
 // What lies under a place on the screen, all of it in pixels of the screen: screen, the points, none where they cannot
 // be moved; frames, around the parts; edges, of a box that can be moved, or null; active, the part that is selected; extent, of
-// the window; drawing, whether the box is that of a new face.
-export function grasp([x, y], reach, { screen, frames, edges, active, extent, drawing }) {
+// the window; drawing, whether the box is that of a new face, and fresh, whether nobody has touched that yet.
+export function grasp([x, y], reach, { screen, frames, edges, active, extent, drawing, fresh }) {
   const near = (one, other) => Math.hypot(one - x, other - y);
   const inside = ([x0, y0, x1, y1]) => x > x0 && x < x1 && y > y0 && y < y1;
   const held = (kind, number, more = {}) => ({ kind, part: number, name: PARTS[number].name, ...more });
@@ -73,12 +73,14 @@ export function grasp([x, y], reach, { screen, frames, edges, active, extent, dr
     const around = PARTS.map((_, number) => number).filter((number) => PARTS[number].inside && inside(frames[number]) && fits(frames[number]));
     if (active !== WHOLE && around.length) return held("part", around.reduce((best, one) => (area(one) < area(best) ? one : best)));
   }
+  const drawn = { kind: "new", name: "New box" };
+  if (drawing && fresh) return drawn;
   if (edges) {
     const close = [x - edges[0], y - edges[1], x - edges[2], y - edges[3]].map((away) => Math.abs(away) < Math.max(7, 0.75 * reach));
     const level = x > edges[0] - reach && x < edges[2] + reach, upright = y > edges[1] - reach && y < edges[3] + reach;
     const sides = [close[0] && upright, close[1] && level, close[2] && upright && !close[0], close[3] && level && !close[1]];
     if (sides.some(Boolean)) return { kind: "box", sides, name: "Box of the face" };
-    if (drawing) return inside(edges) ? { kind: "box", sides: [true, true, true, true], name: "Move the box" } : { kind: "new", name: "New box" };
+    if (drawing) return inside(edges) ? { kind: "box", sides: [true, true, true, true], name: "Move the box" } : drawn;
   }
   if (active === WHOLE && screen.length && inside(bounds(screen))) return { kind: "part", part: WHOLE, name: "Whole face" };
   return null;
