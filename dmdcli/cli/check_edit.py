@@ -37,7 +37,7 @@ def edit(
     desk = PhotoDesk(files, finders, restorer, people, kept_in_library(), f"Faces in {where}", failures)
     desk.start()
     try:
-        serve(desk, terminal, no_open)
+        serve(desk, no_open)
     finally:
         desk.close()
     for failure in desk.state().failures[len(failures) :]:

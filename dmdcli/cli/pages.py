@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dmdcli.cli.browser import from_elsewhere, show_server
 from dmdcli.cli.build import build_memorize, build_restorer, library_folder
 from dmdcli.cli.console import Terminal, counted
 from dmdcli.errors import DMDError
@@ -28,28 +29,22 @@ if TYPE_CHECKING:
     from dmdcli.shapes import ComponentBoxes, Pixels
 
 NoOpenOption = Annotated[
-    bool, typer.Option("--no-open", help="With the page: do not open the browser, only say the address.")
+    bool, typer.Option("--no-open", help="Do not open the browser on the page, only say its address.")
 ]
 
 
-def serve(desk: Desk, terminal: Terminal, no_open: bool) -> None:
+def serve(desk: Desk, no_open: bool) -> None:
     """Serve the page of a desk until its Finish button, or Ctrl-C."""
     from dmdcli.page.server import serving
 
-    with serving(desk) as page:
-        terminal.result(f"The page is at {page.address}")
-        terminal.say("The address works once. Finish on the page, or Ctrl-C here, ends it; what was decided is kept.")
-        if not no_open:
-            open_browser(page.address)
+    with serving(desk) as server:
+        if no_open:
+            typer.echo(f"The page: {server.address}", err=True)
+            typer.echo(f"The link works once. {from_elsewhere(server.port)} Ctrl-C ends the page.", err=True)
+        else:
+            show_server(server)
         with suppress(KeyboardInterrupt):
-            page.wait()
-
-
-def open_browser(address: str) -> None:
-    """Open an address in the browser, without waiting: some browsers run in the terminal."""
-    import webbrowser
-
-    threading.Thread(target=webbrowser.open, args=(address,), name="browser", daemon=True).start()
+            server.wait()
 
 
 def kept_in_library() -> Kept:
@@ -87,12 +82,13 @@ def people_for_page(
     return later, people
 
 
-def tell_decided(terminal: Terminal, decided: Mapping[str, int], where: Path | None = None) -> None:
-    """The last line of a command with a page. where: what was decided is kept there."""
+def tell_decided(terminal: Terminal, decided: Mapping[str, int], where: Path, what: str = "face") -> None:
+    """The last line of a command with a page. where: what was decided is kept there. what: it was decided about."""
     if not decided:
         terminal.result("Nothing was decided, and nothing was changed.")
         return
     (first, count), *rest = decided.items()
-    said = ", ".join([f"{counted(count, 'face')} {first}", *(f"{count} {what}" for what, count in rest)])
-    used = "used by restore, enroll and check from now on"
-    terminal.result(f"{said}. They are kept in {where}, and {used}." if where else f"{said}.")
+    said = ", ".join([f"{counted(count, what)} {first}", *(f"{number} {other}" for other, number in rest)])
+    used = "restore, enroll and check" if what == "face" else "the person's dictionary"
+    kept = f" They are kept in {where}, and used by {used} from now on." if {*decided} != {"accepted"} else ""
+    terminal.result(f"{said}.{kept}")

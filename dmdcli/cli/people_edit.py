@@ -29,9 +29,9 @@ def edit(
     desk = ReferenceDesk(library, person, finders, kept_in_library())
     desk.start()
     try:
-        serve(desk, terminal, no_open)
+        serve(desk, no_open)
     finally:
         desk.close()
     for failure in desk.state().failures:
         terminal.fail(failure)
-    tell_decided(terminal, desk.decided(), library.folder(person))
+    tell_decided(terminal, desk.decided(), library.folder(person), "reference")

@@ -9,6 +9,7 @@ import numpy as np
 from dmdcli.decisions import Decision, FacePoints
 from dmdcli.faces.align import invert, transform
 from dmdcli.faces.face import Face, verdict
+from dmdcli.faces.finder import NOT_FITTED
 from dmdcli.page.desk import Summary
 from dmdcli.page.keeping import points_of
 from dmdcli.photos import PhotoFile
@@ -82,7 +83,7 @@ def without_pixels(face: Face) -> Face:
 def line_of(seen: Seen, least_face: float) -> Summary:
     """The line of a face. least_face: side in photo pixels below which a face is too small."""
     name, reasons = verdict(seen.face)
-    sure = None if seen.face.confidence is None else seen.face.confidence.face
+    sure = _sure(seen.face)
     decision = seen.decision
     return Summary(
         id=seen.id,
@@ -106,10 +107,16 @@ def line_without_face(identity: str, photo: Looked, *, accepted: bool, gone: boo
     return Summary(identity, photo.place, 0, rank, "unusable", reasons, accepted=accepted, gone=gone)
 
 
+def _sure(face: Face) -> float | None:
+    """How surely the points are right; of an average face in a box it says nothing that the kit sees it steadily."""
+    return None if face.confidence is None or NOT_FITTED in face.doubts else face.confidence.face
+
+
 def _rank(seen: Seen, least_face: float) -> float:
     """One of the places above, and within it the least sure first."""
     face = seen.face
-    sure = 0.5 if face.confidence is None else face.confidence.face
+    known = _sure(face)
+    sure = 0.5 if known is None else known
     side = max(face.box[2] - face.box[0], face.box[3] - face.box[1])
     if seen.gone:
         return GONE

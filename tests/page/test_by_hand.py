@@ -137,7 +137,7 @@ def test_eyes_dragged_into_their_place_are_what_restore_uses(
     wrong = min(faces, key=lambda face: face.box[0])
     number = faces.index(wrong) + 1
     right = in_photo(wrong)
-    shift = np.array([0.1, 0.22], dtype=np.float32) * (wrong.box[2] - wrong.box[0])
+    shift = np.array([-0.03, 0.12], dtype=np.float32) * (wrong.box[2] - wrong.box[0])
     misplaced = right.copy()
     for eye in EYES:
         misplaced[eye] += shift

@@ -13,7 +13,6 @@ from PIL import Image
 from dmdcli.corrections import Corrections
 from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
-from dmdcli.faces.face import Confidence
 from dmdcli.faces.finder import NOT_FITTED, FaceFinder
 from dmdcli.page.desk import NoSuchFaceError
 from dmdcli.page.keeping import Kept
@@ -21,8 +20,20 @@ from dmdcli.page.photo_desk import PhotoDesk
 from dmdcli.page.turns import share
 from dmdcli.pipeline.by_hand import NOT_A_FACE
 from dmdcli.places import PhotoFile
-from dmdcli.shapes import Pixels, overlap
-from tests.page.album import LEFT, RIGHT, SIZE, AlbumKit, add_photo, desk_of, eventually, faces_of, people_of, shifted
+from dmdcli.shapes import overlap
+from tests.page.album import (
+    LEFT,
+    RIGHT,
+    SIZE,
+    AlbumKit,
+    add_photo,
+    desk_of,
+    eventually,
+    faces_of,
+    people_of,
+    shifted,
+    told_confidence,  # noqa: F401 (a fixture)
+)
 from tests.pipeline.made_up import Brightener
 
 SMALL = (300.0, 200.0, 322.0, 222.0)
@@ -44,16 +55,6 @@ def files(tmp_path: Path) -> list[PhotoFile]:
 @pytest.fixture
 def kit() -> AlbumKit:
     return AlbumKit({100: [LEFT, RIGHT], 140: [LEFT, SMALL]})
-
-
-@pytest.fixture(autouse=True)
-def told_confidence(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Faces in dark photos are sure, those in bright ones are not."""
-
-    def confidences(kit: object, crops: Pixels, landmarks: object) -> list[Confidence]:
-        return [Confidence(one, (one,) * 3) for one in (0.97 if crop.mean() < 130 else 0.5 for crop in crops)]
-
-    monkeypatch.setattr("dmdcli.faces.finder.confidences", confidences)
 
 
 def kept_of(home: Path, file: PhotoFile) -> tuple[Decision, ...]:

@@ -21,7 +21,7 @@ from dmdcli.page.keeping import Kept
 from dmdcli.page.reference_desk import ReferenceDesk
 from dmdcli.page.turns import share
 from dmdcli.photos import read_photo
-from tests.page.album import LEFT, AlbumKit, add_photo, shifted
+from tests.page.album import LEFT, AlbumKit, add_photo, shifted, told_confidence  # noqa: F401 (a fixture)
 
 GREYS = (100, 140)
 
