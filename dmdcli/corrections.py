@@ -7,7 +7,7 @@ by the SHA-256 of the photo's bytes, so that moving and renaming it change nothi
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,6 +94,16 @@ class Corrections:
         """
         with self._writing():
             self._keep(digest, faces, place)
+
+    def change(
+        self, digest: str, place: str | None, changed: Callable[[tuple[Decision, ...]], Sequence[Decision]]
+    ) -> None:
+        """Keep what `changed` makes of the faces kept of a photo, while nobody else writes; the rest as of `keep`.
+
+        What `changed` raises goes on to the caller, and nothing is changed.
+        """
+        with self._writing():
+            self._keep(digest, changed(self.faces(digest)), place)
 
     def __iter__(self) -> Iterator[PhotoDecisions]:
         """All that is kept, a photo after the other in the order of their digests."""

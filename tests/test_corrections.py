@@ -45,6 +45,21 @@ def test_what_is_kept_is_read_back_whoever_asks(corrections: Corrections, tmp_pa
     assert list(corrections) == []
 
 
+def test_what_is_kept_is_changed_under_the_lock_of_the_library(corrections: Corrections, tmp_path: Path) -> None:
+    """Two that read before either wrote would lose what one of them keeps."""
+    right = Decision(box=RIGHT, stranger=True)
+
+    def changed(kept: tuple[Decision, ...]) -> list[Decision]:
+        other = Library(tmp_path / "home", lock_seconds=0.05)
+        with pytest.raises(LibraryLockedError), other.writing():
+            pass
+        return [*kept, right]
+
+    corrections.keep(DIGEST, [DRAWN])
+    corrections.change(DIGEST, "a.jpg", changed)
+    assert corrections.about(DIGEST) == PhotoDecisions(DIGEST, "a.jpg", (DRAWN, right))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes")
 def test_nobody_else_may_read_them(corrections: Corrections, tmp_path: Path) -> None:
     corrections.keep(DIGEST, [DRAWN])
