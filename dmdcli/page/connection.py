@@ -27,8 +27,13 @@ HEADER_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 LINE = re.compile(rb"[\t -~\x80-\xff]*")
 REASONS = {
     **{200: "OK", 303: "See Other", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed"},
-    **{408: "Request Timeout", 411: "Length Required", 413: "Content Too Large", 415: "Unsupported Media Type"},
-    **{431: "Request Header Fields Too Large", 500: "Internal Server Error", 505: "HTTP Version Not Supported"},
+    **{408: "Request Timeout", 409: "Conflict", 411: "Length Required", 413: "Content Too Large"},
+    **{
+        415: "Unsupported Media Type",
+        431: "Request Header Fields Too Large",
+        500: "Internal Server Error",
+        505: "HTTP Version Not Supported",
+    },
 }
 
 

@@ -331,6 +331,7 @@ class ReferenceDesk:
         if landmarks is not None:
             moved = points_in_photo(replace(face, landmarks=Landmarks(np.array(landmarks, dtype=np.float32))))
         decision = replace(said or Decision(box=face.box), landmarks=moved)
-        self._kept.replace(
-            reference.digest, path.name, () if said is None else (said,), () if says_nothing(decision) else (decision,)
-        )
+        earlier = () if said is None else (said,)
+        others = [one for one in before if one not in earlier]
+        after = () if says_nothing(decision) else (decision,)
+        self._kept.replace(reference.digest, path.name, earlier, after, others)

@@ -20,7 +20,7 @@ from pathlib import PurePath
 
 from dmdcli.errors import CannotGoOnError, DMDError, UsageError
 from dmdcli.page.connection import Answer, Broken, Connection, Limits, Refused, Request
-from dmdcli.page.desk import Desk, NoSuchFaceError
+from dmdcli.page.desk import ChangedElsewhereError, Desk, NoSuchFaceError
 from dmdcli.page.peers import own_users, user_at
 from dmdcli.page.routes import JSON, KINDS, Asked, Route, find_file, find_route
 
@@ -209,6 +209,8 @@ class PageServer:
         """Ask the desk. What it raises on purpose is a refusal."""
         try:
             return route(self._desk, asked)
+        except ChangedElsewhereError as error:
+            raise Refused(409, str(error)) from error
         except UsageError as error:
             raise Refused(400, str(error)) from error
         except NoSuchFaceError as error:
