@@ -28,12 +28,8 @@ LINE = re.compile(rb"[\t -~\x80-\xff]*")
 REASONS = {
     **{200: "OK", 303: "See Other", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed"},
     **{408: "Request Timeout", 409: "Conflict", 411: "Length Required", 413: "Content Too Large"},
-    **{
-        415: "Unsupported Media Type",
-        431: "Request Header Fields Too Large",
-        500: "Internal Server Error",
-        505: "HTTP Version Not Supported",
-    },
+    **{415: "Unsupported Media Type", 431: "Request Header Fields Too Large", 500: "Internal Server Error"},
+    **{505: "HTTP Version Not Supported"},
 }
 
 

@@ -35,9 +35,9 @@ class Kept:
     ) -> None:
         """Put decisions about a face in place of those that were kept of it; those about other faces stay.
 
-        before: what is known to be kept of it. others: of other faces of the photo. ChangedElsewhereError where something
-        else is kept of it by now: nothing is changed then. place: where the photo lies, for people to read; one that is
-        no text is left out.
+        before: what is known to be kept of it. others: of other faces of the photo. place: where the photo lies, for
+        people to read; one that is no text is left out. Raises ChangedElsewhereError where something else is kept of
+        the face by now, and changes nothing.
         """
 
         def changed(kept: tuple[Decision, ...]) -> list[Decision]:
