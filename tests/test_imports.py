@@ -99,10 +99,12 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "urllib": (),
     "urllib3": (),
     "http": (),
+    "http.server": ("page/",),
+    "socketserver": ("page/",),
     "requests": ("fetch.py",),
     "socket": ("fetch.py", "page/"),
 }
-"""Package -> the only files that may import it."""
+"""Package or module -> the only files that may import it."""
 
 TORCH_ELSEWHERE = {"cli/train.py": "sets the number of threads before the network is made"}
 """Files outside the places above that import torch inside a function, and why."""
