@@ -15,7 +15,7 @@ import numpy as np
 
 from dmdcli.decisions import Decision, FacePoints, find, says_nothing
 from dmdcli.errors import DMDError, UsageError
-from dmdcli.faces.confidence import confidences
+from dmdcli.faces.confidence import CERTAIN, confidences
 from dmdcli.faces.draw import draw_face
 from dmdcli.faces.face import Confidence, Face, Landmarks, component_boxes, implausible, problems, verdict
 from dmdcli.faces.fitting import surroundings
@@ -256,7 +256,7 @@ class ReferenceDesk:
             embedding=np.zeros(0, dtype=np.float32),
             rejected=implausible(landmarks, trust.lost),
             doubts=() if corrected else problems(landmarks, 1.0, trust.weak, held.confidence),
-            confidence=Confidence(1.0, (1.0, 1.0, 1.0)) if corrected else held.confidence,
+            confidence=CERTAIN if corrected else held.confidence,
         )
 
     def _show(self, held: Held) -> None:

@@ -58,7 +58,7 @@ from dmdcli.pipeline.whose import (
 from dmdcli.places import PICTURES, PhotoFile
 from dmdcli.tags import Tags, read_tags
 
-RECIPE = 2
+RECIPE = 3
 """Raised whenever the same photo comes out differently from the same settings; results of a lower one are stale."""
 WITHOUT_EFFECT = frozenset({"only_restored", "overwrite", "dry_run", "only", "evidence", "write_names"})
 """Options that change nothing about what a photo comes out as; `only` counts by the ids of the people, `write_names` by
