@@ -164,7 +164,7 @@ def test_packages_stay_in_their_places(path: Path) -> None:
         package = module.split(".")[0]
         if package == "torch" and place(path) in TORCH_ELSEWHERE:
             continue
-        homes = ONLY_IN.get(package)
+        homes = ONLY_IN.get(module, ONLY_IN.get(package))
         assert homes is None or place(path).startswith(homes), f"{path}:{line} imports {module}"
 
 
