@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from dmdcli.decisions import Decision, FacePoints, find, says_nothing
 from dmdcli.errors import DMDError, UsageError
 from dmdcli.faces.confidence import CERTAIN, confidences
 from dmdcli.faces.draw import draw_face
-from dmdcli.faces.face import Confidence, Face, Landmarks, component_boxes, implausible, problems, verdict
+from dmdcli.faces.face import Confidence, Face, Landmarks, Source, component_boxes, implausible, problems, verdict
 from dmdcli.faces.fitting import surroundings
 from dmdcli.journal import digest_of
 from dmdcli.library import Library, ReferenceFiles
@@ -29,9 +28,9 @@ from dmdcli.page.seen import ACCEPTED, BY_HAND, DOUBTFUL, GONE, GOOD, UNUSABLE, 
 from dmdcli.page.turns import Ended, Finders
 from dmdcli.person import Person, Reference, same_name
 from dmdcli.photos import read_photo
+from dmdcli.pipeline.by_hand import describe, with_landmarks
 from dmdcli.shapes import CROP, Box, Pixels, Points
 
-Source: TypeAlias = Literal["detected", "corrected"]
 AS_IT_IS = np.eye(2, 3, dtype=np.float32)
 """Matrix of a crop in itself."""
 REMOVED = "it is no reference any more"
@@ -319,11 +318,7 @@ class ReferenceDesk:
         finder, before = self._finders.searching, self._kept.about(reference.digest)
         pixels = read_photo(path).pixels
         faces = finder.find(pixels)  # or, where the reference is from points put right before:
-        faces += [
-            finder.describe_points(pixels, one.box, np.array(one.landmarks, dtype=np.float32))
-            for one in before
-            if one.box is not None and one.landmarks is not None
-        ]
+        faces += [describe(finder, pixels, box, one) for one, box in with_landmarks(before)]
         face = next((one for one in faces if np.array_equal(one.pixels, crop)), None)
         if face is None:
             return
@@ -331,7 +326,7 @@ class ReferenceDesk:
         moved = None
         if landmarks is not None:
             moved = points_in_photo(replace(face, landmarks=Landmarks(np.array(landmarks, dtype=np.float32))))
-        decision = self._called(replace(said or Decision(box=face.box), landmarks=moved))
+        decision = self._called(replace(said or Decision(box=face.box), landmarks=moved, fitted=False))
         earlier = () if said is None else (said,)
         others = [one for one in before if one not in earlier]
         after = () if says_nothing(decision) else (decision,)
