@@ -18,7 +18,7 @@ from dmdcli.faces.align import crop_face
 from dmdcli.faces.face import Face, Landmarks
 from dmdcli.journal import FaceRow, PhotoRow
 from dmdcli.page.deciding import decide
-from dmdcli.page.desk import Action, Detail, NoSuchFaceError, Preview, State, Summary, Which
+from dmdcli.page.desk import Action, ChangedElsewhereError, Detail, NoSuchFaceError, Preview, State, Summary, Which
 from dmdcli.page.keeping import Kept, checked, tally
 from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import THUMBNAIL, Shelf, thumbnail, view_of
@@ -219,7 +219,16 @@ class ResultDesk(Generic[DictionaryT]):
 
     def _put(self, before: Made, seen: Seen) -> None:
         digest = self._digest(before.photo)
-        self._kept.replace(digest, original_of(self._rows[before.photo]), before.kept, seen.kept)
+        with self._known:
+            others = [decision for one in self._in(before.photo) if one.id != before.id for decision in one.kept]
+        try:
+            self._kept.replace(digest, original_of(self._rows[before.photo]), before.kept, seen.kept, others)
+        except ChangedElsewhereError as error:
+            with self._known:
+                self._made[before.id] = replace(before, decision=error.decision, kept=error.stored)
+                self._changes.pop(before.id, None)
+                self._listing.put(self._line(self._made[before.id]))
+            raise
         after = replace(before, decision=seen.decision, kept=seen.kept)
         with self._known:
             earlier = self._changes.get(before.id, (before.decision,))[0]

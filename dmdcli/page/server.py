@@ -20,7 +20,7 @@ from socketserver import TCPServer
 from typing import Any
 
 from dmdcli.errors import CannotGoOnError, DMDError, UsageError
-from dmdcli.page.desk import Desk, NoSuchFaceError
+from dmdcli.page.desk import ChangedElsewhereError, Desk, NoSuchFaceError
 from dmdcli.page.peers import own_users, user_at
 from dmdcli.page.routes import KINDS, Asked, find_file, find_route
 from dmdcli.page.strict_http import Answer, InTime, Limits, Refused, StrictHandler
@@ -169,6 +169,8 @@ class _Visit(StrictHandler):
                 answer = route(body)
             except Refused as refusal:
                 answer = self.refusal(refusal.status, refusal.sentence)
+            except ChangedElsewhereError as error:
+                answer = self.refusal(409, str(error))
             except UsageError as error:
                 answer = self.refusal(400, str(error))
             except NoSuchFaceError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from dmdcli.corrections import Corrections
 from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
 from dmdcli.faces.finder import NOT_FITTED, FaceFinder
-from dmdcli.page.desk import NoSuchFaceError
+from dmdcli.page.desk import ChangedElsewhereError, NoSuchFaceError
 from dmdcli.page.keeping import Kept
 from dmdcli.page.photo_desk import PhotoDesk
 from dmdcli.page.turns import share
@@ -79,6 +80,49 @@ def test_faces_come_in_the_order_in_which_they_want_to_be_looked_at(
         assert [one.id for one in again[-2:]] == [lines[0].id, lines[3].id]
         assert (again[-1].gone, again[-1].reasons) == (True, (NOT_A_FACE,))
         assert desk.decided() == {"said to be no face": 1, "accepted": 1}
+
+
+def test_what_was_changed_elsewhere_is_not_written_over(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:
+    with desk_of(files, kit, home) as one, desk_of(files, kit, home) as other:
+        first, second = faces_of(one)["a.png", 1].id, faces_of(one)["a.png", 2].id
+        points = shifted(one.detail(first).landmarks, 5)
+        one.save(first, Decision(landmarks=points, person="Anna"))
+        other.save(second, Decision(accepted=True))
+        with pytest.raises(ChangedElsewhereError, match="shown again as it is now"):
+            other.save(first, Decision(accepted=True))
+        assert kept_of(home, files[0]) == (
+            Decision(box=LEFT, landmarks=points, person="Anna"),
+            Decision(box=RIGHT, accepted=True),
+        )
+        now = other.detail(first)
+        assert (now.landmarks, now.decision.person, now.summary.by_hand) == (points, "Anna", True)
+        assert other.decided() == {"accepted": 1}
+        other.save(first, replace(now.decision, accepted=True))
+        assert Decision(box=LEFT, landmarks=points, person="Anna", accepted=True) in kept_of(home, files[0])
+        with pytest.raises(ChangedElsewhereError):
+            one.reset(first)
+        one.reset(first)
+        assert kept_of(home, files[0]) == (Decision(box=RIGHT, accepted=True),)
+
+
+def test_a_face_drawn_elsewhere_is_not_drawn_twice(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:
+    with desk_of(files, kit, home) as one, desk_of(files, kit, home) as other:
+        photo = one.detail(faces_of(one)["none.png", 0].id).photo_id
+        drawn = one.draw(photo, FREE)
+        with pytest.raises(ChangedElsewhereError):
+            other.draw(photo, (FREE[0] + 5, *FREE[1:]))
+        assert other.detail(faces_of(other)["none.png", 1].id).landmarks == drawn.landmarks
+        assert len(kept_of(home, files[2])) == 1
+
+
+def test_a_better_box_is_drawn_over_one_that_was_said_to_be_no_face(
+    files: list[PhotoFile], kit: AlbumKit, home: Path
+) -> None:
+    with desk_of(files, kit, home) as desk:
+        face = faces_of(desk)["a.png", 1]
+        desk.save(face.id, Decision(not_a_face=True))
+        desk.draw(desk.detail(face.id).photo_id, (LEFT[0] + 20, *LEFT[1:]))
+        assert len(kept_of(home, files[0])) == 2
 
 
 def test_only_what_changed_is_told_again(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:

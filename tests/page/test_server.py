@@ -22,6 +22,7 @@ from dmdcli import fetch
 from dmdcli.decisions import Decision
 from dmdcli.errors import CannotGoOnError, PhotoReadError, UsageError
 from dmdcli.page import server as server_module
+from dmdcli.page.desk import ChangedElsewhereError
 from dmdcli.page.server import HOST, PageServer, serving
 from dmdcli.page.strict_http import MOST_BODY, MOST_HEAD, Limits
 from tests.page.browsing import Browser, Heard
@@ -217,6 +218,8 @@ def test_what_the_desk_cannot_do_is_told(
 
     heard = fail(UsageError("Choose another."))
     assert (heard.status, heard.json["error"]) == (400, "Choose another.")
+    heard = fail(ChangedElsewhereError([]))
+    assert (heard.status, "changed elsewhere" in heard.json["error"]) == (409, True)
     heard = fail(PhotoReadError(Path("/photos/a.jpg"), "is gone"))
     assert (heard.status, heard.json["error"]) == (500, "/photos/a.jpg: is gone")
     capsys.readouterr()
