@@ -118,8 +118,8 @@ class Preview:
     """What would come of a face with the points it has by now.
 
     before, after: (512, 512, 3) uint8 RGB, the aligned crop by these points and what is made of it. components:
-    (3, 4) boxes of eyes and mouth in crop pixels. verdict, reasons: on these points; no preview is refused for them.
-    seconds: it took.
+    (3, 4) boxes of eyes and mouth in crop pixels. verdict, reasons: on these points, and where `dmd restore` would
+    leave the face alone; no preview is refused for them. seconds: it took.
     """
 
     before: Pixels = field(repr=False)

@@ -35,8 +35,9 @@ MOST_THROWN_AWAY = 8 << 20
 """Bytes of it."""
 NOT_FROM_HERE = "This page answers only the browser that opened it, at the address that the terminal shows."
 USED = (
-    "This link was used already; it works once. If the page is not open in your browser, somebody else may have opened "
-    "it: end the command in the terminal with Ctrl-C and start it again."
+    "This link was used already; it works once. If you closed the page, your browser's history still has it. Otherwise "
+    "somebody else may have opened it: end the command with Ctrl-C in the terminal and start it again; what was saved "
+    "is kept."
 )
 ANOTHER_USER = "This page belongs to another user of this computer, and answers nobody else."
 BUG = "Something went wrong in the program; the terminal says what."

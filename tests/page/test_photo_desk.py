@@ -328,6 +328,8 @@ def test_a_preview_is_of_the_points_given_and_keeps_nothing(files: list[PhotoFil
         eyes = shifted(standing.landmarks, 10, only=range(36, 48))
         moved = desk.preview(face.id, Decision(landmarks=eyes))
         assert moved.components != plain.components
+        low = desk.preview(face.id, Decision(landmarks=shifted(standing.landmarks, 0, 30, only=range(36, 42))))
+        assert "the box of the left eye is too large or too small" in low.reasons
         spot = tuple((100.0, 100.0) for _ in range(68))
         with pytest.raises(UsageError, match="on one spot"):
             desk.preview(face.id, Decision(landmarks=spot))

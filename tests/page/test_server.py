@@ -98,6 +98,8 @@ def test_the_link_leads_to_the_page_once(server: PageServer, connect: Connect) -
     assert again.status == 403
     assert again.headers["content-type"] == "text/html; charset=utf-8"
     assert b"This link was used already" in again.body
+    assert b"history still has it" in again.body
+    assert b"what was saved is kept" in again.body
     assert b"Ctrl-C" in again.body
     other = connect(server, browser)
     assert other.get("").status == 200, "the page itself can be loaded again"
