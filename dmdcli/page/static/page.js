@@ -157,9 +157,10 @@ document.addEventListener("keydown", (event) => {
   if (!state || finished || at("keys").open || event.altKey) return;
   const target = event.target, typing = target.closest("select, textarea, input:not([type=checkbox]):not([type=radio]):not([type=range])");
   if (event.ctrlKey || event.metaKey) {
-    if (event.key.toLowerCase() !== "z" || typing || !work.face) return;
+    if (event.key.toLowerCase() !== "z" || typing || !work.ready) return;
     if (event.shiftKey) work.redo(); else work.undo();
-  } else if (editor.drawing && ["Enter", "Escape"].includes(event.key) && !target.closest("button")) {
+  } else if (work.opening && !["N", "P", "?"].includes(event.key.toUpperCase())) return;
+  else if (editor.drawing && ["Enter", "Escape"].includes(event.key) && !target.closest("button")) {
     if (event.key === "Enter") work.drawn(); else work.draw(false);
   } else if (typing) return;
   else if (event.key === "Enter" && work.face && [document.body, at("face-title"), at("shown"), editor.picture].includes(target)) work.accept();
