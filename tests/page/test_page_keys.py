@@ -1,4 +1,4 @@
-"""Keys and clicks that come faster than the program answers, in a real browser: what is meant for one face stays with it."""
+"""Keys and clicks that come faster than the program answers, in a real browser: none reaches the wrong face."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 // The face that is open: what was changed in it, step by step, and how that is saved, also where something goes wrong.
 import { Editor } from "./editor.js";
-import { fileName, stateOf } from "./list.js";
+import { fileName } from "./list.js";
 import { Preview, Strength, Who, ask, capital, comparison, factsPart, make, mark } from "./panels.js";
 import { PARTS, WHOLE } from "./points.js";
 
@@ -150,6 +150,12 @@ export class OpenFace {
     if (faceless && this.may("draw")) this.draw(true);
   }
 
+  // Whether somebody put the points there: they are no more as found, or believed although nothing found them
+  get #put() {
+    const { draft: { points }, detail: { found_landmarks: found, landmarks, summary } } = this.face;
+    return !equal(points, found ?? landmarks) || (!found && summary.confidence === 1);
+  }
+
   showSteps() {
     at("before").disabled = this.list.beside(-1) === undefined;
     at("next").disabled = this.list.beside(1) === undefined;
@@ -157,7 +163,7 @@ export class OpenFace {
 
   #showTitle() {
     const { summary } = this.face.detail, { photo, number, verdict, reasons, person } = summary;
-    const folder = photo.slice(0, -fileName(photo).length).replace(/\/$/, ""), said = stateOf(summary);
+    const folder = photo.slice(0, -fileName(photo).length).replace(/\/$/, ""), said = this.list.stateOf(summary);
     at("face-title").replaceChildren(make("bdi", { dir: "auto" }, fileName(photo)), number ? `, ${this.list.noun} ${number}` : "");
     const told = [[mark(verdict, capital(verdict)), reasons.length ? `: ${reasons.join("; ")}` : ""], person ? [make("bdi", {}, person)] : [], said ? [said] : [], folder ? ["in ", make("bdi", {}, folder)] : []];
     at("face-told").replaceChildren(...told.filter((parts) => parts.length).map((parts) => make("span", {}, ...parts)));
@@ -179,7 +185,7 @@ export class OpenFace {
     if (wanted === previewed || this.faceless) return;
     this.face.previewed = wanted;
     if (draft.not_a_face || draft.leave_alone) this.preview.clear(draft.not_a_face ? "It is said to be no face." : "It stays as it is.");
-    else if (previewed !== undefined || this.state().mode !== "results") this.preview.want(id, decisionOf(detail, draft));
+    else if (previewed !== undefined || this.state().mode !== "results") this.preview.want(id, decisionOf(detail, draft), this.#put);
     else this.preview.clear("Change the strength, the person or the points to see what would come of it.");
   }
 
@@ -265,7 +271,7 @@ export class OpenFace {
     if (!this.face) return;
     const { id, draft, saved, detail } = this.face, failed = this.unsaved.get(id);
     at("saved").className = failed ? "state bad" : "state";
-    at("saved").textContent = this.saving.has(id) ? "Saving…" : failed ? `Not saved: ${failed.error.message}` : !equal(draft, saved) ? "Changed. It is saved when you accept, save or go to another face." : stateOf(detail.summary) ? "Saved." : "Nothing decided yet.";
+    at("saved").textContent = this.saving.has(id) ? "Saving…" : failed ? `Not saved: ${failed.error.message}` : !equal(draft, saved) ? "Changed. It is saved when you accept, save or go to another face." : this.list.stateOf(detail.summary) ? "Saved." : "Nothing decided yet.";
   }
 
   // Decides, saves and goes on to the next face

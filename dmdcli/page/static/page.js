@@ -49,6 +49,7 @@ async function news() {
     const first = state === null;
     state = told;
     revision = now;
+    if (first && state.mode === "references") list.noun = "reference";
     list.update(faces);
     if (first) begin();
     work.who.names(state.people);
@@ -77,7 +78,6 @@ function showProgress() {
 
 function begin() {
   at("title").textContent = document.title = state.title;
-  if (state.mode === "references") list.noun = "reference";
   fillKeys();
   list.filter();
   follow();
