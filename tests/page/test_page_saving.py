@@ -12,7 +12,7 @@ import pytest
 from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
 from dmdcli.page.desk import ChangedElsewhereError, Detail, Preview
-from tests.browser import OpenPage
+from tests.browser import OpenPage, shoot
 from tests.page.bench import Bench, Open, benches
 from tests.page.made_up_desk import SIZE, MadeUpDesk
 
@@ -129,12 +129,27 @@ def test_who_it_is_can_be_said(open_bench: Open) -> None:
     page.click("#save")
     bench.wait_for("save", 2)
     assert bench.saved()[1] == Decision(stranger=True)
-    page.locator("fieldset .small-button").first.click()
+    page.locator("fieldset .buttons .small-button").first.click()
     page.fill("#person", "Dora")
     page.click("#next")  # a name not confirmed is taken over, and saved
     bench.wait_for("save", 3)
     assert bench.saved()[1] == Decision(person="Dora")
     assert page.locator("#list i, #face i").count() == 0
+
+
+def test_a_new_name_is_told_from_a_slip(open_bench: Open) -> None:
+    bench: Bench = open_bench()
+    bench.start()
+    page, hint = bench.page, bench.page.locator("fieldset [role=status]")
+    page.fill("#person", "Zoe")
+    page.keyboard.press("Enter")
+    assert hint.inner_text() == "A new name: it counts as soon as somebody is enrolled under it."
+    page.fill("#person", "alcie")
+    page.keyboard.press("Enter")
+    assert " ".join(hint.inner_text().split()).endswith("enrolled under it. Did you mean Alice ?")
+    shoot(page, "page-new-name")
+    hint.locator("button").click()
+    assert (page.input_value("#person"), hint.inner_text()) == ("Alice", "")
 
 
 @pytest.mark.slow
@@ -282,6 +297,7 @@ def test_references_are_removed(open_bench: Open) -> None:
     page.click("#not-a-face")
     bench.wait_for("save")
     assert bench.saved()[1] == Decision(not_a_face=True)
+    page.wait_for_selector("#list >> text=✕ removed")
 
 
 @pytest.mark.slow
