@@ -204,9 +204,10 @@ export class OpenFace {
   }
 
   async #send(one, refit) {
-    const sent = one.draft, before = this.saving.get(one.id), decision = decisionOf(one.detail, sent, refit);
+    const { draft: sent, taken } = one, before = this.saving.get(one.id), decision = decisionOf(one.detail, sent, refit);
     const nothing = saysNothing(decision) && one.detail.landmarks.length > 0;
     await before;
+    if (one.taken !== taken) return undefined;
     try {
       const detail = await ask(`api/faces/${one.id}${nothing ? "/reset" : ""}`, { body: nothing ? {} : decision, keepalive: true });
       this.unsaved.delete(one.id);
@@ -226,6 +227,7 @@ export class OpenFace {
 
   // What was decided elsewhere is shown in place of the draft, which knew nothing of it
   async #takeOver(one) {
+    one.taken = (one.taken ?? 0) + 1; // what waits to be sent knew nothing of it either
     const detail = await ask(`api/faces/${one.id}`).catch(() => null);
     if (!detail) return;
     const saved = draftOf(detail);
