@@ -231,9 +231,10 @@ export class OpenFace {
   }
 
   async #send(one, refit) {
-    const before = this.saving.get(one.id);
+    const { taken } = one, before = this.saving.get(one.id);
     one.sending = one.draft;
     await before;
+    if (one.taken !== taken) { one.sending = null; return undefined; }
     const sent = (one.sending = one.draft), decision = decisionOf(one.detail, sent, refit); // with what the save before brought
     const nothing = saysNothing(decision) && one.detail.landmarks.length > 0;
     try {
@@ -258,6 +259,7 @@ export class OpenFace {
 
   // What was decided elsewhere is shown in place of the draft, which knew nothing of it
   async #takeOver(one) {
+    one.taken = (one.taken ?? 0) + 1; // what waits to be sent knew nothing of it either
     const detail = await ask(`api/faces/${one.id}`).catch(() => null);
     if (!detail) return;
     const saved = draftOf(detail);
