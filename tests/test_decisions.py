@@ -177,6 +177,7 @@ def test_landmarks_are_kept_to_hundredths_and_what_was_looked_at_too(tmp_path: P
         ("box = [1, 2, 3, 4]\nlandmarks = [" + "[1, 2], " * 67 + "[1, nan]]", "68 points"),
         ("box = [1, 2, 3, 4]\nlandmarks = [" + "[1, 2], " * 67 + "[1, 2, 3]]", "68 points"),
         ("box = [1, 2, 3, 4]\nlandmarks = 7", "68 points"),
+        ("box = [1, 2, 3, 4]\nstranger = true\nfitted = true", "fitted is said of landmarks"),
         ("box = [1, 2, 3, 4]\naccepted = 1", "true or false"),
         ("box = [1, 2, 3, 4]\naccepted = false", "nothing is decided"),
     ],
@@ -215,6 +216,16 @@ OTHER = (11.0, 20.0, 111.0, 121.0)
             Decision(box=OTHER, landmarks=points(), leave_alone=True),
         ),
         (Decision(box=BOX, strength=0.3), Decision(box=OTHER, leave_alone=True), Decision(box=BOX, strength=0.3)),
+        (
+            Decision(box=BOX, landmarks=points(), fitted=True, person="a"),
+            Decision(box=OTHER, landmarks=points(1)),
+            Decision(box=OTHER, landmarks=points(1), person="a"),
+        ),
+        (
+            Decision(box=BOX, landmarks=points(), fitted=True),
+            Decision(box=OTHER, landmarks=points(1), fitted=True),
+            Decision(box=BOX, landmarks=points(), fitted=True),
+        ),
         (
             Decision(box=BOX, landmarks=points()),
             Decision(box=OTHER, not_a_face=True),

@@ -41,6 +41,8 @@ GOOD = 0.75
 """Confidence from which points are called good; `benchmarks/landmark_confidence.py` says how often they then are."""
 
 VerdictName: TypeAlias = Literal["good", "doubtful", "unusable"]
+Source: TypeAlias = Literal["detected", "corrected"]
+"""Of points: of the kit, or put right by hand."""
 ConfidenceSource: TypeAlias = Literal["measured", "scores", "corrected"]
 
 
@@ -55,7 +57,7 @@ class Landmarks:
 
     points: Points
     scores: npt.NDArray[np.float32] | None = None
-    source: Literal["detected", "corrected"] = "detected"
+    source: Source = "detected"
 
 
 @dataclass(frozen=True)

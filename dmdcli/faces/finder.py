@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from dmdcli.errors import UsageError
 from dmdcli.faces.align import TEMPLATE, compose, crop_face, crop_matrix, five_points, invert, scale_of, transform
 from dmdcli.faces.confidence import CERTAIN, confidences
-from dmdcli.faces.face import Confidence, Face, Landmarks, implausible, problems
+from dmdcli.faces.face import Confidence, Face, Landmarks, Source, implausible, problems
 from dmdcli.faces.fitting import aligning, average_points, fit_points, start_matrix
 from dmdcli.faces.kit import Detection, FaceKit
 from dmdcli.shapes import SAME_FACE, Box, Embedding, Matrix, Pixels, Points, check_shape, overlap
@@ -106,13 +105,14 @@ class FaceFinder:
         """The embeddings (N, D) of aligned crops (N, 512, 512, 3) uint8 RGB whose landmarks are known."""
         return self._kit.embed(crops, landmarks)
 
-    def describe_points(self, pixels: Pixels, box: Box, points: Points) -> Face:
+    def describe_points(self, pixels: Pixels, box: Box, points: Points, source: Source = "corrected") -> Face:
         """The face whose points somebody put right: aligned by them, embedded, and believed.
 
         pixels: (H, W, 3) uint8 RGB. box: around the face. points: (68, 2) float32, both in photo pixels. How small the
-        face is does not matter; it is rejected only where the points are those of no face.
+        face is does not matter; it is rejected only where the points are those of no face. source: "detected" for
+        points that `fit` gave, which are not believed but measured.
         """
-        return self._described(pixels, box, points, None, "corrected")
+        return self._described(pixels, box, points, None, source)
 
     def fit(self, pixels: Pixels, box: Box) -> Face:
         """The face in a box that somebody drew in a photo (H, W, 3) uint8 RGB; box: in photo pixels.
@@ -136,7 +136,7 @@ class FaceFinder:
         box: Box,
         points: Points,
         scores: npt.NDArray[np.float32] | None,
-        source: Literal["detected", "corrected"],
+        source: Source,
     ) -> Face:
         """The face with points (68, 2) float32 in photo pixels, whoever found them."""
         check_shape("pixels", pixels, (None, None, 3), np.uint8)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
-
-from dmdcli.decisions import Decision, says_nothing
+from dmdcli.decisions import Decision, FacePoints, says_nothing
 from dmdcli.errors import UsageError
 from dmdcli.faces.align import crop_face
 from dmdcli.faces.face import Face
-from dmdcli.faces.finder import FaceFinder
+from dmdcli.faces.finder import NOT_FITTED, FaceFinder
+from dmdcli.page.desk import ChangedElsewhereError
 from dmdcli.page.pictures import thumbnail
 from dmdcli.page.seen import Seen, points_in_photo, without_pixels
+from dmdcli.pipeline.by_hand import describe
 from dmdcli.shapes import SAME_FACE, Box, Pixels, overlap
 
 
@@ -27,15 +27,21 @@ def decide(
     """The face as it is once that is decided, in place of what was decided before.
 
     others: numbers and boxes of the other faces in the photo. pixels: reads the photo, only where points change.
-    Without points those found count again; in a box that was moved they are fitted. Where the box was moved away from
-    what was found, that is said to be no face. UsageError for a box in the place of another face.
+    Without points those found count again; in a box that was moved they are fitted, and no surer than those found
+    until somebody moves or accepts them. To accept doubtful points is to say that they are right. Where the box was
+    moved away from what was found, that is said to be no face. UsageError for a box in the place of another face, and
+    where points are wanted and no face can be made out.
     """
     same_box = decision.box in (None, seen.face.box)
     if decision.not_a_face or (same_box and says_nothing(decision)):
         return as_found(seen, decision, pixels)
-    if same_box and decision.landmarks is None and seen.found is None:
-        decision = replace(decision, landmarks=seen.points)
-    if same_box and decision.landmarks == seen.decision.landmarks:
+    if same_box and decision.landmarks is None:
+        decision = replace(decision, landmarks=_points_meant(seen, decision))
+    if decision.landmarks is not None and decision.landmarks == seen.points and not decision.accepted:
+        if NOT_FITTED in seen.face.doubts:
+            raise UsageError(f"{NOT_FITTED.capitalize()}, or accept them, before anything else is said of the face.")
+        decision = replace(decision, fitted=seen.decision.fitted)
+    if same_box and (decision.landmarks, decision.fitted) == (seen.decision.landmarks, seen.decision.fitted):
         return _kept(replace(seen, gone=False), decision, seen.decision.box or seen.face.box)
     if same_box and decision.landmarks is None:
         return as_found(seen, decision, pixels)
@@ -44,8 +50,11 @@ def decide(
     picture = pixels()
     if decision.landmarks is None:
         fitted = finder.fit(picture, box)
-        box, decision = fitted.box, replace(decision, landmarks=points_in_photo(fitted))
-    face = finder.describe_points(picture, box, np.array(decision.landmarks, dtype=np.float32))
+        if NOT_FITTED in fitted.doubts:
+            raise UsageError("No face could be made out in that box. Move it, or put the points where they belong.")
+        box = fitted.box
+        decision = replace(decision, landmarks=points_in_photo(fitted), fitted=not decision.accepted)
+    face = describe(finder, picture, box, decision)
     return _kept(replace(seen, face=without_pixels(face), small=thumbnail(face.pixels), gone=False), decision, box)
 
 
@@ -60,6 +69,16 @@ def as_found(seen: Seen, decision: Decision, pixels: Callable[[], Pixels]) -> Se
     return replace(seen, face=found, small=small, decision=decision, kept=kept, gone=decision.not_a_face)
 
 
+def as_stored(seen: Seen, changed: ChangedElsewhereError, finder: FaceFinder, pixels: Callable[[], Pixels]) -> Seen:
+    """The face with what the library has about it by now."""
+    decision = changed.decision
+    if decision.landmarks is None or decision.box is None:
+        return replace(as_found(seen, decision, pixels), kept=changed.stored)
+    face = describe(finder, pixels(), decision.box, decision)
+    seen = replace(seen, face=without_pixels(face), small=thumbnail(face.pixels), gone=False)
+    return replace(seen, decision=decision, kept=changed.stored)
+
+
 def check_room(box: Box, others: Sequence[tuple[int, Box]], found: Face | None = None) -> None:
     """UsageError where a box would be taken for that of another face. found: the box's own face, as it was found."""
     own = 0.0 if found is None else overlap(box, found.box)
@@ -68,6 +87,14 @@ def check_room(box: Box, others: Sequence[tuple[int, Box]], found: Face | None =
             raise UsageError(
                 f"Face {number} is in that place already. Correct that one, or draw the box farther from it."
             )
+
+
+def _points_meant(seen: Seen, decision: Decision) -> FacePoints | None:
+    """The points of a face in its old box of which a decision says nothing; None for those found, as sure as found."""
+    if seen.found is None:
+        return seen.points
+    is_doubtful = seen.found.rejected is None and bool(seen.found.doubts)
+    return points_in_photo(seen.found) if decision.accepted and is_doubtful else None
 
 
 def _kept(seen: Seen, decision: Decision, box: Box) -> Seen:

@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic
 
-import numpy as np
-
 from dmdcli.decisions import Decision, find
 from dmdcli.errors import DMDError, PhotoError, UsageError
 from dmdcli.faces.face import Face
 from dmdcli.faces.finder import NOT_FITTED, same_centre
-from dmdcli.page.deciding import as_found, check_room, decide
-from dmdcli.page.desk import Action, Detail, NoSuchFaceError, Preview, State, Summary, Which
+from dmdcli.page.deciding import as_found, as_stored, check_room, decide
+from dmdcli.page.desk import Action, ChangedElsewhereError, Detail, NoSuchFaceError, Preview, State, Summary, Which
 from dmdcli.page.keeping import Kept, checked, tally
 from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import Shelf, middle_square, thumbnail, view_of
@@ -24,6 +22,7 @@ from dmdcli.page.seen import Looked, Seen, line_of, line_without_face, points_in
 from dmdcli.page.turns import Ended, Finders
 from dmdcli.photos import Photo, PhotoFile, read_photo
 from dmdcli.pipeline.blend import RestoreOptions
+from dmdcli.pipeline.by_hand import describe, with_landmarks
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
 from dmdcli.pipeline.said import Said
@@ -147,8 +146,10 @@ class PhotoDesk(Generic[DictionaryT]):
 
     def preview(self, face: str, decision: Decision) -> Preview:
         """As `Desk.preview`."""
-        seen = self._seen(face)
-        return self._previews.of(seen.face, seen.person, checked(decision), lambda: self._pixels(seen.photo))
+        seen, decision = self._seen(face), checked(decision)
+        if seen.decision.fitted and decision.landmarks == seen.decision.landmarks:
+            decision = replace(decision, landmarks=None)
+        return self._previews.of(seen.face, seen.person, decision, lambda: self._pixels(seen.photo))
 
     def decided(self) -> Mapping[str, int]:
         """As `Desk.decided`."""
@@ -193,14 +194,25 @@ class PhotoDesk(Generic[DictionaryT]):
             check_room(box, self._others(where))
             face = self._finders.served.fit(self._pixels(where), box)
             nothing = Seen(identity, where, number, without_pixels(face), None, thumbnail(face.pixels))
-            decision = Decision(box=face.box, landmarks=points_in_photo(face))
+            decision = Decision(box=face.box, landmarks=points_in_photo(face), fitted=True)
             is_fitted = NOT_FITTED not in face.doubts
             self._put(nothing, replace(nothing, decision=decision, kept=(decision,)) if is_fitted else nothing)
         return self.detail(identity)
 
     def _put(self, before: Seen, after: Seen) -> None:
         """Keep what was decided about a face, first in the library."""
-        self._kept.replace(after.photo.digest, after.photo.place, before.kept, after.kept)
+        photo = after.photo
+        with self._known:
+            others = [decision for one in self._of(photo) if one.id != after.id for decision in one.kept]
+        try:
+            self._kept.replace(photo.digest, photo.place, before.kept, after.kept, others)
+        except ChangedElsewhereError as error:
+            now = as_stored(before, error, self._finders.served, lambda: self._pixels(photo))
+            with self._known:
+                self._faces[after.id] = now
+                self._changes.pop(after.id, None)
+                self._show(photo)
+            raise
         with self._known:
             earlier = self._changes.get(after.id, (before.decision,))[0]
             self._changes[after.id] = (earlier, Decision() if not after.kept else after.decision)
@@ -309,10 +321,8 @@ class PhotoDesk(Generic[DictionaryT]):
         finder, decisions = self._finders.searching, self._kept.about(looked.digest)
         found = finder.find(photo.pixels)
         boxes = [face.box for face in found]
-        drawn = [(one, one.box) for one in decisions if one.box is not None and one.landmarks is not None]
-        made = [
-            finder.describe_points(photo.pixels, box, np.array(one.landmarks, dtype=np.float32)) for one, box in drawn
-        ]
+        drawn = with_landmarks(decisions)
+        made = [describe(finder, photo.pixels, box, one) for one, box in drawn]
         corrected = {place: order for order, place in pair([box for _, box in drawn], boxes).items()}
         faces: list[tuple[Face, Face | None, Decision | None]] = []
         for place, (face, decision) in enumerate(zip(found, find(decisions, boxes), strict=True)):

@@ -9,7 +9,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from dmdcli.decisions import Decision, FacePoints, find, says_nothing
 from dmdcli.errors import DMDError, UsageError
 from dmdcli.faces.confidence import CERTAIN, confidences
 from dmdcli.faces.draw import draw_face
-from dmdcli.faces.face import Confidence, Face, Landmarks, component_boxes, implausible, problems, verdict
+from dmdcli.faces.face import Confidence, Face, Landmarks, Source, component_boxes, implausible, problems, verdict
 from dmdcli.faces.fitting import surroundings
 from dmdcli.journal import digest_of
 from dmdcli.library import Library, ReferenceFiles
@@ -27,11 +26,11 @@ from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import thumbnail, view_of
 from dmdcli.page.seen import ACCEPTED, BY_HAND, DOUBTFUL, GONE, GOOD, UNUSABLE, points_in_photo
 from dmdcli.page.turns import Ended, Finders
-from dmdcli.person import Person, Reference
+from dmdcli.person import Person, Reference, same_name
 from dmdcli.photos import read_photo
+from dmdcli.pipeline.by_hand import describe, with_landmarks
 from dmdcli.shapes import CROP, Box, Pixels, Points
 
-Source: TypeAlias = Literal["detected", "corrected"]
 AS_IT_IS = np.eye(2, 3, dtype=np.float32)
 """Matrix of a crop in itself."""
 REMOVED = "it is no reference any more"
@@ -306,7 +305,8 @@ class ReferenceDesk:
     def _keep_for_photo(self, reference: Reference, crop: Pixels, landmarks: FacePoints | None) -> None:
         """Keep a reference's points as those of the face in its photo, if just this crop is cut from it today.
 
-        landmarks: None where those found count again.
+        They are said to be the person's, so that they are forgotten with the person even when the reference was removed
+        before. landmarks: None where those found count again, and nothing is said of whose they are.
         """
         path = Path(reference.source)
         try:
@@ -318,11 +318,7 @@ class ReferenceDesk:
         finder, before = self._finders.searching, self._kept.about(reference.digest)
         pixels = read_photo(path).pixels
         faces = finder.find(pixels)  # or, where the reference is from points put right before:
-        faces += [
-            finder.describe_points(pixels, one.box, np.array(one.landmarks, dtype=np.float32))
-            for one in before
-            if one.box is not None and one.landmarks is not None
-        ]
+        faces += [describe(finder, pixels, box, one) for one, box in with_landmarks(before)]
         face = next((one for one in faces if np.array_equal(one.pixels, crop)), None)
         if face is None:
             return
@@ -330,7 +326,17 @@ class ReferenceDesk:
         moved = None
         if landmarks is not None:
             moved = points_in_photo(replace(face, landmarks=Landmarks(np.array(landmarks, dtype=np.float32))))
-        decision = replace(said or Decision(box=face.box), landmarks=moved)
-        self._kept.replace(
-            reference.digest, path.name, () if said is None else (said,), () if says_nothing(decision) else (decision,)
-        )
+        decision = self._called(replace(said or Decision(box=face.box), landmarks=moved, fitted=False))
+        earlier = () if said is None else (said,)
+        others = [one for one in before if one not in earlier]
+        after = () if says_nothing(decision) else (decision,)
+        self._kept.replace(reference.digest, path.name, earlier, after, others)
+
+    def _called(self, decision: Decision) -> Decision:
+        """A decision about the person's face, said to be theirs as far as it has points and is nobody else's."""
+        name = self._person.name
+        if decision.landmarks is None:
+            is_theirs = decision.person is not None and same_name(decision.person, name)
+            return replace(decision, person=None) if is_theirs else decision
+        is_silent = not (decision.person or decision.stranger or decision.leave_alone)
+        return replace(decision, person=name, not_a_face=False) if is_silent else decision

@@ -20,7 +20,7 @@ from socketserver import TCPServer
 from typing import Any
 
 from dmdcli.errors import CannotGoOnError, DMDError, UsageError
-from dmdcli.page.desk import Desk, NoSuchFaceError
+from dmdcli.page.desk import ChangedElsewhereError, Desk, NoSuchFaceError
 from dmdcli.page.peers import own_users, user_at
 from dmdcli.page.routes import KINDS, Asked, find_file, find_route
 from dmdcli.page.strict_http import Answer, InTime, Limits, Refused, StrictHandler
@@ -35,8 +35,9 @@ MOST_THROWN_AWAY = 8 << 20
 """Bytes of it."""
 NOT_FROM_HERE = "This page answers only the browser that opened it, at the address that the terminal shows."
 USED = (
-    "This link was used already; it works once. If the page is not open in your browser, somebody else may have opened "
-    "it: end the command in the terminal with Ctrl-C and start it again."
+    "This link was used already; it works once. If you closed the page, your browser's history still has it. Otherwise "
+    "somebody else may have opened it: end the command with Ctrl-C in the terminal and start it again; what was saved "
+    "is kept."
 )
 ANOTHER_USER = "This page belongs to another user of this computer, and answers nobody else."
 BUG = "Something went wrong in the program; the terminal says what."
@@ -168,6 +169,8 @@ class _Visit(StrictHandler):
                 answer = route(body)
             except Refused as refusal:
                 answer = self.refusal(refusal.status, refusal.sentence)
+            except ChangedElsewhereError as error:
+                answer = self.refusal(409, str(error))
             except UsageError as error:
                 answer = self.refusal(400, str(error))
             except NoSuchFaceError:

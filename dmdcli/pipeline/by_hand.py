@@ -13,7 +13,7 @@ from dmdcli.decisions import Decision, find
 from dmdcli.errors import LibraryFormatError, PhotoReadError
 from dmdcli.faces.face import Face
 from dmdcli.faces.finder import FaceFinder, area, same_centre
-from dmdcli.shapes import Pixels, pair
+from dmdcli.shapes import Box, Pixels, pair
 
 NOT_A_FACE = "it is no face, as decided"
 
@@ -43,9 +43,9 @@ def put_right(finder: FaceFinder, pixels: Pixels, faces: Sequence[Face], decisio
     Landmarks make the face that is found in their box one with these points, and a face of its own where none is. What
     else was found at the same place was the same face, and goes. What is no face is rejected.
     """
-    drawn = [(one.box, one.landmarks) for one in decisions if one.box is not None and one.landmarks is not None]
-    made = [finder.describe_points(pixels, box, np.array(points, dtype=np.float32)) for box, points in drawn]
-    replaced = set(pair([box for box, _ in drawn], [face.box for face in faces]).values())
+    drawn = with_landmarks(decisions)
+    made = [describe(finder, pixels, box, one) for one, box in drawn]
+    replaced = set(pair([box for _, box in drawn], [face.box for face in faces]).values())
     left = [
         face
         for place, face in enumerate(faces)
@@ -54,6 +54,17 @@ def put_right(finder: FaceFinder, pixels: Pixels, faces: Sequence[Face], decisio
     every = sorted([*left, *made], key=lambda face: -area(face.box)) if made else list(faces)
     decided = find(decisions, [face.box for face in every])
     return [set_aside(face, decision) for face, decision in zip(every, decided, strict=True)]
+
+
+def with_landmarks(decisions: Sequence[Decision]) -> list[tuple[Decision, Box]]:
+    """Those of the decisions that have landmarks, each with its box."""
+    return [(one, one.box) for one in decisions if one.box is not None and one.landmarks is not None]
+
+
+def describe(finder: FaceFinder, pixels: Pixels, box: Box, decision: Decision) -> Face:
+    """The face with the landmarks of a decision: believed, or measured where the program fitted them."""
+    points = np.array(decision.landmarks, dtype=np.float32)
+    return finder.describe_points(pixels, box, points, "detected" if decision.fitted else "corrected")
 
 
 def set_aside(face: Face, decision: Decision | None) -> Face:

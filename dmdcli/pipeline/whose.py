@@ -200,7 +200,8 @@ def digest_of_said(beside: SideTags, said: Said, enrolled: Mapping[str, Enrolled
 
     def fields(one: Decision) -> dict[str, object]:
         known = {**asdict(one), "person": whose(one.person), "named": one.person is not None, "line": 0}
-        return {key: value for key, value in known.items() if key != "accepted" and (key, value) != ("landmarks", None)}
+        silent = ("landmarks", None), ("fitted", False)
+        return {key: value for key, value in known.items() if key != "accepted" and (key, value) not in silent}
 
     tags = [(kind, one) for kind, group in enumerate((beside.regions, beside.straight)) for one in group if one.name]
     groups = [
@@ -210,6 +211,7 @@ def digest_of_said(beside: SideTags, said: Said, enrolled: Mapping[str, Enrolled
     if not tags and not any(groups):
         return None
     decided, corrected = groups
+    corrected.sort(key=lambda one: json.dumps(one, sort_keys=True))  # pages keep what was said last at the end
     whole = ([[kind, whose(one.name), one.area, one.size] for kind, one in tags], decided)
     everything = (*whole, corrected) if corrected else whole
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,7 @@ import pytest
 
 from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
-from dmdcli.page.desk import Detail, Preview
+from dmdcli.page.desk import ChangedElsewhereError, Detail, Preview
 from tests.browser import OpenPage, shoot
 from tests.page.bench import Bench, Open, benches
 from tests.page.made_up_desk import SIZE, MadeUpDesk
@@ -48,6 +48,21 @@ class StubbornDesk(MadeUpDesk):
         return found
 
 
+class SharedDesk(MadeUpDesk):
+    """Once, before something is saved, somebody else names the face."""
+
+    def __init__(self) -> None:
+        super().__init__(30)
+        self.is_changed = False
+
+    def save(self, face: str, decision: Decision) -> Detail:
+        if not self.is_changed:
+            self.is_changed = True
+            theirs = super().save(face, Decision(person="Anna")).decision
+            raise ChangedElsewhereError([theirs])
+        return super().save(face, decision)
+
+
 class FacelessDesk(MadeUpDesk):
     """Its only photo has no face."""
 
@@ -59,6 +74,21 @@ class FacelessDesk(MadeUpDesk):
         self._put(
             replace(detail, summary=summary, box=whole, landmarks=(), found_box=None, found_landmarks=None, others=())
         )
+
+
+def test_what_was_decided_elsewhere_is_shown_and_not_written_over(open_bench: Open) -> None:
+    desk = SharedDesk()
+    bench: Bench = open_bench(desk)
+    bench.start("f8")
+    bench.page.keyboard.press("a")
+    bench.page.wait_for_selector("#trouble >> text=is not saved yet")
+    bench.page.locator("#face-f8").click()
+    bench.page.wait_for_selector("#saved >> text=changed elsewhere meanwhile")
+    assert bench.page.locator("#who").input_value() == "Anna"
+    assert desk.detail("f8").decision == Decision(person="Anna"), "going to another face and back saved nothing"
+    bench.page.keyboard.press("a")
+    bench.wait_for("save", 2)
+    assert bench.saved() == ("f8", Decision(person="Anna", accepted=True))
 
 
 def test_accepting_saves_and_goes_on(open_bench: Open) -> None:

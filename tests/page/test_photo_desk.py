@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ from dmdcli.corrections import Corrections
 from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
 from dmdcli.faces.finder import NOT_FITTED, FaceFinder
-from dmdcli.page.desk import NoSuchFaceError
+from dmdcli.page.desk import ChangedElsewhereError, NoSuchFaceError
 from dmdcli.page.keeping import Kept
 from dmdcli.page.photo_desk import PhotoDesk
 from dmdcli.page.turns import share
-from dmdcli.pipeline.by_hand import NOT_A_FACE
+from dmdcli.photos import read_photo
+from dmdcli.pipeline.by_hand import NOT_A_FACE, find_faces
 from dmdcli.places import PhotoFile
-from dmdcli.shapes import overlap
+from dmdcli.shapes import Box, overlap
 from tests.page.album import (
     LEFT,
     RIGHT,
@@ -57,6 +59,10 @@ def kit() -> AlbumKit:
     return AlbumKit({100: [LEFT, RIGHT], 140: [LEFT, SMALL]})
 
 
+def shifted_box(box: Box, right: float) -> Box:
+    return box[0] + right, box[1], box[2] + right, box[3]
+
+
 def kept_of(home: Path, file: PhotoFile) -> tuple[Decision, ...]:
     return Corrections(home).faces(hashlib.sha256(file.path.read_bytes()).hexdigest())
 
@@ -78,7 +84,52 @@ def test_faces_come_in_the_order_in_which_they_want_to_be_looked_at(
         again = sorted(desk.summaries(0)[1], key=lambda line: line.rank)
         assert [one.id for one in again[-2:]] == [lines[0].id, lines[3].id]
         assert (again[-1].gone, again[-1].reasons) == (True, (NOT_A_FACE,))
-        assert desk.decided() == {"said to be no face": 1, "accepted": 1}
+        assert desk.decided() == {"corrected": 1, "said to be no face": 1, "accepted": 1}, (
+            "doubtful points became right"
+        )
+
+
+def test_what_was_changed_elsewhere_is_not_written_over(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:
+    with desk_of(files, kit, home) as one, desk_of(files, kit, home) as other:
+        first, second = faces_of(one)["a.png", 1].id, faces_of(one)["a.png", 2].id
+        points = shifted(one.detail(first).landmarks, 5)
+        one.save(first, Decision(landmarks=points, person="Anna"))
+        other.save(second, Decision(accepted=True))
+        with pytest.raises(ChangedElsewhereError, match="shown again as it is now"):
+            other.save(first, Decision(accepted=True))
+        assert kept_of(home, files[0]) == (
+            Decision(box=LEFT, landmarks=points, person="Anna"),
+            Decision(box=RIGHT, accepted=True),
+        )
+        now = other.detail(first)
+        assert (now.landmarks, now.decision.person, now.summary.by_hand) == (points, "Anna", True)
+        assert other.decided() == {"accepted": 1}
+        other.save(first, replace(now.decision, accepted=True))
+        assert Decision(box=LEFT, landmarks=points, person="Anna", accepted=True) in kept_of(home, files[0])
+        with pytest.raises(ChangedElsewhereError):
+            one.reset(first)
+        one.reset(first)
+        assert kept_of(home, files[0]) == (Decision(box=RIGHT, accepted=True),)
+
+
+def test_a_face_drawn_elsewhere_is_not_drawn_twice(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:
+    with desk_of(files, kit, home) as one, desk_of(files, kit, home) as other:
+        photo = one.detail(faces_of(one)["none.png", 0].id).photo_id
+        drawn = one.draw(photo, FREE)
+        with pytest.raises(ChangedElsewhereError):
+            other.draw(photo, (FREE[0] + 5, *FREE[1:]))
+        assert other.detail(faces_of(other)["none.png", 1].id).landmarks == drawn.landmarks
+        assert len(kept_of(home, files[2])) == 1
+
+
+def test_a_better_box_is_drawn_over_one_that_was_said_to_be_no_face(
+    files: list[PhotoFile], kit: AlbumKit, home: Path
+) -> None:
+    with desk_of(files, kit, home) as desk:
+        face = faces_of(desk)["a.png", 1]
+        desk.save(face.id, Decision(not_a_face=True))
+        desk.draw(desk.detail(face.id).photo_id, (LEFT[0] + 20, *LEFT[1:]))
+        assert len(kept_of(home, files[0])) == 2
 
 
 def test_only_what_changed_is_told_again(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:
@@ -152,7 +203,7 @@ def test_a_box_that_was_moved_away_leaves_no_face_behind(files: list[PhotoFile],
         assert moved.landmarks != moved.found_landmarks
         assert kept_of(home, files[0]) == (
             Decision(box=LEFT, not_a_face=True),
-            Decision(box=away, landmarks=moved.landmarks),
+            Decision(box=away, landmarks=moved.landmarks, fitted=True),
         )
         desk.reset(face.id)
         assert kept_of(home, files[0]) == ()
@@ -177,7 +228,7 @@ def test_a_missed_face_is_drawn_and_taken_away_again(files: list[PhotoFile], kit
             desk.save(empty.id, Decision(person="alice"))
         drawn = desk.draw(photo.photo_id, FREE)
         assert (drawn.found_box, drawn.found_landmarks, len(drawn.landmarks)) == (None, None, 68)
-        assert kept_of(home, files[2]) == (Decision(box=drawn.box, landmarks=drawn.landmarks),)
+        assert kept_of(home, files[2]) == (Decision(box=drawn.box, landmarks=drawn.landmarks, fitted=True),)
         assert faces_of(desk)["none.png", 0].gone
         assert desk.decided() == {"corrected": 1}
         with desk_of(files, kit, home) as again:
@@ -191,6 +242,58 @@ def test_a_missed_face_is_drawn_and_taken_away_again(files: list[PhotoFile], kit
         assert desk.save(empty.id, Decision(accepted=True)).summary.accepted
 
 
+def test_points_that_were_only_fitted_are_no_surer_than_found_ones(
+    files: list[PhotoFile], kit: AlbumKit, home: Path
+) -> None:
+    def in_restoring() -> tuple[str, float]:
+        pixels = read_photo(files[2].path).pixels
+        (face,) = find_faces(FaceFinder(kit), pixels, kept_of(home, files[2]))
+        return face.landmarks.source, face.confidence.face
+
+    with desk_of(files, kit, home) as desk:
+        drawn = desk.draw(desk.detail(faces_of(desk)["none.png", 0].id).photo_id, FREE)
+        assert (drawn.summary.verdict, drawn.summary.confidence, in_restoring()) == ("doubtful", 0.5, ("detected", 0.5))
+    with desk_of(files, kit, home) as desk:
+        face = faces_of(desk)["none.png", 1]
+        assert (face.verdict, face.confidence) == ("doubtful", 0.5)
+        desk.save(face.id, Decision(landmarks=drawn.landmarks, person="alice"))
+        assert in_restoring() == ("detected", 0.5), "whose it is makes no point righter"
+        assert desk.preview(face.id, Decision(landmarks=drawn.landmarks)).verdict == "doubtful"
+        accepted = desk.save(face.id, Decision(landmarks=drawn.landmarks, accepted=True))
+        assert (accepted.summary.verdict, in_restoring()) == ("good", ("corrected", 1.0))
+        assert accepted.landmarks == drawn.landmarks
+        moved = desk.save(face.id, Decision(box=shifted_box(drawn.box, -20)))
+        assert in_restoring() == ("detected", 0.5)
+        desk.save(face.id, Decision(landmarks=shifted(moved.landmarks, 2)))
+        assert in_restoring() == ("corrected", 1.0)
+
+
+def test_accepting_a_doubtful_face_makes_its_points_right(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:
+    with desk_of(files, kit, home) as desk:
+        doubtful, good = faces_of(desk)["b.png", 1], faces_of(desk)["a.png", 1]
+        for _ in range(2):
+            after = desk.save(doubtful.id, Decision(accepted=True))
+            assert (after.summary.verdict, after.summary.confidence) == ("good", 1.0)
+            assert kept_of(home, files[1]) == (Decision(box=LEFT, landmarks=after.found_landmarks, accepted=True),)
+        desk.save(good.id, Decision(accepted=True))
+        assert kept_of(home, files[0]) == (Decision(box=LEFT, accepted=True),), "there was nothing to make sure of"
+        again = desk.reset(doubtful.id)
+        assert again is not None
+        assert again.summary.verdict == "doubtful"
+
+
+def test_a_box_in_which_nothing_is_found_changes_no_points(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:
+    with desk_of(files, kit, home) as desk:
+        face = faces_of(desk)["a.png", 1]
+        before = desk.save(face.id, Decision(person="alice"))
+        kit.score = 0.0
+        for decision in (Decision(box=shifted_box(LEFT, 20)), Decision(box=shifted_box(LEFT, 20), accepted=True)):
+            with pytest.raises(UsageError, match="No face could be made out in that box"):
+                desk.save(face.id, decision)
+        assert desk.detail(face.id) == before
+        assert kept_of(home, files[0]) == (Decision(box=LEFT, person="alice"),)
+
+
 def test_average_points_are_kept_only_once_somebody_looked_at_them(
     files: list[PhotoFile], kit: AlbumKit, home: Path
 ) -> None:
@@ -200,6 +303,8 @@ def test_average_points_are_kept_only_once_somebody_looked_at_them(
         assert drawn.summary.verdict == "doubtful"
         assert drawn.summary.reasons[0] == NOT_FITTED
         assert kept_of(home, files[2]) == ()
+        with pytest.raises(UsageError, match="or accept them, before"):
+            desk.save(drawn.summary.id, Decision(landmarks=drawn.landmarks, person="alice"))
         points = shifted(drawn.landmarks, 3)
         desk.save(drawn.summary.id, Decision(landmarks=points))
         assert kept_of(home, files[2]) == (Decision(box=drawn.box, landmarks=points),)
@@ -223,6 +328,8 @@ def test_a_preview_is_of_the_points_given_and_keeps_nothing(files: list[PhotoFil
         eyes = shifted(standing.landmarks, 10, only=range(36, 48))
         moved = desk.preview(face.id, Decision(landmarks=eyes))
         assert moved.components != plain.components
+        low = desk.preview(face.id, Decision(landmarks=shifted(standing.landmarks, 0, 30, only=range(36, 42))))
+        assert "the box of the left eye is too large or too small" in low.reasons
         spot = tuple((100.0, 100.0) for _ in range(68))
         with pytest.raises(UsageError, match="on one spot"):
             desk.preview(face.id, Decision(landmarks=spot))

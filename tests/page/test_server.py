@@ -22,6 +22,7 @@ from dmdcli import fetch
 from dmdcli.decisions import Decision
 from dmdcli.errors import CannotGoOnError, PhotoReadError, UsageError
 from dmdcli.page import server as server_module
+from dmdcli.page.desk import ChangedElsewhereError
 from dmdcli.page.server import HOST, PageServer, serving
 from dmdcli.page.strict_http import MOST_BODY, MOST_HEAD, Limits
 from tests.page.browsing import Browser, Heard
@@ -97,6 +98,8 @@ def test_the_link_leads_to_the_page_once(server: PageServer, connect: Connect) -
     assert again.status == 403
     assert again.headers["content-type"] == "text/html; charset=utf-8"
     assert b"This link was used already" in again.body
+    assert b"history still has it" in again.body
+    assert b"what was saved is kept" in again.body
     assert b"Ctrl-C" in again.body
     other = connect(server, browser)
     assert other.get("").status == 200, "the page itself can be loaded again"
@@ -215,6 +218,8 @@ def test_what_the_desk_cannot_do_is_told(
 
     heard = fail(UsageError("Choose another."))
     assert (heard.status, heard.json["error"]) == (400, "Choose another.")
+    heard = fail(ChangedElsewhereError([]))
+    assert (heard.status, "changed elsewhere" in heard.json["error"]) == (409, True)
     heard = fail(PhotoReadError(Path("/photos/a.jpg"), "is gone"))
     assert (heard.status, heard.json["error"]) == (500, "/photos/a.jpg: is gone")
     capsys.readouterr()

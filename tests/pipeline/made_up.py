@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmdcli.faces.align import TEMPLATE, crop_face, crop_matrix
-from dmdcli.faces.face import Face, Landmarks
+from dmdcli.faces.face import Face, Landmarks, Source
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Curve, Gallery
 from dmdcli.faces.kit import Trust
@@ -89,8 +89,8 @@ class MadeUpFinder:
         self.calls += 1
         return [face_at(pixels, *face) for face in self.faces]
 
-    def describe_points(self, pixels: Pixels, box: Box, points: Points) -> Face:
-        return FaceFinder(self.kit).describe_points(pixels, box, points)
+    def describe_points(self, pixels: Pixels, box: Box, points: Points, source: Source = "corrected") -> Face:
+        return FaceFinder(self.kit).describe_points(pixels, box, points, source)
 
 
 @dataclass

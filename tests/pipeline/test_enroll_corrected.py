@@ -12,7 +12,7 @@ from dmdcli.corrections import Corrections
 from dmdcli.decisions import Decision
 from dmdcli.errors import TooFewReferencesError
 from dmdcli.faces.confidence import CERTAIN
-from dmdcli.faces.face import Face, Landmarks
+from dmdcli.faces.face import Face, Landmarks, Source
 from dmdcli.journal import digest_of
 from dmdcli.library import Library
 from dmdcli.pipeline.by_hand import NOT_A_FACE
@@ -29,9 +29,9 @@ POINTS = tuple((float(x) + 3, float(y)) for x, y in FRONTAL)
 class Finder(FakeFinder):
     """Describes faces in the left square, whose photo pixels are those of the crop."""
 
-    def describe_points(self, pixels: Pixels, box: Box, points: Points) -> Face:
+    def describe_points(self, pixels: Pixels, box: Box, points: Points, source: Source = "corrected") -> Face:
         face = next(face for face in FakeFinder().find(pixels) if face.box == LEFT)
-        return replace(face, landmarks=Landmarks(points, None, "corrected"), confidence=CERTAIN)
+        return replace(face, landmarks=Landmarks(points, None, source), confidence=CERTAIN)
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 // The face that is open: what was changed in it, step by step, and how that is saved, also where something goes wrong.
 import { Editor } from "./editor.js";
 import { fileName } from "./list.js";
-import { Preview, Strength, Who, ask, capital, comparison, factsPart, make, mark } from "./panels.js";
+import { Changed, Preview, Strength, Who, ask, capital, comparison, factsPart, make, mark } from "./panels.js";
 import { PARTS, WHOLE } from "./points.js";
 
 const at = (id) => document.getElementById(id);
@@ -249,10 +249,21 @@ export class OpenFace {
       if (this.face === one) { this.#showTitle(); this.#showDraft(); }
       return detail;
     } catch (error) {
+      if (error instanceof Changed) await this.#takeOver(one);
       this.unsaved.set(one.id, { face: one, error });
       this.say(`Not saved: ${error.message}`);
       return undefined;
     } finally { if (one.sending === sent) one.sending = null; }
+  }
+
+  // What was decided elsewhere is shown in place of the draft, which knew nothing of it
+  async #takeOver(one) {
+    const detail = await ask(`api/faces/${one.id}`).catch(() => null);
+    if (!detail) return;
+    const saved = draftOf(detail);
+    this.list.update([detail.summary], true);
+    Object.assign(one, { detail, saved, draft: saved, past: [], future: [], step: null });
+    if (this.face === one) { this.#showTitle(); this.#showDraft(); }
   }
 
   async saveAgain() {

@@ -23,6 +23,7 @@ export function shape(parent, tag, attributes = {}) {
 }
 
 export class Refusal extends Error {} // the server's sentence
+export class Changed extends Refusal {} // somewhere else meanwhile
 export class Gone extends Error {} // nobody answers
 const ENDED = "The program behind this page no longer answers. Everything that was saved is kept: start the same command again in the terminal and open the address that it shows.";
 
@@ -37,7 +38,7 @@ export async function ask(path, { body, signal, as = "json", keepalive = false }
     throw new Gone(ENDED);
   }
   const said = await answer.json().catch(() => null);
-  throw new Refusal(said?.error ?? `The program answered with ${answer.status}, and gave no reason.`);
+  throw new (answer.status === 409 ? Changed : Refusal)(said?.error ?? `The program answered with ${answer.status}, and gave no reason.`);
 }
 
 export class Preview {
