@@ -55,7 +55,8 @@ async function news() {
     work.who.names(state.people);
     showProgress();
     if (broken?.error instanceof Gone) { trouble(null); if (work.unsaved.size) work.saveAgain(); }
-  } catch (error) { if (!(broken?.error instanceof Gone)) trouble(error, news); }
+  } catch (error) { if (!finished && !(broken?.error instanceof Gone)) trouble(error, news); }
+  if (finished) return;
   timer = setTimeout(news, state && state.looked_at >= state.photos ? AT_REST : SEARCHING);
 }
 
@@ -105,11 +106,12 @@ async function finish() {
   await Promise.all(work.saving.values());
   const failed = work.unsaved.size;
   if (failed && !confirm(`${failed === 1 ? "One face is" : `${failed} faces are`} not saved. Finish nevertheless?`)) return;
+  finished = true;
+  clearTimeout(timer);
+  stop(); // whatever is still being fetched would find nobody there
   try {
     const { saved } = await ask("api/finish", { body: {} });
-    finished = true;
     work.unsaved.clear();
-    clearTimeout(timer);
     const sums = Object.entries(saved).filter(([, sum]) => sum).map(([word, sum]) => `${sum} ${word}`).join(", ");
     const title = make("h2", { tabindex: -1 }, "Finished");
     at("finish").remove();
@@ -119,7 +121,7 @@ async function finish() {
     at("parts").after(make("main", { class: "ended" }, make("section", { class: "card" }, title,
       make("p", {}, `${sums ? `Decided here: ${sums}.` : "Nothing was decided."} The command in the terminal has ended; this page can be closed.`))));
     title.focus();
-  } catch (error) { trouble(error, finish); }
+  } catch (error) { finished = false; trouble(error, finish); news(); }
 }
 
 // Keys
