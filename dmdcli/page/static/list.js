@@ -214,6 +214,7 @@ export class FaceList {
   }
 
   #showPicture(row, settled) {
+    if (this.ended) return;
     if (row.small.getAttribute("src") === row.address) return;
     if (settled || this.fetched.has(new URL(row.address, location.href).href)) row.small.src = row.address;
     else row.small.removeAttribute("src");

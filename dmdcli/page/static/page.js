@@ -106,7 +106,7 @@ async function finish() {
   await Promise.all(work.saving.values());
   const failed = work.unsaved.size;
   if (failed && !confirm(`${failed === 1 ? "One face is" : `${failed} faces are`} not saved. Finish nevertheless?`)) return;
-  finished = true;
+  finished = list.ended = true;
   clearTimeout(timer);
   stop(); // whatever is still being fetched would find nobody there
   try {
@@ -121,7 +121,7 @@ async function finish() {
     at("parts").after(make("main", { class: "ended" }, make("section", { class: "card" }, title,
       make("p", {}, `${sums ? `Decided here: ${sums}.` : "Nothing was decided."} The command in the terminal has ended; this page can be closed.`))));
     title.focus();
-  } catch (error) { finished = false; trouble(error, finish); news(); }
+  } catch (error) { finished = list.ended = false; trouble(error, finish); news(); }
 }
 
 // Keys
