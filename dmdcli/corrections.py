@@ -7,7 +7,7 @@ by the SHA-256 of the photo's bytes, so that moving and renaming it change nothi
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,6 +95,16 @@ class Corrections:
         with self._writing():
             self._keep(digest, faces, place)
 
+    def change(
+        self, digest: str, place: str | None, changed: Callable[[tuple[Decision, ...]], Sequence[Decision]]
+    ) -> None:
+        """Keep what `changed` makes of the faces kept of a photo, while nobody else writes; the rest as of `keep`.
+
+        What `changed` raises goes on to the caller, and nothing is changed.
+        """
+        with self._writing():
+            self._keep(digest, changed(self.faces(digest)), place)
+
     def __iter__(self) -> Iterator[PhotoDecisions]:
         """All that is kept, a photo after the other in the order of their digests."""
         try:
@@ -130,15 +140,13 @@ class Corrections:
         Raises UsageError, with the line, for a photo without its content or a face without its box.
         """
         _check(decisions)
-        count = Merged()
+        photos = _one_entry_each(decisions.photos)
         if dry_run:
-            for photo in decisions.photos:
-                count, _ = self._merged(photo, count, overwrite)
-            return count
+            return self._merged(photos, overwrite)[0]
         with self._writing():
-            for photo in decisions.photos:
-                count, faces = self._merged(photo, count, overwrite)
-                self._keep(str(photo.sha256), faces, photo.place)
+            count, merged = self._merged(photos, overwrite)  # before anything is written
+            for photo in merged:
+                self._keep(str(photo.sha256), photo.faces, photo.place)
         return count
 
     def rename(self, name: str, new_name: str) -> int:
@@ -173,7 +181,15 @@ class Corrections:
                     changed.append(self._folder / f"{photo.sha256}.toml")
             return changed
 
-    def _merged(self, photo: PhotoDecisions, count: Merged, overwrite: bool) -> tuple[Merged, list[Decision]]:
+    def _merged(self, photos: Iterable[PhotoDecisions], overwrite: bool) -> tuple[Merged, list[PhotoDecisions]]:
+        """The photos with what was kept of them before, and the counts."""
+        count, merged = Merged(), []
+        for photo in photos:
+            count, faces = self._with_kept(photo, count, overwrite)
+            merged.append(replace(photo, faces=tuple(faces)))
+        return count, merged
+
+    def _with_kept(self, photo: PhotoDecisions, count: Merged, overwrite: bool) -> tuple[Merged, list[Decision]]:
         """The faces of a photo with those kept before, and the counts with them."""
         faces = list(self.faces(str(photo.sha256)))
         boxes = [face.box for face in faces if face.box is not None]
@@ -229,6 +245,32 @@ def _check(decisions: Decisions) -> None:
         for face in photo.faces:
             if face.box is None:
                 raise _mistake(decisions, face.line, "a correction needs the box of its face, not its number")
+
+
+def _one_entry_each(photos: Iterable[PhotoDecisions]) -> list[PhotoDecisions]:
+    """One entry for each content of photos, and in it one for each face; what stands later in the file has the say.
+
+    Boxes that overlap are one face's, but not where both were drawn, or said to be none: those are faces in a crowd.
+    """
+    found: dict[str | None, PhotoDecisions] = {}
+    for photo in photos:
+        known = found.get(photo.sha256, replace(photo, faces=()))
+        faces = list(known.faces)
+        for face in photo.faces:
+            same = [one for one in faces if one.box == face.box or not (_is_placed(one) and _is_placed(face))]
+            found_place = pair([box for box in (face.box,) if box], [one.box for one in same if one.box]).get(0)
+            if found_place is None:
+                faces.append(face)
+            else:
+                place = faces.index(same[found_place])
+                faces[place] = combined(face, faces[place])
+        found[photo.sha256] = replace(known, faces=tuple(faces), place=photo.place or known.place)
+    return list(found.values())
+
+
+def _is_placed(face: Decision) -> bool:
+    """Whether it says where a face is, or is not."""
+    return face.landmarks is not None or face.not_a_face
 
 
 def _is_called(face: Decision, name: str) -> bool:

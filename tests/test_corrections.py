@@ -45,6 +45,21 @@ def test_what_is_kept_is_read_back_whoever_asks(corrections: Corrections, tmp_pa
     assert list(corrections) == []
 
 
+def test_what_is_kept_is_changed_under_the_lock_of_the_library(corrections: Corrections, tmp_path: Path) -> None:
+    """Two that read before either wrote would lose what one of them keeps."""
+    right = Decision(box=RIGHT, stranger=True)
+
+    def changed(kept: tuple[Decision, ...]) -> list[Decision]:
+        other = Library(tmp_path / "home", lock_seconds=0.05)
+        with pytest.raises(LibraryLockedError), other.writing():
+            pass
+        return [*kept, right]
+
+    corrections.keep(DIGEST, [DRAWN])
+    corrections.change(DIGEST, "a.jpg", changed)
+    assert corrections.about(DIGEST) == PhotoDecisions(DIGEST, "a.jpg", (DRAWN, right))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes")
 def test_nobody_else_may_read_them(corrections: Corrections, tmp_path: Path) -> None:
     corrections.keep(DIGEST, [DRAWN])
@@ -124,6 +139,40 @@ def test_merging_adds_what_is_new_and_overwrites_only_when_asked(corrections: Co
     assert corrections.faces(DIGEST) == (DRAWN, Decision(box=RIGHT, stranger=True, strength=0.5))
     assert corrections.merge(theirs, overwrite=True) == Merged(changed=1, same=1)
     assert corrections.faces(DIGEST)[0] == replace(moved, person="Zoë")
+
+
+def test_a_face_and_a_photo_named_twice_have_one_entry(corrections: Corrections) -> None:
+    near = (BOX[0] + 2, *BOX[1:])
+    theirs = Decisions(
+        (
+            PhotoDecisions(DIGEST, "a.jpg", (DRAWN, Decision(box=near, person="Anna", strength=0.5))),
+            PhotoDecisions(OTHER, "b.jpg", (DRAWN,)),
+            PhotoDecisions(DIGEST, None, (Decision(box=BOX, accepted=True), Decision(box=RIGHT, stranger=True))),
+        )
+    )
+    assert corrections.merge(theirs, dry_run=True) == Merged(added=3)
+    assert corrections.merge(theirs) == Merged(added=3)
+    whole = replace(DRAWN, person="Anna", strength=0.5, accepted=True)
+    assert corrections.about(DIGEST) == PhotoDecisions(DIGEST, "a.jpg", (whole, Decision(box=RIGHT, stranger=True)))
+    assert corrections.merge(theirs) == Merged(same=3)
+
+
+def test_faces_in_a_crowd_stay_two(corrections: Corrections) -> None:
+    near = (BOX[0] + 30, BOX[1], BOX[2] + 30, BOX[3])
+    faces = (replace(DRAWN, box=near), DRAWN, Decision(box=(BOX[0] - 30, *BOX[1:]), not_a_face=True))
+    theirs = Decisions((PhotoDecisions(DIGEST, None, faces),))
+    assert corrections.merge(theirs) == Merged(added=3)
+    assert corrections.faces(DIGEST) == faces
+    assert corrections.merge(theirs) == Merged(same=3)
+
+
+def test_where_one_photo_cannot_be_merged_none_is(corrections: Corrections, tmp_path: Path) -> None:
+    corrections.keep(OTHER, [DRAWN])
+    file_of(tmp_path, OTHER).write_text("damaged")
+    theirs = Decisions((PhotoDecisions(DIGEST, None, (DRAWN,)), PhotoDecisions(OTHER, None, (DRAWN,))))
+    with pytest.raises(LibraryFormatError):
+        corrections.merge(theirs)
+    assert not file_of(tmp_path).exists()
 
 
 @pytest.mark.parametrize(

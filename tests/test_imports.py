@@ -99,10 +99,12 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "urllib": (),
     "urllib3": (),
     "http": (),
+    "http.server": ("page/",),
+    "socketserver": ("page/",),
     "requests": ("fetch.py",),
     "socket": ("fetch.py", "page/"),
 }
-"""Package -> the only files that may import it."""
+"""Package or module -> the only files that may import it."""
 
 TORCH_ELSEWHERE = {"cli/train.py": "sets the number of threads before the network is made"}
 """Files outside the places above that import torch inside a function, and why."""
@@ -162,7 +164,7 @@ def test_packages_stay_in_their_places(path: Path) -> None:
         package = module.split(".")[0]
         if package == "torch" and place(path) in TORCH_ELSEWHERE:
             continue
-        homes = ONLY_IN.get(package)
+        homes = ONLY_IN.get(module, ONLY_IN.get(package))
         assert homes is None or place(path).startswith(homes), f"{path}:{line} imports {module}"
 
 

@@ -32,8 +32,8 @@ def list_corrections(json: JsonOption = False) -> None:
     for photo in _kept():
         faces = [_record(face) for face in photo.faces]
         terminal.record({"schema": SCHEMA, "sha256": photo.sha256, "place": photo.place, "faces": faces})
-        rows += [(photo.place or "-", str(photo.sha256)[:12], _words(face)) for face in photo.faces]
-    terminal.table(["photo", "sha256", "what was put right"], rows)
+        rows += [(photo.place or "-", str(photo.sha256)[:12], _where(face), _words(face)) for face in photo.faces]
+    terminal.table(["photo", "sha256", "where", "what was put right"], rows)
     if not rows:
         terminal.say("Nothing was put right by hand. `dmd check --edit PHOTOS...` shows faces and lets you.")
 
@@ -128,6 +128,14 @@ def _digests(given: str, kept: dict[str, PhotoDecisions]) -> list[str]:
             raise UsageError(f"{given} is the beginning of {len(found)} digests; give more of it.")
         return found
     return [digest_of(file.path) for file in find_photos([Path(given)])]
+
+
+def _where(face: Decision) -> str:
+    """How wide a face is, and where its upper left corner lies, in photo pixels."""
+    if face.box is None:
+        return "-"
+    x0, y0, x1, _ = face.box
+    return f"{x1 - x0:.0f} px at {x0:.0f}, {y0:.0f}"
 
 
 def _words(face: Decision) -> str:

@@ -75,7 +75,7 @@ def tell_tags(terminal: Terminal, results: Sequence[RestoredPhoto]) -> None:
     parts = [
         counted(count, "face") + f" by {'a tag' if by == 'tag' else 'a decision'}"
         for by in ("decision", "tag")
-        if (count := sum(face.assigned_by == by for face in faces))
+        if (count := sum(face.assigned_by == by and face.usable for face in faces))  # not those that are no face
     ]
     conflicts = sum(face.conflict is not None for face in faces)
     if parts:

@@ -10,6 +10,7 @@ from dmdcli.errors import UsageError
 from dmdcli.faces.align import crop_face
 from dmdcli.faces.face import Face
 from dmdcli.faces.finder import NOT_FITTED, FaceFinder
+from dmdcli.page.desk import ChangedElsewhereError
 from dmdcli.page.pictures import thumbnail
 from dmdcli.page.seen import Seen, points_in_photo, without_pixels
 from dmdcli.pipeline.by_hand import describe
@@ -66,6 +67,16 @@ def as_found(seen: Seen, decision: Decision, pixels: Callable[[], Pixels]) -> Se
     decision = Decision() if says_nothing(decision) else replace(decision, box=found.box)
     kept = () if says_nothing(decision) else (decision,)
     return replace(seen, face=found, small=small, decision=decision, kept=kept, gone=decision.not_a_face)
+
+
+def as_stored(seen: Seen, changed: ChangedElsewhereError, finder: FaceFinder, pixels: Callable[[], Pixels]) -> Seen:
+    """The face with what the library has about it by now."""
+    decision = changed.decision
+    if decision.landmarks is None or decision.box is None:
+        return replace(as_found(seen, decision, pixels), kept=changed.stored)
+    face = describe(finder, pixels(), decision.box, decision)
+    seen = replace(seen, face=without_pixels(face), small=thumbnail(face.pixels), gone=False)
+    return replace(seen, decision=decision, kept=changed.stored)
 
 
 def check_room(box: Box, others: Sequence[tuple[int, Box]], found: Face | None = None) -> None:

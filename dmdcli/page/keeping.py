@@ -3,38 +3,51 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dmdcli.corrections import Corrections
 from dmdcli.decisions import OUTCOMES, Decision, FacePoints
 from dmdcli.errors import UsageError
 from dmdcli.formats.face_tags import clean_name
-from dmdcli.shapes import Points
+from dmdcli.page.desk import ChangedElsewhereError
+from dmdcli.shapes import SAME_FACE, Points, overlap
 
 
 class Kept:
-    """The decisions about photos in a library, changed face by face; for several threads."""
+    """The decisions about photos in a library, changed face by face; for several threads, and programs, at once."""
 
     def __init__(self, corrections: Corrections) -> None:
         self._corrections = corrections
-        self._lock = threading.Lock()
 
     def about(self, digest: str) -> tuple[Decision, ...]:
         """What is decided about the faces of the photo with this SHA-256."""
         return self._corrections.faces(digest)
 
-    def replace(self, digest: str, place: str, before: Sequence[Decision], after: Sequence[Decision]) -> None:
-        """Put decisions about a photo in place of others, known by their boxes; those about other faces stay.
+    def replace(
+        self,
+        digest: str,
+        place: str,
+        before: Sequence[Decision],
+        after: Sequence[Decision],
+        others: Collection[Decision] = (),
+    ) -> None:
+        """Put decisions about a face in place of those that were kept of it; those about other faces stay.
 
-        place: where the photo lies, for people to read; one that is no text is left out.
+        before: what is known to be kept of it. others: of other faces of the photo. place: where the photo lies, for
+        people to read; one that is no text is left out. Raises ChangedElsewhereError where something else is kept of
+        the face by now, and changes nothing.
         """
-        boxes = {one.box for one in (*before, *after)} - {None}
-        with self._lock:
-            others = [one for one in self.about(digest) if one not in before and one.box not in boxes]
-            self._corrections.keep(digest, [*others, *after], place if _is_text(place) else None)
+
+        def changed(kept: tuple[Decision, ...]) -> list[Decision]:
+            mine = (*before, *after)
+            of_it = [one for one in kept if one in before or (one not in others and _share_a_face(one, mine))]
+            if set(of_it) != set(before):
+                raise ChangedElsewhereError(of_it)
+            return [*(one for one in kept if one not in of_it), *after]
+
+        self._corrections.change(digest, place if _is_text(place) else None, changed)
 
 
 def checked(decision: Decision) -> Decision:
@@ -87,6 +100,12 @@ def tally(changes: Iterable[tuple[Decision, Decision]]) -> Mapping[str, int]:
 
 def _rounded(points: Sequence[tuple[float, float]]) -> FacePoints:
     return tuple((round(x, 2), round(y, 2)) for x, y in points)
+
+
+def _share_a_face(one: Decision, others: Iterable[Decision]) -> bool:
+    """Whether a decision is about a face that one of the others is about."""
+    boxes = [other.box for other in others if other.box is not None]
+    return one.box is not None and any(overlap(one.box, box) >= SAME_FACE for box in boxes)
 
 
 def _is_text(place: str) -> bool:

@@ -13,8 +13,8 @@ from dmdcli.decisions import Decision, find
 from dmdcli.errors import DMDError, PhotoError, UsageError
 from dmdcli.faces.face import Face
 from dmdcli.faces.finder import NOT_FITTED, same_centre
-from dmdcli.page.deciding import as_found, check_room, decide
-from dmdcli.page.desk import Action, Detail, NoSuchFaceError, Preview, State, Summary, Which
+from dmdcli.page.deciding import as_found, as_stored, check_room, decide
+from dmdcli.page.desk import Action, ChangedElsewhereError, Detail, NoSuchFaceError, Preview, State, Summary, Which
 from dmdcli.page.keeping import Kept, checked, tally
 from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import Shelf, middle_square, thumbnail, view_of
@@ -203,7 +203,18 @@ class PhotoDesk(Generic[DictionaryT]):
 
     def _put(self, before: Seen, after: Seen) -> None:
         """Keep what was decided about a face, first in the library."""
-        self._kept.replace(after.photo.digest, after.photo.place, before.kept, after.kept)
+        photo = after.photo
+        with self._known:
+            others = [decision for one in self._of(photo) if one.id != after.id for decision in one.kept]
+        try:
+            self._kept.replace(photo.digest, photo.place, before.kept, after.kept, others)
+        except ChangedElsewhereError as error:
+            now = as_stored(before, error, self._finders.served, lambda: self._pixels(photo))
+            with self._known:
+                self._faces[after.id] = now
+                self._changes.pop(after.id, None)
+                self._show(photo)
+            raise
         with self._known:
             earlier = self._changes.get(after.id, (before.decision,))[0]
             self._changes[after.id] = (earlier, Decision() if not after.kept else after.decision)

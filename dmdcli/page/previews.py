@@ -16,7 +16,7 @@ from dmdcli.faces.finder import FaceFinder
 from dmdcli.page.desk import Candidate, Preview
 from dmdcli.page.turns import Latest, Precedence
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
-from dmdcli.pipeline.preview import face_with, preview
+from dmdcli.pipeline.preview import face_with, hints, preview
 from dmdcli.shapes import Embedding, Pixels
 
 MOST_CANDIDATES = 12
@@ -52,10 +52,11 @@ class Previews(Generic[DictionaryT]):
             strength = 1.0 if decision.strength is None else decision.strength
             after, used, left_out = preview(face, whose, strength, self._finder, self._restorer, self._people)
         name, reasons = verdict(face)
+        told = dict.fromkeys((*reasons, *hints(face, decision, self._finder), *left_out))
         boxes = component_boxes(face.landmarks.points).tolist()
         seconds = time.monotonic() - began
         assert used != "none"
-        return Preview(face.pixels, after, boxes, name, (*reasons, *left_out), used, seconds)
+        return Preview(face.pixels, after, boxes, name, tuple(told), used, seconds)
 
     def candidates(self, embedding: Embedding) -> tuple[Candidate, ...]:
         """Whom a face may be, the likeliest first; nobody where it was not recognisable."""

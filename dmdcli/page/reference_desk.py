@@ -26,7 +26,7 @@ from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import thumbnail, view_of
 from dmdcli.page.seen import ACCEPTED, BY_HAND, DOUBTFUL, GONE, GOOD, UNUSABLE, points_in_photo
 from dmdcli.page.turns import Ended, Finders
-from dmdcli.person import Person, Reference
+from dmdcli.person import Person, Reference, same_name
 from dmdcli.photos import read_photo
 from dmdcli.pipeline.by_hand import describe, with_landmarks
 from dmdcli.shapes import CROP, Box, Pixels, Points
@@ -305,7 +305,8 @@ class ReferenceDesk:
     def _keep_for_photo(self, reference: Reference, crop: Pixels, landmarks: FacePoints | None) -> None:
         """Keep a reference's points as those of the face in its photo, if just this crop is cut from it today.
 
-        landmarks: None where those found count again.
+        They are said to be the person's, so that they are forgotten with the person even when the reference was removed
+        before. landmarks: None where those found count again, and nothing is said of whose they are.
         """
         path = Path(reference.source)
         try:
@@ -325,7 +326,17 @@ class ReferenceDesk:
         moved = None
         if landmarks is not None:
             moved = points_in_photo(replace(face, landmarks=Landmarks(np.array(landmarks, dtype=np.float32))))
-        decision = replace(said or Decision(box=face.box), landmarks=moved, fitted=False)
-        self._kept.replace(
-            reference.digest, path.name, () if said is None else (said,), () if says_nothing(decision) else (decision,)
-        )
+        decision = self._called(replace(said or Decision(box=face.box), landmarks=moved, fitted=False))
+        earlier = () if said is None else (said,)
+        others = [one for one in before if one not in earlier]
+        after = () if says_nothing(decision) else (decision,)
+        self._kept.replace(reference.digest, path.name, earlier, after, others)
+
+    def _called(self, decision: Decision) -> Decision:
+        """A decision about the person's face, said to be theirs as far as it has points and is nobody else's."""
+        name = self._person.name
+        if decision.landmarks is None:
+            is_theirs = decision.person is not None and same_name(decision.person, name)
+            return replace(decision, person=None) if is_theirs else decision
+        is_silent = not (decision.person or decision.stranger or decision.leave_alone)
+        return replace(decision, person=name, not_a_face=False) if is_silent else decision

@@ -18,7 +18,7 @@ from dmdcli.faces.align import crop_face
 from dmdcli.faces.face import Face, Landmarks
 from dmdcli.journal import FaceRow, PhotoRow
 from dmdcli.page.deciding import decide
-from dmdcli.page.desk import Action, Detail, NoSuchFaceError, Preview, State, Summary, Which
+from dmdcli.page.desk import Action, ChangedElsewhereError, Detail, NoSuchFaceError, Preview, State, Summary, Which
 from dmdcli.page.keeping import Kept, checked, tally
 from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import THUMBNAIL, Shelf, thumbnail, view_of
@@ -84,12 +84,14 @@ class ResultDesk(Generic[DictionaryT]):
         self._previews = Previews(finders.served, restorer, people, finders.precedence)
         self._shelf = Shelf(MOVED)
         self._listing = Listing()
-        self._rows = {f"p{number}": row for number, row in enumerate(rows, start=1) if row.faces and row.input_digest}
+        with_faces = _of_photos_there([row for row in rows if row.faces and row.input_digest])
+        self._rows = {f"p{number}": row for number, row in enumerate(with_faces, start=1)}
         self._failures = [f"{row.place}: {row.reason}" for row in rows if row.result == "failed"]
         self._made: dict[str, Made] = {}
         self._described: dict[str, Face] = {}
         self._pictures = pictures_there(out)
         self._before: dict[str, frozenset[Decision]] = {}
+        self._made_with: dict[str, frozenset[Decision]] = {}
         self._changes: dict[str, tuple[Decision, Decision]] = {}
         self._known = threading.RLock()
         self._changing = threading.Lock()
@@ -179,12 +181,15 @@ class ResultDesk(Generic[DictionaryT]):
             return tally(self._changes.values())
 
     def to_be_made_again(self) -> list[str]:
-        """The places of the results that the next `dmd restore` makes again because of what was decided here."""
+        """The places of the results that the next `dmd restore` makes again because of what was decided here.
+
+        Where the photo is gone it makes nothing.
+        """
         now = {digest: _with_effect(self._kept.about(digest)) for digest in self._before}
         return [
             row.place
             for photo, row in self._rows.items()
-            if now[self._digest(photo)] != self._before[self._digest(photo)]
+            if now[self._digest(photo)] != self._before[self._digest(photo)] and _is_there(row)
         ]
 
     # What is done
@@ -214,7 +219,16 @@ class ResultDesk(Generic[DictionaryT]):
 
     def _put(self, before: Made, seen: Seen) -> None:
         digest = self._digest(before.photo)
-        self._kept.replace(digest, original_of(self._rows[before.photo]), before.kept, seen.kept)
+        with self._known:
+            others = [decision for one in self._in(before.photo) if one.id != before.id for decision in one.kept]
+        try:
+            self._kept.replace(digest, original_of(self._rows[before.photo]), before.kept, seen.kept, others)
+        except ChangedElsewhereError as error:
+            with self._known:
+                self._made[before.id] = replace(before, decision=error.decision, kept=error.stored)
+                self._changes.pop(before.id, None)
+                self._listing.put(self._line(self._made[before.id]))
+            raise
         after = replace(before, decision=seen.decision, kept=seen.kept)
         with self._known:
             earlier = self._changes.get(before.id, (before.decision,))[0]
@@ -241,7 +255,8 @@ class ResultDesk(Generic[DictionaryT]):
     def _line(self, made: Made) -> Summary:
         decision = made.decision
         verdict, rank = verdict_of(made.row)
-        by_hand = bool(_with_effect(made.kept))
+        decided = _with_effect(made.kept)
+        by_hand = decided != self._made_with.setdefault(made.id, decided)  # what the result has already is no news
         place = GONE if decision.not_a_face else ACCEPTED if decision.accepted else BY_HAND if by_hand else rank
         return Summary(
             id=made.id,
@@ -311,6 +326,19 @@ class ResultDesk(Generic[DictionaryT]):
         row = self._rows[made.photo]
         looked = Looked(made.photo, PhotoFile(row.photo, PurePath(row.place)), self._digest(made.photo), (0, 0))
         return Seen(made.id, looked, made.number, standing, found, b"", made.decision, made.kept)
+
+
+def _of_photos_there(rows: Sequence[PhotoRow]) -> list[PhotoRow]:
+    """The rows without those of a photo that is gone from its place and has another row, from where it is now."""
+    there = {row.input_digest for row in rows if _is_there(row)}
+    return [row for row in rows if _is_there(row) or row.input_digest not in there]
+
+
+def _is_there(row: PhotoRow) -> bool:
+    try:
+        return row.photo.is_file()
+    except OSError:
+        return False
 
 
 def _with_effect(decisions: Iterable[Decision]) -> frozenset[Decision]:

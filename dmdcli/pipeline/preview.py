@@ -8,15 +8,16 @@ from typing import Generic
 
 import numpy as np
 
+from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
 from dmdcli.faces.align import crop_face, transform
 from dmdcli.faces.confidence import CERTAIN
-from dmdcli.faces.face import Face, Landmarks, implausible
+from dmdcli.faces.face import Face, Landmarks, implausible, problems
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.fitting import aligning
 from dmdcli.faces.identity import Match
 from dmdcli.library_files import Arrays
-from dmdcli.pipeline.blend import RestoreOptions, plan_restoring, restore_crops
+from dmdcli.pipeline.blend import RestoreOptions, leave_engraving, plan_restoring, restore_crops
 from dmdcli.pipeline.judge import Plan, Used, left_out, published
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People, Restored
 from dmdcli.pipeline.whose import person_called
@@ -100,3 +101,22 @@ def preview(
     )
     used, answer = subject.answers[0]
     return published(subject, answer, strength), used, left_out(skipped)
+
+
+def hints(face: Face, decision: Decision, finder: FaceFinder) -> tuple[str, ...]:
+    """What is worth a second look although the preview shows it, in sentences.
+
+    That is where `dmd restore` would leave the face alone, and what is odd about the shape of points put by hand, which
+    count as right all the same. face: with its pixels. A strength decided for it wants it restored though it is good.
+    """
+    if face.rejected is not None:
+        return ()
+    as_restored = leave_engraving(face)
+    why = [] if as_restored.rejected is None else [as_restored.rejected]
+    if not why and decision.strength is None:
+        plan = plan_restoring(face, finder, RestoreOptions())
+        why += plan.reasons if plan.strength == 0 else ()
+    left_alone = [f"`dmd restore` would leave this face alone: {'; '.join(why)}"] if why else []
+    is_by_hand = face.landmarks.source == "corrected"
+    odd = problems(face.landmarks, 1.0, finder.kit.trust.weak) if is_by_hand else ()
+    return (*left_alone, *odd)

@@ -211,6 +211,7 @@ def digest_of_said(beside: SideTags, said: Said, enrolled: Mapping[str, Enrolled
     if not tags and not any(groups):
         return None
     decided, corrected = groups
+    corrected.sort(key=lambda one: json.dumps(one, sort_keys=True))  # pages keep what was said last at the end
     whole = ([[kind, whose(one.name), one.area, one.size] for kind, one in tags], decided)
     everything = (*whole, corrected) if corrected else whole
     return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()

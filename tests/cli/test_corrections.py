@@ -57,6 +57,12 @@ def test_list(corrections: Corrections) -> None:
     assert answer.exit_code == 0
     for words in ("a.jpg", "b/b.jpg", FIRST[:12], "landmarks, ALICE", "a stranger", "Bob, strength 0.5"):
         assert words in answer.stdout
+    assert [line.split("at ")[1].split("  ")[0] for line in answer.stdout.splitlines() if "px at" in line] == [
+        "10, 20",
+        "200, 20",
+        "10, 20",
+        "500, 20",
+    ]
     lines = [json.loads(line) for line in run("corrections", "list", "--json").stdout.splitlines()]
     assert [(line["schema"], line["sha256"], line["place"]) for line in lines] == [
         (1, FIRST, "a.jpg"),

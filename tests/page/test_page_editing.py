@@ -95,6 +95,23 @@ def test_a_part_is_dragged_by_its_inside_and_sized_by_its_corner(bench: Bench) -
     assert (landmarks(bench) - photo)[RIGHT_EYE] == pytest.approx(np.tile((-60 / zoomed, 80 / zoomed), (6, 1)), abs=0.1)
 
 
+def test_all_points_at_once_have_no_frames(bench: Bench) -> None:
+    shown = "[...document.querySelectorAll('.part .frame, .part .grip')].filter((one) => one.checkVisibility()).length"
+    bench.page.keyboard.press("e")
+    assert bench.page.evaluate(shown) == 5  # of the eye
+    bench.page.select_option("#part", label="Whole face")
+    assert bench.page.evaluate(shown) == 0
+
+
+def test_points_put_by_hand_are_not_called_good(bench: Bench) -> None:
+    verdict = bench.page.locator("#beside .preview .mark")
+    verdict.wait_for()
+    assert verdict.inner_text() == "Good"
+    points = bench.points()
+    bench.drag(points[8], points[8] + (20, 0))
+    bench.page.wait_for_selector("#beside .preview >> text=✎ As you put them")
+
+
 def test_keys_select_and_move(bench: Bench) -> None:
     before, page = bench.points(), bench.page
     page.keyboard.press("e")

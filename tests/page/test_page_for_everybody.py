@@ -179,3 +179,27 @@ def test_less_motion_where_less_is_wanted(open_bench: Open) -> None:
         bench.page.evaluate("getComputedStyle(document.querySelector('#beside .frame img')).transitionProperty")
         == "none"
     )
+
+
+def test_on_a_telephone_labels_stand_beside_their_boxes_and_the_preview_comes_first(open_bench: Open) -> None:
+    bench: Bench = open_bench(MadeUpDesk(6, "results"), width=390, height=844, touch=True)
+    page = bench.page
+    page.locator(".row").first.click()
+    page.wait_for_selector("#beside .preview")
+    beside = """[...document.querySelectorAll("label.line")].filter((one) => one.checkVisibility()).map((one) => {
+      const range = document.createRange(), box = one.querySelector("input");
+      range.setStartAfter(box);
+      range.setEndAfter(one.lastChild);
+      return range.getBoundingClientRect().left >= box.getBoundingClientRect().right;
+    })"""
+    page.click("#show-keys")
+    found = page.evaluate(beside)
+    assert len(found) == 5
+    assert all(found)
+    shoot(page, "page-keys-390")
+    widths = page.evaluate("[...document.querySelectorAll('#key-table thead th')].map((one) => one.offsetWidth)")
+    assert widths[1] > 1.7 * widths[0]
+    page.click("#close-keys")
+    tops = page.evaluate("[...document.querySelectorAll('#beside > *')].map((one) => one.getBoundingClientRect().top)")
+    preview = page.evaluate("document.querySelector('#beside > .preview').getBoundingClientRect().top")
+    assert preview == min(tops)

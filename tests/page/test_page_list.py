@@ -181,3 +181,20 @@ def test_a_list_of_2000_looks_well(open_bench: Open) -> None:
     bench: Bench = open_bench(MadeUpDesk(2000, total=2600))
     bench.page.wait_for_timeout(300)
     shoot(bench.page, "page-list-1600")
+
+
+def test_pictures_of_a_page_that_was_loaded_again_are_not_the_old_ones(open_bench: Open) -> None:
+    """Browsers keep a picture for its address, and what the page shows may have changed since it was loaded."""
+    page = open_bench().page
+    before = page.locator(".row img.small[src]").first
+    before.wait_for()
+    address = before.get_attribute("src")
+    page.reload()
+    again = page.locator(".row img.small[src]").first
+    again.wait_for()
+    assert again.get_attribute("src") != address
+
+
+def test_rows_say_reference_from_the_start(open_bench: Open) -> None:
+    bench: Bench = open_bench(MadeUpDesk(6, "references"))
+    assert bench.page.locator(".row .soft").first.inner_text().strip() == "reference 1"

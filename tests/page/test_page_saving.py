@@ -11,8 +11,8 @@ import pytest
 
 from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
-from dmdcli.page.desk import Detail, Preview
-from tests.browser import OpenPage
+from dmdcli.page.desk import ChangedElsewhereError, Detail, Preview
+from tests.browser import OpenPage, shoot
 from tests.page.bench import Bench, Open, benches
 from tests.page.made_up_desk import SIZE, MadeUpDesk
 
@@ -48,6 +48,21 @@ class StubbornDesk(MadeUpDesk):
         return found
 
 
+class SharedDesk(MadeUpDesk):
+    """Once, before something is saved, somebody else names the face."""
+
+    def __init__(self) -> None:
+        super().__init__(30)
+        self.is_changed = False
+
+    def save(self, face: str, decision: Decision) -> Detail:
+        if not self.is_changed:
+            self.is_changed = True
+            theirs = super().save(face, Decision(person="Anna")).decision
+            raise ChangedElsewhereError([theirs])
+        return super().save(face, decision)
+
+
 class FacelessDesk(MadeUpDesk):
     """Its only photo has no face."""
 
@@ -59,6 +74,23 @@ class FacelessDesk(MadeUpDesk):
         self._put(
             replace(detail, summary=summary, box=whole, landmarks=(), found_box=None, found_landmarks=None, others=())
         )
+
+
+@pytest.mark.slow
+def test_what_was_decided_elsewhere_is_shown_and_not_written_over(open_bench: Open) -> None:
+    desk = SharedDesk()
+    bench: Bench = open_bench(desk)
+    bench.start("f8")
+    bench.page.keyboard.press("a")
+    bench.page.wait_for_selector("#trouble >> text=changed elsewhere meanwhile")
+    bench.page.locator("#face-f8").click()
+    bench.page.wait_for_selector("#saved >> text=changed elsewhere meanwhile")
+    assert bench.page.locator("#person").input_value() == "Anna"
+    kept = desk.detail("f8").decision
+    assert (kept.person, kept.accepted) == ("Anna", False), "going to another face and back saved nothing"
+    bench.page.keyboard.press("a")
+    bench.wait_for("save", 2)
+    assert bench.saved() == ("f8", Decision(person="Anna", accepted=True))
 
 
 def test_accepting_saves_and_goes_on(open_bench: Open) -> None:
@@ -99,12 +131,27 @@ def test_who_it_is_can_be_said(open_bench: Open) -> None:
     page.click("#save")
     bench.wait_for("save", 2)
     assert bench.saved()[1] == Decision(stranger=True)
-    page.locator("fieldset .small-button").first.click()
+    page.locator("fieldset .buttons .small-button").first.click()
     page.fill("#person", "Dora")
     page.click("#next")  # a name not confirmed is taken over, and saved
     bench.wait_for("save", 3)
     assert bench.saved()[1] == Decision(person="Dora")
     assert page.locator("#list i, #face i").count() == 0
+
+
+def test_a_new_name_is_told_from_a_slip(open_bench: Open) -> None:
+    bench: Bench = open_bench()
+    bench.start()
+    page, hint = bench.page, bench.page.locator("fieldset [role=status]")
+    page.fill("#person", "Zoe")
+    page.keyboard.press("Enter")
+    assert hint.inner_text() == "A new name: it counts as soon as somebody is enrolled under it."
+    page.fill("#person", "alcie")
+    page.keyboard.press("Enter")
+    assert " ".join(hint.inner_text().split()).endswith("enrolled under it. Did you mean Alice ?")
+    shoot(page, "page-new-name")
+    hint.locator("button").click()
+    assert (page.input_value("#person"), hint.inner_text()) == ("Alice", "")
 
 
 @pytest.mark.slow
@@ -252,6 +299,7 @@ def test_references_are_removed(open_bench: Open) -> None:
     page.click("#not-a-face")
     bench.wait_for("save")
     assert bench.saved()[1] == Decision(not_a_face=True)
+    page.wait_for_selector("#list >> text=✕ removed")
 
 
 @pytest.mark.slow

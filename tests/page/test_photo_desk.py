@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
 from dmdcli.faces.face import Face
 from dmdcli.faces.finder import NOT_FITTED, FaceFinder
-from dmdcli.page.desk import NoSuchFaceError
+from dmdcli.page.desk import ChangedElsewhereError, NoSuchFaceError
 from dmdcli.page.keeping import Kept
 from dmdcli.page.photo_desk import PhotoDesk
 from dmdcli.page.turns import Precedence, share
@@ -87,6 +88,49 @@ def test_faces_come_in_the_order_in_which_they_want_to_be_looked_at(
         assert desk.decided() == {"corrected": 1, "said to be no face": 1, "accepted": 1}, (
             "doubtful points became right"
         )
+
+
+def test_what_was_changed_elsewhere_is_not_written_over(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:
+    with desk_of(files, kit, home) as one, desk_of(files, kit, home) as other:
+        first, second = faces_of(one)["a.png", 1].id, faces_of(one)["a.png", 2].id
+        points = shifted(one.detail(first).landmarks, 5)
+        one.save(first, Decision(landmarks=points, person="Anna"))
+        other.save(second, Decision(accepted=True))
+        with pytest.raises(ChangedElsewhereError, match="shown again as it is now"):
+            other.save(first, Decision(accepted=True))
+        assert kept_of(home, files[0]) == (
+            Decision(box=LEFT, landmarks=points, person="Anna"),
+            Decision(box=RIGHT, accepted=True),
+        )
+        now = other.detail(first)
+        assert (now.landmarks, now.decision.person, now.summary.by_hand) == (points, "Anna", True)
+        assert other.decided() == {"accepted": 1}
+        other.save(first, replace(now.decision, accepted=True))
+        assert Decision(box=LEFT, landmarks=points, person="Anna", accepted=True) in kept_of(home, files[0])
+        with pytest.raises(ChangedElsewhereError):
+            one.reset(first)
+        one.reset(first)
+        assert kept_of(home, files[0]) == (Decision(box=RIGHT, accepted=True),)
+
+
+def test_a_face_drawn_elsewhere_is_not_drawn_twice(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:
+    with desk_of(files, kit, home) as one, desk_of(files, kit, home) as other:
+        photo = one.detail(faces_of(one)["none.png", 0].id).photo_id
+        drawn = one.draw(photo, FREE)
+        with pytest.raises(ChangedElsewhereError):
+            other.draw(photo, (FREE[0] + 5, *FREE[1:]))
+        assert other.detail(faces_of(other)["none.png", 1].id).landmarks == drawn.landmarks
+        assert len(kept_of(home, files[2])) == 1
+
+
+def test_a_better_box_is_drawn_over_one_that_was_said_to_be_no_face(
+    files: list[PhotoFile], kit: AlbumKit, home: Path
+) -> None:
+    with desk_of(files, kit, home) as desk:
+        face = faces_of(desk)["a.png", 1]
+        desk.save(face.id, Decision(not_a_face=True))
+        desk.draw(desk.detail(face.id).photo_id, (LEFT[0] + 20, *LEFT[1:]))
+        assert len(kept_of(home, files[0])) == 2
 
 
 def test_only_what_changed_is_told_again(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:
@@ -285,6 +329,8 @@ def test_a_preview_is_of_the_points_given_and_keeps_nothing(files: list[PhotoFil
         eyes = shifted(standing.landmarks, 10, only=range(36, 48))
         moved = desk.preview(face.id, Decision(landmarks=eyes))
         assert moved.components != plain.components
+        low = desk.preview(face.id, Decision(landmarks=shifted(standing.landmarks, 0, 30, only=range(36, 42))))
+        assert "the box of the left eye is too large or too small" in low.reasons
         spot = tuple((100.0, 100.0) for _ in range(68))
         with pytest.raises(UsageError, match="on one spot"):
             desk.preview(face.id, Decision(landmarks=spot))

@@ -76,6 +76,27 @@ def test_corrected_points_are_the_references_and_the_photos(library: Library, ki
     np.testing.assert_allclose(np.array(kept.landmarks), in_photo, atol=0.01)
 
 
+def test_points_are_forgotten_with_the_person_whose_reference_was_removed(library: Library, kit: AlbumKit) -> None:
+    kept = Corrections(library.home)
+    with desk_of(library, kit) as desk:
+        first = desk.summaries(0)[1][0].id
+        desk.save(first, Decision(landmarks=shifted(desk.detail(first).landmarks, 5)))
+        desk.save(first, Decision(not_a_face=True))
+    assert [face.person for photo in kept for face in photo.faces] == ["Alice"]
+    kept.forget("Alice", {one.digest for one in library.person("Alice").references})
+    assert list(kept) == []
+
+
+def test_a_face_that_is_said_to_be_somebodys_stays_theirs(library: Library, kit: AlbumKit) -> None:
+    digest = library.person("Alice").references[0].digest
+    Corrections(library.home).keep(digest, [Decision(box=LEFT, person="Bob")])
+    with desk_of(library, kit) as desk:
+        first = desk.summaries(0)[1][0].id
+        desk.save(first, Decision(landmarks=shifted(desk.detail(first).landmarks, 5)))
+    (face,) = Corrections(library.home).faces(digest)
+    assert (face.person, face.landmarks is None) == ("Bob", False)
+
+
 def test_points_go_back_to_those_found_in_a_later_session_too(library: Library, kit: AlbumKit) -> None:
     digest = library.person("Alice").references[0].digest
     with desk_of(library, kit) as desk:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from dmdcli.corrections import Corrections
 from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
 from dmdcli.faces.finder import FaceFinder
-from dmdcli.journal import FaceRow, open_journal, read_journal
+from dmdcli.journal import FaceRow, digest_of, open_journal, read_journal
 from dmdcli.page.keeping import Kept
 from dmdcli.page.result_desk import ResultDesk
 from dmdcli.page.result_facts import verdict_of
@@ -32,14 +32,15 @@ from tests.pipeline.made_up import Brightener
 
 OPTIONS = RestoreOptions(judge=False, already_good="restore", engravings="restore", evidence=True)
 
+PHOTOS = {"a.png": 100, "b.png": 140, "none.png": 180}
+
 
 class Album:
     """Three photos, of which one has no face, restored into a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.home, self.out = folder / "home", folder / "out"
-        names = (("a.png", 100), ("b.png", 140), ("none.png", 180))
-        self.files: list[PhotoFile] = [add_photo(folder / "in", name, grey) for name, grey in names]
+        self.files: list[PhotoFile] = [add_photo(folder / "in", name, grey) for name, grey in PHOTOS.items()]
         self.kit = AlbumKit({100: [LEFT, RIGHT], 140: [LEFT]})
         self.people: People[float] = people_of(alice=101.3)
         self.restore()
@@ -91,7 +92,7 @@ def album(restored: tuple[Album, Path]) -> Album:
     folder = made.out.parent
     shutil.rmtree(folder)
     shutil.copytree(at_first, folder)
-    made.files = [PhotoFile(folder / "in" / file.relative, file.relative) for file in made.files]
+    made.files = [PhotoFile(folder / "in" / name, PurePath(name)) for name in PHOTOS]
     return made
 
 
@@ -157,6 +158,30 @@ def test_what_is_decided_makes_just_that_photo_again(album: Album) -> None:
         assert desk.to_be_made_again() == ["b.png"]
     album.restore()
     assert (album.out / "b.png").read_bytes() == before["b.png"]
+
+
+def test_a_face_is_decided_by_hand_only_where_its_result_was_made_without_that(album: Album) -> None:
+    Corrections(album.home).keep(digest_of(album.files[1].path), [Decision(box=LEFT, strength=0.5)], "b.png")
+    album.restore()
+    with album.desk() as desk:
+        face = lines_of(desk)["b.png", 1]
+        assert not desk.detail(face).summary.by_hand, "it is to be looked at as any other"
+        assert desk.save(face, Decision(strength=0.25)).summary.by_hand
+        assert not desk.save(face, Decision(strength=0.5)).summary.by_hand
+        after = desk.reset(face)
+        assert after is not None
+        assert after.summary.by_hand
+
+
+def test_a_photo_that_is_gone_is_not_made_again_and_one_that_moved_is_listed_once(album: Album) -> None:
+    moved = album.files[1].path.rename(album.files[1].path.with_name("moved.png"))
+    with album.desk() as desk:
+        desk.save(lines_of(desk)["b.png", 1], Decision(strength=0.5))
+        assert desk.to_be_made_again() == []
+    album.files[1] = PhotoFile(moved, PurePath(moved.name))
+    album.restore()
+    with album.desk() as desk:
+        assert lines_of(desk).keys() == {("a.png", 1), ("a.png", 2), ("moved.png", 1)}
 
 
 @pytest.mark.parametrize(

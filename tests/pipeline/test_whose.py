@@ -292,6 +292,15 @@ def test_what_was_said_before_there_were_corrections_has_the_digest_it_had() -> 
     assert digest == "09472656da8a1734e05a6724888c1a70b5849db94ac330950c746279f57299d7"
 
 
+def test_in_which_order_faces_were_put_right_changes_nothing() -> None:
+    """A page keeps at the end what was said last; accepting one of two faces must not make the photo again."""
+    points = tuple((float(number), 0.5) for number in range(68))
+    one = Decision(box=(1.0, 2.0, 3.0, 4.5), landmarks=points)
+    other = replace(one, box=(11.0, 2.0, 13.0, 4.5))
+    assert digest_said(corrected=(one, other)) == digest_said(corrected=(other, replace(one, accepted=True)))
+    assert digest_said(corrected=(one, other)) != digest_said(corrected=(one,))
+
+
 def test_what_was_put_right_by_hand_is_in_the_digest_and_that_it_was_looked_at_is_not() -> None:
     points = tuple((float(number), 0.5) for number in range(68))
     drawn = Decision(box=(1.0, 2.0, 3.0, 4.5), landmarks=points)

@@ -103,6 +103,7 @@ export class Editor extends PhotoView {
     this.active = number;
     this.groups.forEach(({ group, dots }, one) => {
       group.classList.toggle("active", one === number || number === WHOLE);
+      group.classList.toggle("framed", one === number); // all at once have no frames
       for (const dot of dots) {
         if (one === number) dot.setAttribute("aria-label", this.#named(Number(dot.dataset.point)));
         if (one === number && entered) { dot.setAttribute("tabindex", 0); dot.setAttribute("role", "button"); dot.removeAttribute("aria-hidden"); }

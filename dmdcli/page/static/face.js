@@ -1,7 +1,7 @@
 // The face that is open: what was changed in it, step by step, and how that is saved, also where something goes wrong.
 import { Editor } from "./editor.js";
-import { fileName, stateOf } from "./list.js";
-import { Preview, Strength, Who, ask, capital, comparison, factsPart, make, mark } from "./panels.js";
+import { fileName } from "./list.js";
+import { Changed, Preview, Strength, Who, ask, capital, comparison, factsPart, make, mark } from "./panels.js";
 import { PARTS, WHOLE } from "./points.js";
 
 const at = (id) => document.getElementById(id);
@@ -27,7 +27,8 @@ export class OpenFace {
   // about: {list, state() -> State, say(text), trouble(error or null, again, kind), saved(), none()}
   constructor(about) {
     Object.assign(this, about);
-    this.face = null; // { id, detail, draft, saved, past: [drafts], future: [drafts], step }
+    this.face = null; // { id, detail, draft, saved, past: [drafts], future: [drafts], step, sending: the draft on its way }
+    this.opening = false; // that another face was asked for and is not there yet
     this.unsaved = new Map(); // id -> { face, error }: what could not be saved
     this.saving = new Map(); // id -> Promise
     this.editor = new Editor(at("stage"), {
@@ -44,11 +45,13 @@ export class OpenFace {
     at("part").addEventListener("change", () => this.editor.select(at("part").value === "" ? null : Number(at("part").value)));
   }
 
+  get ready() { return this.face !== null && !this.opening; } // while another face is on its way, nothing is decided about this one
   may(action) { return this.state().actions.includes(action); }
   get faceless() { return !this.face.detail.landmarks.length; } // a photo in which no face was found
 
   // One step of work. Those of the same name (one drag, keys pressed in a row) are undone together.
   change(patch, step = null) {
+    if (!this.ready) return;
     const { face } = this, draft = { ...face.draft, ...patch };
     if (equal(draft, face.draft)) return;
     if (step === null || step !== face.step) face.past.push(face.draft);
@@ -59,8 +62,9 @@ export class OpenFace {
   undo() { this.#step("past", "future", "undo", "Undone."); }
   redo() { this.#step("future", "past", "do again", "Done again."); }
   #step(from, onto, words, done) {
+    if (!this.ready) return;
     const { face } = this;
-    if (!face?.[from].length) { this.say(`There is nothing to ${words}.`); return; }
+    if (!face[from].length) { this.say(`There is nothing to ${words}.`); return; }
     face[onto].push(face.draft);
     Object.assign(face, { draft: face[from].pop(), step: null });
     this.#showDraft();
@@ -79,6 +83,7 @@ export class OpenFace {
     this.leave();
     const turn = (this.turn = (this.turn ?? 0) + 1);
     this.list.mark(id);
+    this.#wait(true);
     await this.saving.get(id);
     try {
       const kept = this.unsaved.get(id)?.face, detail = await ask(`api/faces/${id}`);
@@ -86,18 +91,32 @@ export class OpenFace {
       const saved = draftOf(detail);
       this.face = kept ? Object.assign(kept, { detail, saved }) : { id, detail, saved, draft: saved, past: [], future: [], step: null };
     } catch (error) {
-      if (turn === this.turn) this.trouble(error, () => this.open(id, { focus, push }));
+      if (turn !== this.turn) return;
+      this.#wait(false);
+      this.list.mark(this.face?.id ?? null);
+      this.trouble(error, () => this.open(id, { focus, push }));
       return;
     }
+    this.#wait(false);
     this.#show();
     const hash = `#face-${id}`;
     if (location.hash !== hash) history[push ? "pushState" : "replaceState"](null, "", hash);
     if (focus) at("face-title").focus({ preventScroll: true });
   }
 
+  // What is pressed while the next face is on its way would be meant for that one, and would reach the one before
+  #wait(on) {
+    const focused = document.activeElement;
+    if (on && at("face").contains(focused)) this.focused = focused; // what is inert loses the focus
+    this.opening = at("face").inert = on;
+    if (!on && document.activeElement === document.body) this.focused?.focus({ preventScroll: true });
+    if (!on) this.focused = null;
+  }
+
   close() {
     this.leave();
     this.turn = (this.turn ?? 0) + 1;
+    this.#wait(false);
     this.face = null;
     this.editor.rest();
     this.preview.clear();
@@ -112,6 +131,7 @@ export class OpenFace {
     at("start").hidden = true;
     at("face").hidden = false;
     at("face").classList.toggle("faceless", faceless);
+    at("stage").classList.remove("busy");
     at("shown").scrollTop = 0;
     face.previewed = undefined;
     this.#showTitle();
@@ -130,6 +150,12 @@ export class OpenFace {
     if (faceless && this.may("draw")) this.draw(true);
   }
 
+  // Whether somebody put the points there: they are no more as found, or believed although nothing found them
+  get #put() {
+    const { draft: { points }, detail: { found_landmarks: found, landmarks, summary } } = this.face;
+    return !equal(points, found ?? landmarks) || (!found && summary.confidence === 1);
+  }
+
   showSteps() {
     at("before").disabled = this.list.beside(-1) === undefined;
     at("next").disabled = this.list.beside(1) === undefined;
@@ -137,7 +163,7 @@ export class OpenFace {
 
   #showTitle() {
     const { summary } = this.face.detail, { photo, number, verdict, reasons, person } = summary;
-    const folder = photo.slice(0, -fileName(photo).length).replace(/\/$/, ""), said = stateOf(summary);
+    const folder = photo.slice(0, -fileName(photo).length).replace(/\/$/, ""), said = this.list.stateOf(summary);
     at("face-title").replaceChildren(make("bdi", { dir: "auto" }, fileName(photo)), number ? `, ${this.list.noun} ${number}` : "");
     const told = [[mark(verdict, capital(verdict)), reasons.length ? `: ${reasons.join("; ")}` : ""], person ? [make("bdi", {}, person)] : [], said ? [said] : [], folder ? ["in ", make("bdi", {}, folder)] : []];
     at("face-told").replaceChildren(...told.filter((parts) => parts.length).map((parts) => make("span", {}, ...parts)));
@@ -159,7 +185,7 @@ export class OpenFace {
     if (wanted === previewed || this.faceless) return;
     this.face.previewed = wanted;
     if (draft.not_a_face || draft.leave_alone) this.preview.clear(draft.not_a_face ? "It is said to be no face." : "It stays as it is.");
-    else if (previewed !== undefined || this.state().mode !== "results") this.preview.want(id, decisionOf(detail, draft));
+    else if (previewed !== undefined || this.state().mode !== "results") this.preview.want(id, decisionOf(detail, draft), this.#put);
     else this.preview.clear("Change the strength, the person or the points to see what would come of it.");
   }
 
@@ -185,7 +211,8 @@ export class OpenFace {
   leave() {
     if (!this.face) return;
     this.who.flush();
-    if (!equal(this.face.draft, this.face.saved)) this.save();
+    const { draft, saved, sending } = this.face;
+    if (!equal(draft, saved) && !(sending && equal(draft, sending))) this.save();
   }
 
   // The promise is of the detail, null where the face is gone by that, undefined where it could not be saved
@@ -204,23 +231,41 @@ export class OpenFace {
   }
 
   async #send(one, refit) {
-    const sent = one.draft, before = this.saving.get(one.id), decision = decisionOf(one.detail, sent, refit);
-    const nothing = saysNothing(decision) && one.detail.landmarks.length > 0;
+    const { taken } = one, before = this.saving.get(one.id);
+    one.sending = one.draft;
     await before;
+    if (one.taken !== taken) { one.sending = null; return undefined; }
+    const sent = (one.sending = one.draft), decision = decisionOf(one.detail, sent, refit); // with what the save before brought
+    const nothing = saysNothing(decision) && one.detail.landmarks.length > 0;
     try {
       const detail = await ask(`api/faces/${one.id}${nothing ? "/reset" : ""}`, { body: nothing ? {} : decision, keepalive: true });
       this.unsaved.delete(one.id);
       if (detail === null) { this.list.remove(one.id); return null; }
       this.list.update([detail.summary], true);
       Object.assign(one, { detail, saved: draftOf(detail) });
+      const { points, box } = one.saved, fitted = refit && one.draft.points === sent.points && one.draft.box === sent.box;
+      if (fitted) Object.assign(one, { past: [...one.past, one.draft], future: [], step: null }); // one step of its own to undo
       if (one.draft === sent) one.draft = one.saved;
+      else if (fitted) one.draft = { ...one.draft, points, box };
       if (this.face === one) { this.#showTitle(); this.#showDraft(); }
       return detail;
     } catch (error) {
+      if (error instanceof Changed) await this.#takeOver(one);
       this.unsaved.set(one.id, { face: one, error });
       this.say(`Not saved: ${error.message}`);
       return undefined;
-    }
+    } finally { if (one.sending === sent) one.sending = null; }
+  }
+
+  // What was decided elsewhere is shown in place of the draft, which knew nothing of it
+  async #takeOver(one) {
+    one.taken = (one.taken ?? 0) + 1; // what waits to be sent knew nothing of it either
+    const detail = await ask(`api/faces/${one.id}`).catch(() => null);
+    if (!detail) return;
+    const saved = draftOf(detail);
+    this.list.update([detail.summary], true);
+    Object.assign(one, { detail, saved, draft: saved, past: [], future: [], step: null });
+    if (this.face === one) { this.#showTitle(); this.#showDraft(); }
   }
 
   async saveAgain() {
@@ -239,7 +284,7 @@ export class OpenFace {
     if (!this.face) return;
     const { id, draft, saved, detail } = this.face, failed = this.unsaved.get(id);
     at("saved").className = failed ? "state bad" : "state";
-    at("saved").textContent = this.saving.has(id) ? "Saving…" : failed ? `Not saved: ${failed.error.message}` : !equal(draft, saved) ? "Changed. It is saved when you accept, save or go to another face." : stateOf(detail.summary) ? "Saved." : "Nothing decided yet.";
+    at("saved").textContent = this.saving.has(id) ? "Saving…" : failed ? `Not saved: ${failed.error.message}` : !equal(draft, saved) ? "Changed. It is saved when you accept, save or go to another face." : this.list.stateOf(detail.summary) ? "Saved." : "Nothing decided yet.";
   }
 
   // Decides, saves and goes on to the next face
@@ -249,24 +294,41 @@ export class OpenFace {
     const name = this.list.nameOf(this.face.detail.summary), next = this.list.beside(1), done = this.save();
     if (next !== undefined) {
       await this.open(next, { focus: document.activeElement !== at("list") });
-      this.say(`${name}: ${words}. Now ${this.list.nameOf(this.list.summary(next))}.`);
+      if (this.face?.id === next) this.say(`${name}: ${words}. Now ${this.list.nameOf(this.list.summary(next))}.`);
     } else if (await done) this.say(`${name}: ${words}. That was the last face of this list.`);
   }
 
-  accept() { if (this.face && this.may("accept")) this.#decide({ accepted: true, not_a_face: false }, "accepted"); }
+  accept() { if (this.ready && this.may("accept")) this.#decide({ accepted: true, not_a_face: false }, "accepted"); }
   get out() { return this.may("remove") ? "Remove" : this.may("not_a_face") ? "Not a face" : null; }
   reject() { if (this.out) this.#toggle("not_a_face", this.may("remove") ? "removed" : "not a face"); }
   leaveAlone() { this.#toggle("leave_alone", "left as it was"); }
 
   #toggle(key, words) {
-    if (!this.face || this.faceless) return;
+    if (!this.ready || this.faceless) return;
     const patch = { person: null, stranger: false, not_a_face: false, leave_alone: false };
     if (!this.face.draft[key]) { this.#decide({ ...patch, accepted: false, [key]: true }, words); return; }
     this.change(patch);
     this.save();
   }
 
-  async refit() { if (await this.save({ refit: true })) this.say("The points were found again in the box."); }
+  async refit() {
+    if (!this.ready) return;
+    if (await this.#fitting("refit", () => this.save({ refit: true }))) this.say("The points were found again in the box.");
+  }
+
+  // Finding points takes seconds: the button that asked for it says so meanwhile
+  async #fitting(id, run) {
+    const button = at(id), words = button.textContent;
+    this.say("Finding the points in the box…");
+    button.disabled = true;
+    button.textContent = "Finding the points…";
+    at("stage").classList.add("busy");
+    try { return await run(); } finally {
+      button.disabled = false;
+      button.textContent = words;
+      at("stage").classList.remove("busy");
+    }
+  }
 
   async #takeBack() {
     const { id } = this.face, next = this.list.beside(1) ?? this.list.beside(-1);
@@ -283,7 +345,7 @@ export class OpenFace {
   // A missed face
 
   draw(on) {
-    if (on && (!this.face || !this.may("draw"))) return;
+    if (on && (!this.ready || !this.may("draw"))) return;
     at("face").classList.toggle("drawing", on);
     at("draw-tools").hidden = !on;
     at("point-tools").hidden = at("edit-hint").hidden = on;
@@ -296,18 +358,18 @@ export class OpenFace {
   }
 
   async drawn() {
+    if (!this.ready || at("draw-done").disabled) return;
     const { id, detail: { photo_id } } = this.face;
-    at("draw-done").disabled = true;
-    this.say("Finding the points in the box…");
     try {
-      const { summary } = await ask(`api/photos/${photo_id}/faces`, { body: { box: this.editor.drawn } });
+      const { summary } = await this.#fitting("draw-done", () => ask(`api/photos/${photo_id}/faces`, { body: { box: this.editor.drawn } }));
       this.list.update([summary]);
       this.list.putBelow(summary.id, id);
+      if (this.face?.id !== id) return; // somewhere else by now
       this.draw(false);
       await this.open(summary.id, { focus: true });
       this.say(`New face: ${this.list.nameOf(summary)}. Look whether its points are right.`);
       this.saved();
-    } catch (error) { this.trouble(error, () => this.drawn()); } finally { at("draw-done").disabled = false; }
+    } catch (error) { this.trouble(error, () => this.drawn()); }
   }
 
   // A result

@@ -4,6 +4,7 @@ import { make, mark, capital } from "./panels.js";
 
 const ROW = 84; // pixels, as --row in the style
 const SPARE = 5; // rows beyond the window
+const LOADED = Date.now().toString(36); // browsers keep a picture for its address: that of a page loaded later is another one
 const SETTLED = 90; // milliseconds without scrolling before pictures are fetched
 const at = (id) => document.getElementById(id);
 const isDone = ({ accepted, by_hand, gone }) => accepted || by_hand || gone;
@@ -19,7 +20,6 @@ const FILTERS = [
 ];
 
 export const fileName = (photo) => photo.slice(photo.lastIndexOf("/") + 1);
-export const stateOf = (one) => (one.gone ? "✕ no face" : one.accepted ? "✓ accepted" : one.by_hand ? "✎ by hand" : "");
 
 export class FaceList {
   constructor(open, goneName) {
@@ -98,6 +98,7 @@ export class FaceList {
     return this.order[place === undefined ? 0 : place + step];
   }
 
+  stateOf({ gone, accepted, by_hand }) { return gone ? `✕ ${this.goneName().toLowerCase()}` : accepted ? "✓ accepted" : by_hand ? "✎ by hand" : ""; }
   nameOf({ photo, number }) { return number ? `${fileName(photo)}, ${this.noun} ${number}` : fileName(photo); }
 
   mark(id) { // as the one that is open
@@ -193,7 +194,7 @@ export class FaceList {
   }
 
   #fill(row, id, place) {
-    const { summary, version } = this.faces.get(id), state = stateOf(summary);
+    const { summary, version } = this.faces.get(id), state = this.stateOf(summary);
     const said = JSON.stringify([summary, version]);
     row.part.hidden = false;
     row.part.style.transform = `translateY(${place * ROW}px)`;
@@ -201,7 +202,7 @@ export class FaceList {
     row.part.setAttribute("aria-setsize", this.order.length);
     row.part.setAttribute("aria-posinset", place + 1);
     if (row.id === id && row.said === said) return;
-    Object.assign(row, { id, said, address: `faces/${id}.jpg?v=${version}` });
+    Object.assign(row, { id, said, address: `faces/${id}.jpg?v=${LOADED}-${version}` });
     row.part.id = `face-${id}`;
     row.part.title = summary.photo;
     row.part.classList.toggle("done", isDone(summary));

@@ -49,6 +49,7 @@ async function news() {
     const first = state === null;
     state = told;
     revision = now;
+    if (first && state.mode === "references") list.noun = "reference";
     list.update(faces);
     if (first) begin();
     work.who.names(state.people);
@@ -77,7 +78,6 @@ function showProgress() {
 
 function begin() {
   at("title").textContent = document.title = state.title;
-  if (state.mode === "references") list.noun = "reference";
   fillKeys();
   list.filter();
   follow();
@@ -157,9 +157,10 @@ document.addEventListener("keydown", (event) => {
   if (!state || finished || at("keys").open || event.altKey) return;
   const target = event.target, typing = target.closest("select, textarea, input:not([type=checkbox]):not([type=radio]):not([type=range])");
   if (event.ctrlKey || event.metaKey) {
-    if (event.key.toLowerCase() !== "z" || typing || !work.face) return;
+    if (event.key.toLowerCase() !== "z" || typing || !work.ready) return;
     if (event.shiftKey) work.redo(); else work.undo();
-  } else if (editor.drawing && ["Enter", "Escape"].includes(event.key) && !target.closest("button")) {
+  } else if (work.opening && !["N", "P", "?"].includes(event.key.toUpperCase())) return;
+  else if (editor.drawing && ["Enter", "Escape"].includes(event.key) && !target.closest("button")) {
     if (event.key === "Enter") work.drawn(); else work.draw(false);
   } else if (typing) return;
   else if (event.key === "Enter" && work.face && [document.body, at("face-title"), at("shown"), editor.picture].includes(target)) work.accept();

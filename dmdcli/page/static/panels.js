@@ -23,6 +23,7 @@ export function shape(parent, tag, attributes = {}) {
 }
 
 export class Refusal extends Error {} // the server's sentence
+export class Changed extends Refusal {} // somewhere else meanwhile
 export class Gone extends Error {} // nobody answers
 const ENDED = "The program behind this page no longer answers. Everything that was saved is kept: start the same command again in the terminal and open the address that it shows.";
 
@@ -37,7 +38,7 @@ export async function ask(path, { body, signal, as = "json", keepalive = false }
     throw new Gone(ENDED);
   }
   const said = await answer.json().catch(() => null);
-  throw new Refusal(said?.error ?? `The program answered with ${answer.status}, and gave no reason.`);
+  throw new (answer.status === 409 ? Changed : Refusal)(said?.error ?? `The program answered with ${answer.status}, and gave no reason.`);
 }
 
 export class Preview {
@@ -48,7 +49,7 @@ export class Preview {
     this.verdict = make("p", { class: "small-text" });
     this.again = make("button", { type: "button", class: "small-button", hidden: true, onclick: () => this.#start() }, "Try again");
     [this.before, this.after] = ["before", "after"].map(() => make("div", { class: "frame" }));
-    this.part = make("section", { class: "card", "aria-labelledby": "preview-title" }, make("h3", { id: "preview-title" }, "Preview"),
+    this.part = make("section", { class: "card preview", "aria-labelledby": "preview-title" }, make("h3", { id: "preview-title" }, "Preview"),
       make("div", { class: "pictures" },
         make("figure", {}, this.before, make("figcaption", {}, "before, with what the network reads")),
         make("figure", {}, this.after, this.caption = make("figcaption"))),
@@ -75,8 +76,9 @@ export class Preview {
     this.part.classList.toggle("wordy", text !== "");
   }
 
-  want(face, decision) {
-    this.wanted = { face, decision };
+  // put: whether somebody put the points there
+  want(face, decision, put) {
+    this.wanted = { face, decision, put };
     this.part.classList.remove("wordy");
     clearTimeout(this.pausing);
     this.pausing = setTimeout(() => this.#start(), PAUSE);
@@ -84,9 +86,9 @@ export class Preview {
 
   async #start() {
     if (this.busy || !this.wanted) return; // whoever is busy starts again with the latest
-    const { face, decision } = this.wanted, run = this.run, began = performance.now();
+    const { face, decision, put } = this.wanted, run = this.run, began = performance.now();
     this.wanted = null;
-    this.last = { face, decision };
+    this.last = { face, decision, put };
     this.busy = true;
     this.again.hidden = true;
     this.part.classList.add("old");
@@ -95,7 +97,7 @@ export class Preview {
     this.counting = setInterval(count, 1000);
     try {
       const answer = await ask(`api/faces/${face}/preview`, { body: decision });
-      if (run === this.run && !this.wanted && (await this.#show(answer, run))) this.told(answer, decision);
+      if (run === this.run && !this.wanted && (await this.#show(answer, put, run))) this.told(answer, decision);
     } catch (error) {
       if (run === this.run) {
         this.status.textContent = error.message;
@@ -112,7 +114,7 @@ export class Preview {
     }
   }
 
-  async #show({ before, after, components, verdict, reasons, used, seconds }, run) {
+  async #show({ before, after, components, verdict, reasons, used, seconds }, put, run) {
     const images = [before, after].map((src, number) => make("img", { src, alt: !number ? "The face as the network gets it" : this.reference ? "The face with its points and boxes" : "The face as it would be restored", width: 512, height: 512 }));
     await Promise.all(images.map((image) => image.decode()));
     if (run !== this.run || this.wanted) return false;
@@ -120,11 +122,23 @@ export class Preview {
     const boxes = shape(this.before, "svg", { viewBox: "0 0 512 512", "aria-hidden": "true" });
     for (const [x0, y0, x1, y1] of components) shape(boxes, "rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0 });
     this.after.replaceChildren(images[1]);
-    this.verdict.replaceChildren(mark(verdict, capital(verdict)), reasons.length ? `: ${reasons.join("; ")}` : "");
+    const theirs = put && verdict === "good"; // it is their word that these points are right, not the program's
+    this.verdict.replaceChildren(theirs ? mark("hand", "✎ As you put them") : mark(verdict, capital(verdict)), reasons.length ? `: ${reasons.join("; ")}` : "");
     this.status.textContent = this.reference ? "" : `Restored from ${used === "specific" ? "their own dictionary" : "the generic dictionary"} in ${seconds.toFixed(1)} s.`;
     this.part.classList.remove("old");
     return true;
   }
+}
+
+// How many letters have to be put in, left out or changed to make one word of another
+function apart(one, other) {
+  let row = Array.from({ length: other.length + 1 }, (_, place) => place);
+  for (const [line, letter] of [...one].entries()) {
+    const next = [line + 1];
+    for (let place = 0; place < other.length; place++) next.push(Math.min(next[place] + 1, row[place + 1] + 1, row[place] + (letter !== other[place])));
+    row = next;
+  }
+  return row[other.length];
 }
 
 export class Who {
@@ -134,16 +148,19 @@ export class Who {
     const choice = (value, ...words) => make("label", { class: "line" }, make("input", { type: "radio", name: "who", value, onchange: () => this.#chosen(value) }), ...words);
     this.input = make("input", { type: "text", id: "person", list: "people", autocomplete: "off", spellcheck: "false", "aria-label": "Name, enrolled or new", placeholder: "Name, enrolled or new", onchange: () => this.#named(), onkeydown: (event) => { if (event.key === "Enter") { event.preventDefault(); this.#named(); } } });
     this.people = make("datalist", { id: "people" });
+    this.hint = make("p", { class: "soft small-text", role: "status" });
     this.guess = make("span", {});
     this.likely = make("div", { class: "buttons" });
     this.part = make("fieldset", { class: "card" }, make("legend", {}, "Who is it?"),
-      choice("unsaid", make("span", {}, "Not said ", this.guess)), choice("stranger", "A stranger"), choice("person", "This is"), this.input, this.people, this.likely);
+      choice("unsaid", make("span", {}, "Not said ", this.guess)), choice("stranger", "A stranger"), choice("person", "This is"), this.input, this.people, this.hint, this.likely);
     this.radios = Object.fromEntries([...this.part.querySelectorAll("input[type=radio]")].map((one) => [one.value, one]));
   }
 
   names(people) {
-    if (String(people) !== this.known) this.people.replaceChildren(...people.map((value) => make("option", { value })));
-    this.known = String(people);
+    if (String(people) === String(this.known)) return;
+    this.known = people;
+    this.people.replaceChildren(...people.map((value) => make("option", { value })));
+    this.#hint();
   }
 
   open({ candidates, summary, decision }) {
@@ -156,6 +173,18 @@ export class Who {
     this.radios[person !== null ? "person" : stranger ? "stranger" : "unsaid"].checked = true;
     this.input.value = person ?? "";
     this.said = person;
+    this.#hint();
+  }
+
+  // A name that nobody has is no mistake, but often a slip
+  #hint() {
+    const { said, known = [] } = this, about = `${said}: ${known}`;
+    if (about === this.hinted) return;
+    this.hinted = about;
+    if (!said || known.includes(said)) { this.hint.replaceChildren(); return; }
+    const near = known.find((name) => apart(name.toLowerCase(), said.toLowerCase()) <= Math.min(2, said.length / 2.5));
+    const instead = near ? make("button", { type: "button", class: "small-button", onclick: () => this.changed({ person: near, stranger: false }) }, make("bdi", {}, near)) : null;
+    this.hint.replaceChildren("A new name: it counts as soon as somebody is enrolled under it.", ...(instead ? [" Did you mean ", instead, "?"] : []));
   }
 
   #chosen(value) {
