@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -73,6 +74,7 @@ class PhotoDesk(Generic[DictionaryT]):
         self._listing = Listing()
         self._photos: dict[str, Looked] = {}
         self._faces: dict[str, Seen] = {}
+        self._numbers = itertools.count(1)
         self._faceless: dict[str, Faceless] = {}
         self._changes: dict[str, tuple[Decision, Decision]] = {}
         self._known = threading.RLock()  # held for moments, by whoever reads or writes the above
@@ -190,7 +192,7 @@ class PhotoDesk(Generic[DictionaryT]):
             where = self._photo(photo)
             with self._known:
                 number = max((one.number for one in self._of(where)), default=0) + 1
-                identity = f"f{len(self._faces) + 1}"
+                identity = f"f{next(self._numbers)}"
             check_room(box, self._others(where))
             face = self._finders.served.fit(self._pixels(where), box)
             nothing = Seen(identity, where, number, without_pixels(face), None, thumbnail(face.pixels))
@@ -298,7 +300,7 @@ class PhotoDesk(Generic[DictionaryT]):
             self._photos[identity] = looked
             for number, (face, found, decision) in enumerate(faces, start=1):
                 seen = Seen(
-                    id=f"f{len(self._faces) + 1}",
+                    id=f"f{next(self._numbers)}",
                     photo=looked,
                     number=number,
                     face=without_pixels(face),

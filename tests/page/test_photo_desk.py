@@ -14,11 +14,12 @@ from PIL import Image
 from dmdcli.corrections import Corrections
 from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
+from dmdcli.faces.face import Face
 from dmdcli.faces.finder import NOT_FITTED, FaceFinder
 from dmdcli.page.desk import ChangedElsewhereError, NoSuchFaceError
 from dmdcli.page.keeping import Kept
 from dmdcli.page.photo_desk import PhotoDesk
-from dmdcli.page.turns import share
+from dmdcli.page.turns import Precedence, share
 from dmdcli.photos import read_photo
 from dmdcli.pipeline.by_hand import NOT_A_FACE, find_faces
 from dmdcli.places import PhotoFile
@@ -362,6 +363,26 @@ def test_views_and_thumbnails_are_jpegs_of_the_size_asked_for(
         for ask in (desk.detail, desk.thumbnail, desk.reset):
             with pytest.raises(NoSuchFaceError):
                 ask("f99")
+
+
+def test_a_face_found_while_another_is_drawn_takes_nobodys_place(
+    files: list[PhotoFile], kit: AlbumKit, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit = FaceFinder.fit
+    with desk_of(files[2:], kit, home) as desk:
+
+        def fit_meanwhile(*asked: object) -> Face:
+            desk._look_at("p9", files[0])  # as the search in the background may at any moment
+            return fit(*asked)
+
+        monkeypatch.setattr(FaceFinder, "fit", fit_meanwhile)
+        monkeypatch.setattr(Precedence, "wait", lambda _: None)  # the step that had begun before somebody was served
+        drawn = desk.draw(desk.detail(faces_of(desk)["none.png", 0].id).photo_id, FREE)
+        assert len({line.id for line in faces_of(desk).values()}) == 4
+        assert [desk.detail(line.id).photo_id for line in faces_of(desk).values() if line.photo == "a.png"] == [
+            "p9"
+        ] * 2
+        assert drawn.summary.id == faces_of(desk)["none.png", 1].id
 
 
 @pytest.mark.parametrize("how", ["gone", "changed"])
