@@ -17,6 +17,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ from dmdcli.cli.build import build_finder, build_restorer
 from dmdcli.cli.console import Kit
 from dmdcli.evaluation.measures import psnr
 from dmdcli.faces.align import blend_mask
+from dmdcli.faces.confidence import confidences
 from dmdcli.faces.face import Face, Landmarks, component_boxes
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Gallery, Match, match_faces
@@ -34,7 +36,7 @@ from dmdcli.model.restorer import Restorer
 from dmdcli.pipeline.blend import RestoreOptions, plan_restoring, restore_crops
 from dmdcli.pipeline.judge import ALREADY_GOOD, Judgement, Plan, judge_faces, published, take_first
 from dmdcli.pipeline.people import People
-from dmdcli.shapes import Embedding, Pixels
+from dmdcli.shapes import ComponentBoxes, Embedding, Pixels
 from dmdcli.training.data import FaceData, read_faces
 from dmdcli.training.degrade import Severity, apply, draw, generator_for
 
@@ -82,6 +84,11 @@ class Everybody:
         embeddings = [kit.embed(pixels[None], [one])[0] for pixels, one in zip(faces.pixels, landmarks, strict=True)]
         return cls(faces, landmarks, np.stack(embeddings))
 
+    @cached_property
+    def boxes(self) -> ComponentBoxes:
+        """(N, 3, 4) int64."""
+        return np.stack([component_boxes(one.points) for one in self.landmarks])
+
     def gallery(self, without: int, kit: FaceKit) -> Gallery:
         """Everybody with their crops, all but one."""
         people = {
@@ -101,7 +108,7 @@ def outcomes(
 ) -> Iterator[Outcome]:
     """Damage, recognise, restore and judge each crop."""
     faces, kit, options = everybody.faces, finder.kit, RestoreOptions()
-    boxes = np.stack([component_boxes(one.points) for one in everybody.landmarks])
+    boxes = everybody.boxes
     for severity in severities:
         for seed in seeds:
             for position in positions:
@@ -138,7 +145,8 @@ def as_found(crop: Pixels, kit: FaceKit) -> Face:
     (landmarks,) = kit.landmarks(crop[None])
     embedding: Embedding = kit.embed(crop[None], [landmarks])[0]
     matrix = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
-    return Face((0, 0, WIDTH, WIDTH), 1.0, matrix, crop, landmarks, embedding)
+    (sure,) = confidences(kit, crop[None], [landmarks])
+    return Face((0, 0, WIDTH, WIDTH), 1.0, matrix, crop, landmarks, embedding, confidence=sure)
 
 
 def pictures(

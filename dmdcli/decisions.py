@@ -11,7 +11,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path, PurePath
 from typing import TypeAlias
@@ -31,7 +31,7 @@ FILE_NAME = "decisions.toml"
 """Its name in an output folder, where it is found without being named."""
 PHOTO_KEYS = frozenset({"sha256", "place", "face"})
 OUTCOMES = ("person", "stranger", "not_a_face", "leave_alone")
-FLAGS = ("stranger", "not_a_face", "leave_alone", "judge", "accepted")
+FLAGS = ("stranger", "not_a_face", "leave_alone", "judge", "fitted", "accepted")
 FACE_KEYS = frozenset({"box", "number", "person", "landmarks", "strength", *FLAGS})
 FacePoints: TypeAlias = tuple[tuple[float, float], ...]
 """The 68 iBUG points of a face as x, y in upright photo pixels; the centre of the first pixel is (0, 0)."""
@@ -44,8 +44,10 @@ class Decision:
     box: in upright photo pixels. number: in the report and in `dmd restore --json`, from 1. person: whose it is, NFC;
     at most one of `person`, `stranger`, `not_a_face` and `leave_alone`. strength: in [0, 1], in place of --strength,
     and kept unless `judge` says that less may be published. landmarks: put right by hand, to hundredths of a pixel, and
-    only with a box; where no face is found in the box, they make one. accepted: somebody looked at the face and found
-    it right, which changes nothing. line: where it stands in the file it was read from, 0 in none.
+    only with a box; where no face is found in the box, they make one. fitted: the program fitted these landmarks in a
+    box given by hand, and nobody moved or accepted them, so that they are no surer than those of a face that is found.
+    accepted: somebody looked at the face and found it right, which changes nothing. line: where it stands in the file
+    it was read from, 0 in none.
     """
 
     box: Box | None = None
@@ -57,6 +59,7 @@ class Decision:
     strength: float | None = None
     judge: bool = False
     landmarks: FacePoints | None = None
+    fitted: bool = False
     accepted: bool = False
     line: int = field(default=0, compare=False)
 
@@ -130,6 +133,48 @@ def find(decisions: Sequence[Decision], boxes: Sequence[Box]) -> list[Decision |
     return found
 
 
+def combined(first: Decision, second: Decision) -> Decision:
+    """What two decisions say of one face; where both say something, `first` has the say.
+
+    Whose it is, or that it is none or stays, is one thing; how strongly it is restored, another; its landmarks, with
+    the box they lie in, the third; fitted ones give way to those of a hand. A strength means that the face is to be
+    restored.
+    """
+    is_silent = not _outcome_of(first)
+    outcome = second if is_silent else first
+    if is_silent and first.strength is not None:
+        outcome = replace(second, not_a_face=False, leave_alone=False)
+    elif is_silent and first.landmarks is not None:
+        outcome = replace(second, not_a_face=False)
+    stays = outcome.not_a_face or outcome.leave_alone
+    strong = first if first.strength is not None else second
+    drawn = min(first, second, key=lambda one: (one.landmarks is None, one.fitted))
+    landmarks = None if outcome.not_a_face else drawn.landmarks
+    box = drawn.box if landmarks is not None else first.box or second.box
+    return replace(
+        outcome,
+        box=box,
+        number=first.number if box is None else None,
+        strength=None if stays else strong.strength,
+        judge=not stays and strong.judge,
+        landmarks=landmarks,
+        fitted=landmarks is not None and drawn.fitted,
+        accepted=first.accepted or second.accepted,
+        line=first.line,
+    )
+
+
+def says_nothing(decision: Decision) -> bool:
+    """Whether nothing is decided, so that no file may hold it."""
+    said = _outcome_of(decision) or decision.accepted
+    return not said and decision.strength is None and decision.landmarks is None
+
+
+def _outcome_of(decision: Decision) -> int:
+    """How many of OUTCOMES are decided, of which there may be one."""
+    return sum(bool(getattr(decision, key)) for key in OUTCOMES)
+
+
 def read_decisions(path: Path) -> Decisions:
     """Read the decisions file `path`.
 
@@ -137,11 +182,17 @@ def read_decisions(path: Path) -> Decisions:
     """
     try:
         text = path.read_bytes().decode("utf-8-sig")
-        content = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"The decisions in {path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"The decisions in {path} are not UTF-8 text; save the file as UTF-8.") from error
+    return parse_decisions(text, path)
+
+
+def parse_decisions(text: str, path: Path) -> Decisions:
+    """The decisions in the text of the file `path`; errors as of `read_decisions`."""
+    try:
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(
             f"The decisions in {path} are no TOML: {error}. docs/decisions.md shows the format."
@@ -258,14 +309,15 @@ class _Reader:
             line=line,
             **{key: bool(entry.get(key, False)) for key in FLAGS},
         )
-        said = sum(bool(getattr(decision, key)) for key in OUTCOMES)
         if (decision.box is None) == (decision.number is None):
             raise self.mistake(line, "a face needs either its box or its number")
-        if said > 1:
+        if _outcome_of(decision) > 1:
             raise self.mistake(line, f"only one of {', '.join(OUTCOMES)} can be true of a face")
         if decision.landmarks is not None and (decision.box is None or decision.not_a_face):
             raise self.mistake(line, "landmarks need the box of their face, and no other word that it is none")
-        if not said and decision.strength is None and decision.landmarks is None and not decision.accepted:
+        if decision.fitted and decision.landmarks is None:
+            raise self.mistake(line, "fitted is said of landmarks, and there are none")
+        if says_nothing(decision):
             raise self.mistake(line, f"nothing is decided; give one of {', '.join(OUTCOMES)}, strength or landmarks")
         if decision.strength is not None and (decision.not_a_face or decision.leave_alone):
             raise self.mistake(line, "a face that is left alone has no strength")

@@ -30,9 +30,11 @@ from dmdcli.errors import (
     PersonExistsError,
     TooFewReferencesError,
     UnknownPersonError,
+    UsageError,
 )
 from dmdcli.faces.face import Landmarks, component_boxes
 from dmdcli.library_files import (
+    FARTHEST,
     FORMAT,
     POINTS,
     Arrays,
@@ -209,18 +211,68 @@ class Library:
             self.keep(person, {reference.id: files for reference, files in added.items()})
             return person
 
+    def correct_reference(
+        self, name: str, reference: str, points: Points, source: Literal["detected", "corrected"] = "corrected"
+    ) -> Person:
+        """Give a reference of a person other landmarks, (68, 2) float32 in crop pixels; reference: its id.
+
+        What was made of the references is stale from then on. Raises UnknownPersonError, UsageError where there is no
+        such reference or a point is far out of the crop, LibraryLockedError, CannotGoOnError.
+        """
+        check_shape("points", points, (POINTS, 2), np.float32)
+        if not (np.abs(points) <= FARTHEST).all():  # what is no number is not within
+            raise UsageError("A point lies far out of the picture; move it back, or undo.")
+        with self.writing():
+            person = self.person(name)
+            known = person.reference(reference)
+            crop, _ = self.reference_files(person, known)
+            given = replace(known, landmark_source=source)
+            changed = person.with_references(given if one is known else one for one in person.references)
+            self.keep(changed, {reference: (crop, encode_points(points))})
+            return changed
+
+    def remove_reference(self, name: str, reference: str) -> Person:
+        """Remove one of a person's references by its id. Raises as `correct_reference`; TooFewReferencesError for the
+        last one.
+        """
+        with self.writing():
+            person = self.person(name)
+            known = person.reference(reference)
+            if len(person.references) == 1:
+                raise TooFewReferencesError(
+                    f"It is the last reference of {person.name!r}. Add a better one first, or `dmd people forget` them."
+                )
+            changed = person.with_references(one for one in person.references if one is not known)
+            self.keep(changed, {})
+            self._sweep()
+            return changed
+
+    def put_back_reference(self, name: str, place: int, reference: Reference, files: ReferenceFiles) -> Person:
+        """Put a reference that was removed back as the one with number `place`, counted from 0, of the person."""
+        with self.writing():
+            person = self.person(name)
+            if reference in person.references:
+                return person
+            changed = person.with_references((*person.references[:place], reference, *person.references[place:]))
+            self.keep(changed, {reference.id: files})
+            return changed
+
     def rename(self, name: str, new_name: str) -> Person:
         """Give a person another name. Raises UnknownPersonError; PersonExistsError when the name is somebody else's."""
         kept_name = check_name(new_name)
         self.person(name)
         with self.writing():
             person = self.person(name)
-            for other in self.people():
-                if other.id != person.id and same_name(other.name, kept_name):
-                    raise PersonExistsError(f"{other.name!r} is enrolled already; choose another name or forget them.")
+            self.check_free(person, kept_name)
             renamed = replace(person, name=kept_name)
             self.keep(renamed, {})
             return renamed
+
+    def check_free(self, person: Person, name: str) -> None:
+        """Raise PersonExistsError where somebody else has the name."""
+        for other in self.people():
+            if other.id != person.id and same_name(other.name, name):
+                raise PersonExistsError(f"{other.name!r} is enrolled already; choose another name or forget them.")
 
     def forget(self, name: str) -> list[Path]:
         """Remove everything known of a person and return the files that were removed. Raises UnknownPersonError."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from dmdcli.errors import LibraryFormatError, UsageError
@@ -51,6 +51,17 @@ class Person:
     def added(self) -> str:
         """Day of the first reference, ISO 8601."""
         return min(reference.added for reference in self.references)[:10]
+
+    def with_references(self, references: Iterable[Reference]) -> Person:
+        """The same person with other references."""
+        return replace(self, references=tuple(references))
+
+    def reference(self, reference: str) -> Reference:
+        """The reference of an id; UsageError where there is none of it any more."""
+        found = next((one for one in self.references if one.id == reference), None)
+        if found is None:
+            raise UsageError(f"This is no reference of {self.name!r} any more; `dmd people show` lists them.")
+        return found
 
 
 def check_name(name: str) -> str:

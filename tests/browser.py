@@ -1,7 +1,7 @@
 """A real browser for tests: Debian's chromium without a window, driven by playwright.
 
-`DMD_CHROMIUM` names another program. Where either is missing the tests skip. `DMD_SCREENSHOTS` names a folder for
-pictures of the window, for `shoot`.
+`DMD_CHROMIUM` names another program. Where either is missing the tests skip. `DMD_SCREENSHOTS` names the folder for
+pictures of the window; without it they are in build/screenshots.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PROGRAM = os.environ.get("DMD_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
 FLAGS = ["--disable-gpu", "--disable-dev-shm-usage"]
 
 
@@ -72,7 +73,7 @@ def open_page(chromium: Browser, may_say: tuple[str, ...]) -> Iterator[OpenPage]
     for context in contexts:
         context.close()
     unexpected = [one for one in said if not any(part in one for part in may_say)]
-    assert unexpected == [], "the page said something on its console, or a script was stopped"
+    assert unexpected == [], f"the page said something on its console, or a script was stopped: {unexpected}"
 
 
 @pytest.fixture
@@ -82,8 +83,6 @@ def page(open_page: OpenPage) -> Page:
 
 
 def shoot(page: Page, name: str) -> None:
-    """Write what is in the window to NAME.png in the folder that DMD_SCREENSHOTS names, if it names one."""
-    folder = os.environ.get("DMD_SCREENSHOTS")
-    if folder:
-        page.wait_for_timeout(300)
-        page.screenshot(path=Path(folder) / f"{name}.png")
+    """Write what is in the window to NAME.png in the folder for pictures."""
+    page.wait_for_timeout(300)
+    page.screenshot(path=Path(os.environ.get("DMD_SCREENSHOTS") or SCREENSHOTS) / f"{name}.png")

@@ -6,7 +6,16 @@ from pathlib import Path, PurePath
 
 import pytest
 
-from dmdcli.decisions import Decision, Decisions, PhotoDecisions, find, read_decisions, write_decisions
+from dmdcli.decisions import (
+    Decision,
+    Decisions,
+    FacePoints,
+    PhotoDecisions,
+    combined,
+    find,
+    read_decisions,
+    write_decisions,
+)
 from dmdcli.errors import DecisionsFormatError, UsageError
 
 DIGEST = "ab" * 32
@@ -140,3 +149,97 @@ def test_decisions_about_a_photo_keep_the_order_of_the_file() -> None:
     assert [one.number for one in decisions.about("aa", PurePath("a.png"))] == [0, 1, 2]
     assert [one.number for one in decisions.about("bb", PurePath("b.png"))] == [3]
     assert decisions.about("bb", PurePath("c.png")) == ()
+
+
+def points(seed: float = 0.0) -> FacePoints:
+    return tuple((10 + seed + number / 3, 20.126 + number) for number in range(68))
+
+
+def test_landmarks_are_kept_to_hundredths_and_what_was_looked_at_too(tmp_path: Path) -> None:
+    path = tmp_path / "d.toml"
+    drawn = Decision(box=BOX, landmarks=points(), person="Alice")
+    write_decisions(path, [PhotoDecisions(DIGEST, None, (drawn, Decision(box=BOX, accepted=True)))])
+    first, second = read_decisions(path)
+    assert first.landmarks is not None
+    assert first.landmarks[:2] == ((10.0, 20.13), (10.33, 21.13))
+    assert (first.person, second) == ("Alice", Decision(box=BOX, accepted=True))
+    again = tmp_path / "again.toml"
+    write_decisions(again, [PhotoDecisions(DIGEST, None, (first, second))])
+    assert again.read_bytes() == path.read_bytes(), "read and written again it stays the same"
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("number = 1\nlandmarks = [" + "[1, 2], " * 68 + "]", "need the box"),
+        ("box = [1, 2, 3, 4]\nnot_a_face = true\nlandmarks = [" + "[1, 2], " * 68 + "]", "need the box"),
+        ("box = [1, 2, 3, 4]\nlandmarks = [" + "[1, 2], " * 67 + "]", "68 points"),
+        ("box = [1, 2, 3, 4]\nlandmarks = [" + "[1, 2], " * 67 + "[1, nan]]", "68 points"),
+        ("box = [1, 2, 3, 4]\nlandmarks = [" + "[1, 2], " * 67 + "[1, 2, 3]]", "68 points"),
+        ("box = [1, 2, 3, 4]\nlandmarks = 7", "68 points"),
+        ("box = [1, 2, 3, 4]\nstranger = true\nfitted = true", "fitted is said of landmarks"),
+        ("box = [1, 2, 3, 4]\naccepted = 1", "true or false"),
+        ("box = [1, 2, 3, 4]\naccepted = false", "nothing is decided"),
+    ],
+)
+def test_mistakes_in_landmarks_are_told(tmp_path: Path, line: str, word: str) -> None:
+    path = tmp_path / "d.toml"
+    path.write_text(f"format = 1\n[[photo]]\nplace = 'a'\n[[photo.face]]\n{line}\n")
+    with pytest.raises(UsageError, match=f"line 4.*{word}"):
+        read_decisions(path)
+
+
+OTHER = (11.0, 20.0, 111.0, 121.0)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "both"),
+    [
+        (
+            Decision(box=BOX, person="a"),
+            Decision(box=OTHER, landmarks=points(), stranger=True, strength=0.5, judge=True, accepted=True),
+            Decision(box=OTHER, landmarks=points(), person="a", strength=0.5, judge=True, accepted=True),
+        ),
+        (
+            Decision(box=BOX, landmarks=points(1), strength=0.2),
+            Decision(box=OTHER, landmarks=points(), person="b", strength=0.5, judge=True),
+            Decision(box=BOX, landmarks=points(1), person="b", strength=0.2),
+        ),
+        (
+            Decision(box=BOX, not_a_face=True),
+            Decision(box=OTHER, landmarks=points(), person="b", strength=0.5, judge=True),
+            Decision(box=BOX, not_a_face=True),
+        ),
+        (
+            Decision(box=BOX, leave_alone=True),
+            Decision(box=OTHER, landmarks=points(), strength=0.5),
+            Decision(box=OTHER, landmarks=points(), leave_alone=True),
+        ),
+        (Decision(box=BOX, strength=0.3), Decision(box=OTHER, leave_alone=True), Decision(box=BOX, strength=0.3)),
+        (
+            Decision(box=BOX, landmarks=points(), fitted=True, person="a"),
+            Decision(box=OTHER, landmarks=points(1)),
+            Decision(box=OTHER, landmarks=points(1), person="a"),
+        ),
+        (
+            Decision(box=BOX, landmarks=points(), fitted=True),
+            Decision(box=OTHER, landmarks=points(1), fitted=True),
+            Decision(box=BOX, landmarks=points(), fitted=True),
+        ),
+        (
+            Decision(box=BOX, landmarks=points()),
+            Decision(box=OTHER, not_a_face=True),
+            Decision(box=BOX, landmarks=points()),
+        ),
+        (
+            Decision(box=BOX, accepted=True),
+            Decision(box=OTHER, leave_alone=True),
+            Decision(box=BOX, leave_alone=True, accepted=True),
+        ),
+    ],
+)
+def test_of_two_decisions_about_a_face_the_first_has_the_say_field_by_field(
+    first: Decision, second: Decision, both: Decision
+) -> None:
+    assert combined(first, second) == both
+    assert combined(both, both) == both

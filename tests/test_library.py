@@ -362,3 +362,49 @@ def test_file_names_that_are_no_text_are_kept(library: Library) -> None:
     person = library.add_references("Alice", [odd])
     assert library.person("Alice").references[0].source == "/photos/\udcff.jpg"
     json.loads((library.home / "people" / person.id / "person.json").read_text("utf-8"))
+
+
+def test_a_corrected_reference_is_another_and_what_was_made_of_it_is_made_again(library: Library) -> None:
+    person = library.add_references("Alice", [reference(1), reference(2)])
+    before, made = library.version(person), []
+
+    def embed(crops: np.ndarray, landmarks: Sequence[Landmarks]) -> np.ndarray:
+        made.append([one.source for one in landmarks])
+        return mean_colour(crops, landmarks)
+
+    library.embeddings(person, "kit", embed)
+    points = reference(2).points + np.float32(3.25)
+    changed = library.correct_reference("alice", person.references[1].id, points)
+    assert [one.landmark_source for one in changed.references] == ["detected", "corrected"]
+    assert library.people() == [changed]
+    np.testing.assert_allclose(library.references(changed)[1][1], points, atol=0.006)
+    np.testing.assert_array_equal(library.references(changed)[0], library.references(person)[0])
+    assert library.version(changed) != before
+    library.embeddings(changed, "kit", embed)
+    assert made == [["detected", "detected"], ["detected", "corrected"]]
+
+
+def test_a_point_that_could_not_be_read_again_is_refused(library: Library) -> None:
+    person = library.add_references("Alice", [reference(1)])
+    for wrong in (np.nan, 1e6):
+        points = reference(1).points.copy()
+        points[30, 0] = wrong
+        with pytest.raises(UsageError, match="far out of the picture"):
+            library.correct_reference("Alice", person.references[0].id, points)
+    with pytest.raises(UsageError, match="no reference of 'Alice'"):
+        library.correct_reference("Alice", "00", reference(1).points)
+    np.testing.assert_allclose(library.references(person)[1][0], reference(1).points, atol=0.006)
+
+
+def test_a_reference_is_removed_and_put_back_but_never_the_last(library: Library) -> None:
+    person = library.add_references("Alice", [reference(1), reference(2)])
+    first = person.references[0]
+    files = library.reference_files(person, first)
+    left = library.remove_reference("Alice", first.id)
+    assert [one.id for one in left.references] == [person.references[1].id]
+    assert not library.crop_path(person, first).exists()
+    with pytest.raises(TooFewReferencesError, match="last reference of 'Alice'"):
+        library.remove_reference("Alice", person.references[1].id)
+    assert library.put_back_reference("Alice", 0, first, files) == person
+    assert library.put_back_reference("Alice", 0, first, files) == person, "twice is once"
+    assert library.version(library.person("Alice")) == library.version(person)

@@ -75,7 +75,7 @@ def tell_tags(terminal: Terminal, results: Sequence[RestoredPhoto]) -> None:
     parts = [
         counted(count, "face") + f" by {'a tag' if by == 'tag' else 'a decision'}"
         for by in ("decision", "tag")
-        if (count := sum(face.assigned_by == by for face in faces))
+        if (count := sum(face.assigned_by == by and face.usable for face in faces))  # not those that are no face
     ]
     conflicts = sum(face.conflict is not None for face in faces)
     if parts:
@@ -87,12 +87,19 @@ def tell_lost(terminal: Terminal, decisions: Decisions, results: Sequence[Restor
     """Tell, in a run without decisions, how many photos are made again because something was decided about them."""
     from dmdcli.pipeline.standing import SAID_CHANGED
 
-    lost = sum(result.reason == SAID_CHANGED for result in results)
+    lost = sum(result.reason == SAID_CHANGED and not result.corrected for result in results)
     if lost and decisions.path is None:
         terminal.say(
             f"Of {counted(lost, 'photo')} something else was said last time. If there was a file of decisions, "
             "give it with --decisions again, or keep it in the output folder as decisions.toml."
         )
+
+
+def tell_corrected(terminal: Terminal, results: Sequence[RestoredPhoto]) -> None:
+    """Tell of how many faces the landmarks were put right by hand."""
+    count = sum(face.landmarks == "corrected" for result in results for face in result.faces)
+    if count:
+        terminal.result(f"Landmarks put right by hand: those of {counted(count, 'face')}.")
 
 
 def _where(decision: Decision, decisions: Decisions) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Version of the JSON objects."""
+BY_HAND = "landmarks put right by hand"
 COLUMNS = ("face", "at", "restored from", "strength", "similarity before", "after", "person", "remarks")
 
 
@@ -87,6 +88,8 @@ def rows_of(one: Explained) -> list[tuple[str, ...]]:
             if used == "none":
                 used, strength = "left alone", "-"
             before, after, why = _before(known), known.after, "; ".join(known.reason)
+        if known is not None and known.account.get("landmarks") == "corrected":
+            why = "; ".join(one for one in (BY_HAND, why) if one)
         name = None if marked is None else marked.person
         person = name or _person(known, one.people) or "-"
         shown = "-" if number is None else str(number)
@@ -174,6 +177,7 @@ def _known_face(face: FaceRow, people: Mapping[str, int]) -> dict[str, object]:
         "similarity_before": None if face.match is None else face.match.similarity,
         "similarity_after": face.after,
         "problems": list(face.reason),
+        "landmark_source": face.account.get("landmarks", "detected"),
     }
 
 

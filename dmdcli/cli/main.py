@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from dmdcli import __version__
 from dmdcli.cli.check import check
 from dmdcli.cli.console import OfflineOption, print_failure
+from dmdcli.cli.corrections import corrections
 from dmdcli.cli.degrade import degrade
 from dmdcli.cli.doctor import doctor
 from dmdcli.cli.enroll import enroll
@@ -28,6 +29,7 @@ from dmdcli.cli.models import models
 from dmdcli.cli.people import people
 from dmdcli.cli.report import report
 from dmdcli.cli.restore import restore
+from dmdcli.cli.review import review
 from dmdcli.cli.train import train
 from dmdcli.errors import EXIT_BUG, EXIT_CANNOT_GO_ON, EXIT_INTERRUPTED, DMDError
 
@@ -156,10 +158,12 @@ def dmd(
 app.command("enroll")(enroll)
 app.command("restore")(restore)
 app.command("explain")(explain)
+app.command("review")(review)
 app.command("report")(report)
 app.command("check")(check)
 app.command("check-landmarks", hidden=True)(check)
 app.add_typer(people, name="people")
+app.add_typer(corrections, name="corrections")
 app.add_typer(models, name="models")
 app.command("degrade")(degrade)
 app.command("evaluate")(evaluate)

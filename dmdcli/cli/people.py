@@ -22,6 +22,7 @@ from dmdcli.cli.console import (
     is_confirmed,
     one_line,
 )
+from dmdcli.cli.people_edit import edit
 from dmdcli.errors import EXIT_USAGE, UnknownPersonError, UsageError
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ SCHEMA = 1
 """Version of the JSON objects."""
 
 people = typer.Typer(
-    help="List, show, rename, merge, export, import and forget the enrolled people.", no_args_is_help=True
+    help="List, show, edit, rename, merge, export, import and forget the enrolled people.", no_args_is_help=True
 )
+people.command("edit")(edit)
 
 
 @people.command("list")
@@ -97,11 +99,16 @@ def show(name: NameArgument, json: JsonOption = False) -> None:
 def rename(
     name: NameArgument, new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="What to call them.")]
 ) -> None:
-    """Give a person another name."""
+    """Give a person another name, in corrections too."""
+    from dmdcli.corrections import Corrections
+    from dmdcli.person import check_name
+
     library = build_library()
-    before = library.person(name).name
+    before = library.person(name)
+    library.check_free(before, check_name(new_name))
+    Corrections(library.home).rename(before.name, check_name(new_name))  # first: a second try finds the person still
     after = library.rename(name, new_name).name
-    Terminal().result(f"{before} is called {after} now.")
+    Terminal().result(f"{before.name} is called {after} now.")
 
 
 @people.command("merge")
@@ -117,6 +124,7 @@ def merge(
     NAME gets the references of OTHER, pictures that both have once, and OTHER is removed. The next `dmd restore` makes
     photos that show either of them again. It cannot be undone; `dmd people export` keeps a copy of both before.
     """
+    from dmdcli.corrections import Corrections
     from dmdcli.library_exchange import merge_people
     from dmdcli.pipeline.resemblance import ALIKE, resemblance
 
@@ -134,6 +142,7 @@ def merge(
         terminal.result(f"{person.name} would have {sentence}. Nothing was changed (--dry-run).")
         return
     confirm_or_stop(f"Give {person.name} the references of {leaving.name}, and remove {leaving.name}?", yes, "changed")
+    Corrections(library.home).rename(leaving.name, person.name)  # first: a second try finds both still
     merged, _ = merge_people(library, person.name, leaving.name)
     terminal.result(f"{merged.name} has {sentence}. {leaving.name} is no longer enrolled.")
 
@@ -209,23 +218,26 @@ def forget(
 ) -> None:
     """Remove everything the library knows of a person and, with --outputs, what output folders do.
 
-    From those go the person's ids, also those of people merged into this one, pictures and decisions; reports are
-    written again without them. The photos themselves and the results, which show the face, stay; the next
-    `dmd restore` makes the results again, as those of a stranger.
+    That is references, what was made of them, and corrections of faces said to be theirs or, in photos that references
+    were taken from, said to be nobody else's. From output folders go the person's ids, also those of people merged into
+    this one, pictures and decisions; reports are written again without them. The photos themselves and the results,
+    which show the face, stay; the next `dmd restore` makes the results again, as those of a stranger.
     """
+    from dmdcli.corrections import Corrections
     from dmdcli.pipeline.forget import clear, opened_outputs
 
     terminal = Terminal(verbose=verbose)
     library = build_library()
+    corrections = Corrections(library.home)
     if gone and not outputs:
         raise UsageError("--gone is about output folders; name them with --outputs.")
     person = None
     try:
         person = library.person(name)
     except UnknownPersonError as error:
-        if not outputs:
+        if not outputs and not corrections.about_person(name):
             raise
-        if not gone:
+        if outputs and not gone:
             raise UsageError(
                 f"{error} Of somebody forgotten before not even the id is known: --gone forgets everybody in these "
                 "folders who is no longer enrolled."
@@ -241,14 +253,19 @@ def forget(
             ids |= {*person.ids} - {one.id for one in library.people() if one.id != person.id}
         parts += [f"all that is known in {counted(len(journals), 'output folder')}"] if journals else []
         who = person.name if person else name
+        digests = {reference.digest for reference in person.references} if person else set()
+        corrected = corrections.about_person(who, digests)
+        parts += [counted(corrected, "corrected face")] if corrected else []
         confirm_or_stop(f"Remove {who} ({', '.join(parts)})?", yes, "removed")
         cleared = [clear(journal, ids, who) for journal in journals]
         for one in cleared:
             print_cleared(terminal, one, who)
-        removed = library.forget(person.name) if person else []
+        removed = corrections.forget(who, digests) if corrected else []
+        removed += library.forget(person.name) if person else []
         for path in removed:
             terminal.result(str(path))
-        terminal.say(f"{who} is forgotten: {len(removed)} files removed. The photos themselves were not touched.")
+        also = f" or changed, with {counted(corrected, 'corrected face')}" if corrected else ""
+        terminal.say(f"{who} is forgotten: {len(removed)} files removed{also}. The photos themselves were not touched.")
         for journal, one in zip(journals, cleared, strict=True):
             write_report_again(terminal, journal, one)
     if not outputs:

@@ -45,6 +45,7 @@ from dmdcli.cli.decided import (
     DecisionsOption,
     TagsOption,
     open_decisions,
+    tell_corrected,
     tell_lost,
     tell_tags,
     tell_unheard,
@@ -157,6 +158,7 @@ def restore(
     decided = open_decisions(decisions, out)
     ignorant = tell_unknown(terminal, decided, [one.name for one in library.people()])
 
+    from dmdcli.corrections import Corrections
     from dmdcli.journal import copy_journal, open_journal
     from dmdcli.pipeline import restore as pipeline
     from dmdcli.pipeline.blend import RestoreOptions
@@ -200,7 +202,10 @@ def restore(
             leaving = leaving_report(journal, results, outputs, single_file=single_file, write_names=write_names)
             stack.enter_context(leaving)
         advance = stack.enter_context(terminal.progress("faces", None))
-        for result in pipeline.restore(files, outputs, finder, restorer, people, journal, options, decided):
+        corrections = Corrections(library.home)
+        for result in pipeline.restore(
+            files, outputs, finder, restorer, people, journal, options, decided, corrections
+        ):
             results.append(result)
             faces += len(result.faces)
             skipped += result.status == "skipped"
@@ -223,6 +228,7 @@ def restore(
         if open_:
             show(out / REPORT)
     tell_tags(terminal, results)
+    tell_corrected(terminal, results)
     tell_lost(terminal, decided, results)
     unheard = tell_unheard(terminal, decided, results)
     unsure = strict and (unheard or ignorant or any(face.unsure for result in results for face in result.faces))

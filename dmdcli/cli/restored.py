@@ -58,7 +58,9 @@ def as_record(result: RestoredPhoto, model: str, kit: str, similarity: Curve) ->
                 "similarity_before": None if face.similarity is None else round(face.similarity, 3),
                 "similarity_after": None if face.similarity_after is None else round(face.similarity_after, 3),
                 "reason": face.reason,
+                "confidence": None if face.confidence is None else face.confidence.record(),
                 "problems": problems_of(face),
+                "landmark_source": face.landmarks,
             }
             for number, face in enumerate(result.faces, start=1)
         ],

@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dmdcli.errors import ShapeError
-from dmdcli.faces.face import VerdictName
-from dmdcli.shapes import CROP, ComponentBoxes, Pixels, Points, check_shape
+from dmdcli.faces.face import Confidence, VerdictName
+from dmdcli.shapes import COMPONENTS, CROP, ComponentBoxes, Pixels, Points, check_shape
 
 Colour = tuple[int, int, int]
 COMPONENT_COLOURS: tuple[Colour, ...] = ((90, 200, 255), (255, 200, 60), (255, 120, 200))
@@ -50,25 +50,38 @@ PAPER: Colour = (255, 255, 255)
 """RGB behind the labels of `picture_rows`."""
 NOTHING = 128
 """Grey that stands where there is no picture."""
+DASHES = (np.add.outer(np.arange(CROP), np.arange(CROP)) // 8) % 2 == 0
+"""(512, 512) bool: the gaps of dashed lines."""
 SHARP = 16
 """Parts of a pixel to which points are drawn."""
 
 
 def draw_face(
-    crop: Pixels, points: Points, boxes: ComponentBoxes, verdict: VerdictName | None = None, reasons: Sequence[str] = ()
+    crop: Pixels,
+    points: Points,
+    boxes: ComponentBoxes,
+    verdict: VerdictName | None = None,
+    reasons: Sequence[str] = (),
+    confidence: Confidence | None = None,
 ) -> Pixels:
     """A copy of a crop (512, 512, 3) uint8 RGB with its 68 points and three boxes; with a verdict, a strip above says
     it.
 
-    points: (68, 2) float32, boxes: (3, 4) int64, both in crop pixels. The strip adds to the height.
+    points: (68, 2) float32, boxes: (3, 4) int64, both in crop pixels. The strip adds to the height. confidence: stands
+    beside the boxes; those whose points are unsure are dashed.
     """
     check_shape("crop", crop, (CROP, CROP, 3), np.uint8)
     check_shape("points", points, (68, 2), np.float32)
     check_shape("boxes", boxes, (3, 4), np.int64)
     drawn: Pixels = crop.copy()
-    for (x1, y1, x2, y2), colour in zip(boxes.tolist(), COMPONENT_COLOURS, strict=True):
+    unsure = () if confidence is None else confidence.unsure_components()
+    for name, (x1, y1, x2, y2), colour in zip(COMPONENTS, boxes.tolist(), COMPONENT_COLOURS, strict=True):
+        box = drawn.copy()
         for width, shade in ((4, DARK), (2, colour)):
-            cv2.rectangle(drawn, (x1, y1), (x2 - 1, y2 - 1), shade, width)
+            cv2.rectangle(box, (x1, y1), (x2 - 1, y2 - 1), shade, width)
+        if name in unsure:
+            box[DASHES] = drawn[DASHES]
+        drawn = box
     placed = np.rint(points * SHARP).astype(np.int32)
     bits = int(math.log2(SHARP))
     for first, end, closed in LINES:
@@ -77,9 +90,13 @@ def draw_face(
     for x, y in placed.tolist():
         cv2.circle(drawn, (x, y), 3 * SHARP, DARK, cv2.FILLED, cv2.LINE_AA, bits)
         cv2.circle(drawn, (x, y), 2 * SHARP, POINT_COLOUR, cv2.FILLED, cv2.LINE_AA, bits)
+    if confidence is not None:
+        for name, sure, (x1, _, _, y2) in zip(COMPONENTS, confidence.components, boxes.tolist(), strict=True):
+            _write_in(drawn, f"{sure:.0%}", (x1, y2), COMPONENT_COLOURS[COMPONENTS.index(name)])
     if verdict is None:
         return drawn
-    lines = [f"{verdict}: {reasons[0]}", *reasons[1:]] if reasons else [verdict]
+    title = verdict if confidence is None else f"{verdict}, {confidence.text}"
+    lines = [f"{title}: {reasons[0]}", *reasons[1:]] if reasons else [title]
     labelled: Pixels = np.concatenate([*(_strip(line, CROP, VERDICT_COLOURS[verdict]) for line in lines), drawn])
     return labelled
 
@@ -143,6 +160,14 @@ def _cell(picture: Pixels, label: str, colour: Colour, side: int) -> Pixels:
     cell[top : top + size[1], left : left + size[0]] = small
     cell[4 + inner : 4 + inner + STRIP, 4:-4] = _strip(label, inner, colour)
     return cell
+
+
+def _write_in(picture: Pixels, text: str, place: tuple[int, int], colour: Colour) -> None:
+    """Write a few dark letters on a patch of colour whose upper left corner is at `place`, in the picture itself."""
+    font = _font()
+    width = min(math.ceil(font.getlength(text)) + 14, picture.shape[1])
+    left, top = min(place[0], picture.shape[1] - width), min(place[1], picture.shape[0] - STRIP)
+    picture[top : top + STRIP, left : left + width] = _strip(text, width, colour)
 
 
 def _strip(text: str, width: int, colour: Colour) -> Pixels:

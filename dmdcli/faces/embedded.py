@@ -77,7 +77,7 @@ engraved) strangers come nearer, and a wrong name does more harm than none."""
 DISTANCE_SLOPE = 18.0
 """Steepness of the logistic curve from distance to similarity, per unit of distance: flatter than the 47 fitted to
 modern portraits, because pairs of one person reach 0.51 where decades lie between."""
-TRUST = Trust(weak=0.45, lost=0.28, turned=0.5)
+TRUST = Trust(weak=0.45, lost=0.28, turned=0.5, calibrated=True)
 """Weak: the predictor gives other points when started a little elsewhere. Lost: noise, patterns and badges get 0.02 to
 0.26, the worst engraving 0.32."""
 SIMILARITY = Curve(MIDDLE_DISTANCE, DISTANCE_SLOPE, source="set by hand on old photographs", measured=True)

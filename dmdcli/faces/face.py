@@ -27,12 +27,23 @@ TURNED = 0.55
 """Turn of the head from which the far eye's box is doubtful; portraits in three-quarter view reach 0.4."""
 MUCH_ENLARGED = 8.0
 """Enlargement of the photo to the crop above which points are guesses: an eye is then eight photo pixels wide."""
+SANE_SIDES = {"left_eye": (0.25, 1.35), "right_eye": (0.25, 1.35), "mouth": (0.55, 1.8)}
+"""Least and greatest side of a component's box, over the distance of the eye centres. On 780 training crops eyes have
+0.31 to 1.10, mouths 0.75 to 1.43."""
 OUTER_CORNERS = (36, 45)
 """The landmarks at the outer corners of the eyes, whose distance is the unit of landmark distances."""
 OUTSIDE = 0.25
 """Part of the points outside the crop from which they are implausible."""
 
+RIGHT = 0.05
+"""Mean error of points, over the distance of the eye centres, up to which they count as right."""
+GOOD = 0.75
+"""Confidence from which points are called good; `benchmarks/landmark_confidence.py` says how often they then are."""
+
 VerdictName: TypeAlias = Literal["good", "doubtful", "unusable"]
+Source: TypeAlias = Literal["detected", "corrected"]
+"""Of points: of the kit, or put right by hand."""
+ConfidenceSource: TypeAlias = Literal["measured", "scores", "corrected"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +57,44 @@ class Landmarks:
 
     points: Points
     scores: npt.NDArray[np.float32] | None = None
-    source: Literal["detected", "corrected"] = "detected"
+    source: Source = "detected"
+
+
+@dataclass(frozen=True)
+class Confidence:
+    """How surely points are right.
+
+    face: of all 68 points. components: of those of each component, in the order of COMPONENTS. All in [0, 1]: the
+    probabilities that their mean error is below RIGHT where `source` is "measured"; the kit's mean scores, held against
+    nothing, where it is "scores"; 1 where somebody put the points right by hand. good: from which on they are
+    called good.
+    """
+
+    face: float
+    components: tuple[float, ...]
+    good: float = GOOD
+    source: ConfidenceSource = "measured"
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the points of the face as a whole are called good."""
+        return self.face >= self.good
+
+    @property
+    def text(self) -> str:
+        """How sure the face as a whole is, in few letters: only what was measured is a probability."""
+        if self.source == "corrected":
+            return "put right"
+        return f"{self.face:.0%}" if self.source == "measured" else f"score {self.face:.2f}"
+
+    def record(self) -> dict[str, object]:
+        """In what JSON can say."""
+        parts = {name: round(one, 4) for name, one in zip(COMPONENTS, self.components, strict=True)}
+        return {"face": round(self.face, 4), "components": parts, "good": self.good, "source": self.source}
+
+    def unsure_components(self) -> tuple[str, ...]:
+        """The names, as in COMPONENTS, of those whose points are not called good."""
+        return tuple(name for name, one in zip(COMPONENTS, self.components, strict=True) if one < self.good)
 
 
 @dataclass(frozen=True)
@@ -55,7 +103,8 @@ class Face:
 
     box: in photo pixels. score: the detector's own. matrix: (2, 3) photo -> crop. pixels: (512, 512, 3) uint8 RGB, the
     aligned crop. embedding: empty where the face is rejected. rejected: why the face must not be used, or None.
-    doubts: what makes its landmarks uncertain.
+    doubts: what makes its landmarks uncertain. confidence: in its landmarks; None where the face is rejected, or
+    the kit says nothing.
     """
 
     box: Box
@@ -66,6 +115,7 @@ class Face:
     embedding: Embedding = field(repr=False)
     rejected: str | None = None
     doubts: tuple[str, ...] = ()
+    confidence: Confidence | None = None
 
 
 def verdict(face: Face) -> tuple[VerdictName, tuple[str, ...]]:
@@ -90,6 +140,22 @@ def doubtful_components(points: npt.NDArray[np.floating]) -> tuple[str, ...]:
     """The names, as in COMPONENTS, of the boxes that `component_boxes` had to repair."""
     boxes = _published_boxes(points)
     return tuple(name for name, box in zip(COMPONENTS, boxes, strict=True) if not _is_usable(box))
+
+
+def odd_components(points: npt.NDArray[np.floating]) -> tuple[str, ...]:
+    """The names, as in COMPONENTS, of the boxes whose sides are not those of a face (SANE_SIDES); points: (68, 2)."""
+    unit = max(eye_distance(points), 1.0)
+    sides = [(box[2:] - box[:2]) / unit for box in _published_boxes(points)]
+    return tuple(
+        name
+        for name, (least, greatest) in SANE_SIDES.items()
+        if sides[COMPONENTS.index(name)].min() < least or sides[COMPONENTS.index(name)].max() > greatest
+    )
+
+
+def eye_distance(points: npt.NDArray[np.floating]) -> float:
+    """The distance of the eye centres of (68, 2) points."""
+    return float(np.linalg.norm(points[36:42].mean(axis=0) - points[42:48].mean(axis=0)))
 
 
 def turn_of_head(points: Points) -> float:
@@ -171,18 +237,26 @@ def implausible(landmarks: Landmarks, lost_score: float) -> str | None:
     return None
 
 
-def problems(landmarks: Landmarks, enlargement: float, weak_score: float) -> tuple[str, ...]:
+def problems(
+    landmarks: Landmarks, enlargement: float, weak_score: float, confidence: Confidence | None = None
+) -> tuple[str, ...]:
     """What makes the points of an aligned crop doubtful, in words; empty where nothing does.
 
     enlargement: how many crop pixels one photo pixel became. weak_score: mean score of the points below which they are
-    doubtful.
+    doubtful. confidence: in the points, where it was measured.
     """
     points = landmarks.points
     reasons = [f"the box of the {name.replace('_', ' ')} had to be moved" for name in doubtful_components(points)]
+    reasons += [f"the box of the {name.replace('_', ' ')} is too large or too small" for name in odd_components(points)]
     if is_turned_far(points):
         reasons.append("the head is turned far to the side")
-    if landmarks.scores is not None and float(landmarks.scores.mean()) < weak_score:
+    if confidence is not None and confidence.source == "measured" and not confidence.is_good:
+        reasons.append(f"the landmarks are unsure ({confidence.face:.0%} likely right)")
+    elif landmarks.scores is not None and float(landmarks.scores.mean()) < weak_score:
         reasons.append("the landmarks are unsure")
+    elif confidence is not None and confidence.unsure_components():
+        names = " and ".join(name.replace("_", " ") for name in confidence.unsure_components())
+        reasons.append(f"the landmarks of the {names} are unsure")
     if enlargement > MUCH_ENLARGED:
         reasons.append(f"the face is small: it was enlarged {enlargement:.0f} times")
     return tuple(reasons)

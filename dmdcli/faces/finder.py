@@ -8,8 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from dmdcli.errors import UsageError
 from dmdcli.faces.align import TEMPLATE, compose, crop_face, crop_matrix, five_points, invert, scale_of, transform
-from dmdcli.faces.face import Face, Landmarks, implausible, problems
+from dmdcli.faces.confidence import CERTAIN, confidences
+from dmdcli.faces.face import Confidence, Face, Landmarks, Source, implausible, problems
+from dmdcli.faces.fitting import aligning, average_points, fit_points, start_matrix
 from dmdcli.faces.kit import Detection, FaceKit
 from dmdcli.shapes import SAME_FACE, Box, Embedding, Matrix, Pixels, Points, check_shape, overlap
 
@@ -28,6 +31,10 @@ LEAST_SPREAD = 20.0
 SETTLED = 4.0
 """Crop pixels by which the five points of an aligned crop may still move before it is cut anew: RetinaFace's points and
 the means of the 68 differ by as much."""
+LEAST_DRAWN = 8
+"""Least side in photo pixels of a box that a face can be fitted in: an eye is then one pixel wide."""
+NOT_FITTED = "no face could be made out in the box; put the points where they belong"
+"""The doubt of an average face in a box that somebody drew."""
 NO_ALIGNMENT = "the landmarks coincide; no face can be aligned by them"
 
 
@@ -98,6 +105,66 @@ class FaceFinder:
         """The embeddings (N, D) of aligned crops (N, 512, 512, 3) uint8 RGB whose landmarks are known."""
         return self._kit.embed(crops, landmarks)
 
+    def describe_points(self, pixels: Pixels, box: Box, points: Points, source: Source = "corrected") -> Face:
+        """The face whose points somebody put right: aligned by them, embedded, and believed.
+
+        pixels: (H, W, 3) uint8 RGB. box: around the face. points: (68, 2) float32, both in photo pixels. How small the
+        face is does not matter; it is rejected only where the points are those of no face. source: "detected" for
+        points that `fit` gave, which are not believed but measured.
+        """
+        return self._described(pixels, box, points, None, source)
+
+    def fit(self, pixels: Pixels, box: Box) -> Face:
+        """The face in a box that somebody drew in a photo (H, W, 3) uint8 RGB; box: in photo pixels.
+
+        Where nothing in the box looks like a face to the kit, the points are those of an average one that fills it, to
+        be put right by hand, and `doubts` has NOT_FITTED. Raises UsageError for a box without a picture in it.
+        """
+        check_shape("pixels", pixels, (None, None, 3), np.uint8)
+        box = _inside(box, pixels)
+        if min(box[2] - box[0], box[3] - box[1]) < LEAST_DRAWN:
+            raise UsageError(f"Draw the box inside the picture, {LEAST_DRAWN} pixels wide and high at least.")
+        fitting = fit_points(self._kit, pixels, box)
+        if fitting is None:
+            face = self._described(pixels, box, average_points(box), None, "detected")
+            return dataclasses.replace(face, doubts=(NOT_FITTED, *face.doubts))
+        return self._described(pixels, box, fitting.points, fitting.scores, "detected")
+
+    def _described(
+        self,
+        pixels: Pixels,
+        box: Box,
+        points: Points,
+        scores: npt.NDArray[np.float32] | None,
+        source: Source,
+    ) -> Face:
+        """The face with points (68, 2) float32 in photo pixels, whoever found them."""
+        check_shape("pixels", pixels, (None, None, 3), np.uint8)
+        check_shape("points", points, (68, 2), np.float32)
+        matrix = aligning(points, box)
+        aligned = start_matrix(box) if matrix is None else matrix
+        crop = crop_face(pixels, aligned)
+        landmarks = Landmarks(transform(points, aligned), scores, source)
+        rejected = NO_ALIGNMENT if matrix is None else implausible(landmarks, self._kit.trust.lost)
+        usable = [0] if rejected is None else []
+        (embedding,) = self._embed_usable([crop], [landmarks], usable)
+        confidence = CERTAIN if usable else None
+        doubts: tuple[str, ...] = ()
+        if source == "detected":
+            confidence = self._confidences([crop], [landmarks], usable).get(0)
+            doubts = problems(landmarks, scale_of(aligned), self._kit.trust.weak, confidence)
+        return Face(
+            box=_inside(box, pixels),
+            score=1.0,
+            matrix=aligned,
+            pixels=crop,
+            landmarks=landmarks,
+            embedding=embedding,
+            rejected=rejected,
+            doubts=doubts,
+            confidence=confidence,
+        )
+
     def _find_turned(self, photos: Sequence[Pixels], quarter_turns: int) -> list[list[Face]]:
         turned = [np.ascontiguousarray(np.rot90(pixels, quarter_turns)) for pixels in photos]
         least_score = self._kit.trust.turned if quarter_turns else -np.inf
@@ -106,7 +173,7 @@ class FaceFinder:
             to_turned = turn_matrix(quarter_turns, (pixels.shape[1], pixels.shape[0]))
             upright = [_turn_back(one, to_turned) for one in detections if one.score >= least_score]
             described = self._describe(pixels, merge_detections(upright))
-            faces.append(sorted(reject_repeated(described), key=lambda face: -_area(face.box)))
+            faces.append(sorted(reject_repeated(described), key=lambda face: -area(face.box)))
         return faces
 
     def _describe(self, pixels: Pixels, detections: Sequence[Detection]) -> list[Face]:
@@ -135,7 +202,9 @@ class FaceFinder:
                 landmarks[index] = points
         trust = self._kit.trust
         rejected = [why or implausible(one, trust.lost) for why, one in zip(rejected, landmarks, strict=True)]
-        embeddings = self._embed_usable(crops, landmarks, rejected)
+        usable = [index for index, why in enumerate(rejected) if why is None]
+        embeddings = self._embed_usable(crops, landmarks, usable)
+        sure = self._confidences(crops, landmarks, usable)
         return [
             Face(
                 box=_inside(detection.box, pixels),
@@ -145,22 +214,31 @@ class FaceFinder:
                 landmarks=landmarks[index],
                 embedding=embeddings[index],
                 rejected=rejected[index],
-                doubts=problems(landmarks[index], scale_of(matrices[index]), trust.weak),
+                doubts=problems(landmarks[index], scale_of(matrices[index]), trust.weak, sure.get(index)),
+                confidence=sure.get(index),
             )
             for index, detection in enumerate(detections)
         ]
 
     def _embed_usable(
-        self, crops: Sequence[Pixels], landmarks: Sequence[Landmarks], rejected: Sequence[str | None]
+        self, crops: Sequence[Pixels], landmarks: Sequence[Landmarks], usable: Sequence[int]
     ) -> list[Embedding]:
-        """One embedding per crop, empty for those that are rejected."""
-        usable = [index for index, why in enumerate(rejected) if why is None]
+        """One embedding per crop, empty for those that are not usable."""
         embeddings: list[Embedding] = [np.zeros(0, dtype=np.float32)] * len(crops)
         if usable:
             rows = self._kit.embed(np.stack([crops[index] for index in usable]), [landmarks[index] for index in usable])
             for index, row in zip(usable, rows, strict=True):
                 embeddings[index] = row
         return embeddings
+
+    def _confidences(
+        self, crops: Sequence[Pixels], landmarks: Sequence[Landmarks], usable: Sequence[int]
+    ) -> dict[int, Confidence | None]:
+        """How far the landmarks of the usable crops can be trusted, by their index."""
+        if not usable:
+            return {}
+        chosen = np.stack([crops[index] for index in usable])
+        return dict(zip(usable, confidences(self._kit, chosen, [landmarks[index] for index in usable]), strict=True))
 
     def _too_small(self, box: Box) -> str | None:
         side = max(box[2] - box[0], box[3] - box[1])
@@ -201,14 +279,14 @@ def reject_repeated(faces: list[Face]) -> list[Face]:
     kept: list[Face] = []
     for face in sorted(faces, key=lambda one: (one.rejected is not None, -one.score)):
         usable = [other for other in kept if other.rejected is None]
-        if any(_same_centre(face, other) for other in usable):
+        if any(same_centre(face, other) for other in usable):
             continue
         kept.append(face)
     return [_rejected_if_nested(face, kept) for face in kept]
 
 
 def _rejected_if_nested(face: Face, faces: list[Face]) -> Face:
-    larger = [other for other in faces if other.rejected is None and _area(other.box) > _area(face.box)]
+    larger = [other for other in faces if other.rejected is None and area(other.box) > area(face.box)]
     if face.rejected is None and any(_part_inside(face.box, other.box) > NESTED for other in larger):
         return dataclasses.replace(face, rejected="it lies inside another face")
     return face
@@ -245,21 +323,22 @@ def _inside(box: Box, pixels: Pixels) -> Box:
     return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
 
 
-def _area(box: Box) -> float:
+def area(box: Box) -> float:
+    """The pixels in a box."""
     return max(box[2] - box[0], 0.0) * max(box[3] - box[1], 0.0)
 
 
 def _part_inside(one: Box, other: Box) -> float:
-    shared = _area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
-    return shared / max(_area(one), 1e-6)
+    shared = area((max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])))
+    return shared / max(area(one), 1e-6)
 
 
-def _same_centre(one: Face, other: Face) -> bool:
+def same_centre(one: Face, other: Face) -> bool:
     """Whether two faces were aligned to the same place, judged by where the middle of their crops lies in the photo."""
     middle = np.array([[256, 300]], dtype=np.float32)
     centres = [transform(middle, invert(face.matrix))[0] for face in (one, other)]
     # Faces at one place but of very different size are nested, not the same.
     scales = sorted(scale_of(face.matrix) for face in (one, other))
-    size = min(np.sqrt(_area(face.box)) for face in (one, other))
+    size = min(np.sqrt(area(face.box)) for face in (one, other))
     near = float(np.linalg.norm(centres[0] - centres[1])) < SAME_CENTRE * float(size)
     return near and scales[1] < 2 * scales[0]

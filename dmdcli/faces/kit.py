@@ -35,12 +35,14 @@ class Trust:
 
     weak: mean score of the 68 points below which they are doubtful. lost: below which there is no face under them.
     turned: least score of a detection in a turned copy of the photo; looking three times more often would otherwise
-    find three times more false faces.
+    find three times more false faces. calibrated: the fits of faces/confidence.json were made with this kit's points;
+    those of other kits are trusted as far as their scores go.
     """
 
     weak: float
     lost: float
     turned: float
+    calibrated: bool = False
 
 
 class FaceKit(Protocol):

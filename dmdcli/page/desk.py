@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from dmdcli.decisions import Decision, FacePoints
+from dmdcli.errors import UsageError
 from dmdcli.faces.face import VerdictName
 from dmdcli.shapes import Box, Pixels
 
@@ -23,6 +24,20 @@ Which: TypeAlias = Literal["photo", "result"]
 
 class NoSuchFaceError(KeyError):
     """There is no face, or photo, of that id."""
+
+
+class ChangedElsewhereError(UsageError):
+    """What was to be replaced is not kept any more. stored: what is kept of the face instead."""
+
+    def __init__(self, stored: Sequence[Decision]) -> None:
+        super().__init__("This face was changed elsewhere meanwhile; it is shown again as it is now. Look at it again.")
+        self.stored = tuple(stored)
+
+    @property
+    def decision(self) -> Decision:
+        """What of that is about the face as it stands: its points, if it has any, or else what was said last."""
+        has_points = (one for one in self.stored if one.landmarks is not None)
+        return next(has_points, self.stored[-1] if self.stored else Decision())
 
 
 @dataclass(frozen=True)
@@ -103,8 +118,8 @@ class Preview:
     """What would come of a face with the points it has by now.
 
     before, after: (512, 512, 3) uint8 RGB, the aligned crop by these points and what is made of it. components:
-    (3, 4) boxes of eyes and mouth in crop pixels. verdict, reasons: on these points; no preview is refused for them.
-    seconds: it took.
+    (3, 4) boxes of eyes and mouth in crop pixels. verdict, reasons: on these points, and where `dmd restore` would
+    leave the face alone; no preview is refused for them. seconds: it took.
     """
 
     before: Pixels = field(repr=False)

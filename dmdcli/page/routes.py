@@ -11,9 +11,9 @@ from typing import TypeAlias
 
 from dmdcli.errors import UsageError
 from dmdcli.page import messages
-from dmdcli.page.connection import Answer, Refused
 from dmdcli.page.desk import Desk, Which
 from dmdcli.page.messages import FARTHEST
+from dmdcli.page.strict_http import Answer, Refused
 from dmdcli.shapes import Box
 
 KINDS = {

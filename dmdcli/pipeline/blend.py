@@ -164,7 +164,7 @@ def plan_restoring(face: Face, finder: FaceFinder, options: RestoreOptions, is_r
         return Plan(0.0, reasons=(RESTORED_ALREADY,))
     if options.already_good == "leave" and is_already_good(face):
         return Plan(0.0, reasons=(ALREADY_GOOD,))
-    return plan_face(face, finder.kit.trust, finder.min_face) if options.judge else Plan()
+    return plan_face(face, finder.min_face) if options.judge else Plan()
 
 
 def _answers(result: Restored) -> list[tuple[Used, FloatPixels]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,21 +11,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from dmdcli.corrections import Corrections
 from dmdcli.errors import PhotoError
 from dmdcli.faces.align import invert, transform
 from dmdcli.faces.draw import contact_sheet, draw_face
-from dmdcli.faces.face import Face, VerdictName, component_boxes, verdict
+from dmdcli.faces.face import Confidence, Face, VerdictName, component_boxes, verdict
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.files import write_file
 from dmdcli.photos import PhotoFile, read_photo
+from dmdcli.pipeline.by_hand import corrections_of, find_faces
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.places import output_path
 from dmdcli.shapes import CROP, Box, ComponentBoxes, Pixels, Points
 
 SHEET_FACES = 60
 """Faces on one contact sheet: ten rows of six."""
-SHEET_CELL = 320
-"""Side in pixels to which overlays are reduced while they wait for their sheet."""
+WORST_FIRST: tuple[VerdictName, ...] = ("unusable", "doubtful", "good")
+"""The order of verdicts on contact sheets."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class CheckedFace:
     """What is known of one face.
 
     box: in photo pixels. landmarks: (68, 2) float32 in photo pixels. components: (3, 4) int64 in crop pixels.
-    reasons: why the verdict is not "good". overlay: the picture written for it, or None.
+    reasons: why the verdict is not "good". confidence: in the landmarks, or None. overlay: the picture written for it,
+    or None.
     """
 
     box: Box
@@ -40,6 +44,7 @@ class CheckedFace:
     components: ComponentBoxes = field(repr=False)
     verdict: VerdictName
     reasons: tuple[str, ...]
+    confidence: Confidence | None = None
     overlay: Path | None = None
 
 
@@ -57,74 +62,81 @@ class CheckedPhoto:
         return self.error is None and bool(self.faces) and all(face.verdict == "good" for face in self.faces)
 
 
-def check(files: Sequence[PhotoFile], finder: FaceFinder, out: Path | None = None) -> Iterator[CheckedPhoto]:
+def check(
+    files: Sequence[PhotoFile], finder: FaceFinder, out: Path | None = None, corrections: Corrections | None = None
+) -> Iterator[CheckedPhoto]:
     """Look at the faces of `files`, one photo after the other, and write pictures of them into `out` if it is given.
 
     Each face's picture goes where the photo would (tree mirrored), as NAME.face1.png, the largest face first; when all
-    photos are seen, contact sheets contact-sheet-1.png ... show them together. Pictures of an earlier check are written
-    anew. A photo that cannot be read, or whose pictures cannot be written, is reported in `error` and the rest goes on.
+    photos are seen, contact sheets contact-sheet-1.png ... show them together, the worst first. Pictures of an earlier
+    check are written anew. corrections: what was put right by hand. A photo that cannot be read, or whose pictures
+    cannot be written, is reported in `error` and the rest goes on.
     Raises CannotGoOnError if nothing can be written, PhotoWriteError if a contact sheet cannot.
     """
-    sheet = _Sheet(out) if out is not None else None
+    drawn: list[_Drawn] = []
     for file in files:
         try:
             with only_this_photo(file.path):
-                faces = finder.find(read_photo(file.path).pixels)
+                photo = read_photo(file.path)
+                said = corrections_of(file.path, hashlib.sha256(photo.source).hexdigest(), corrections)
+                faces = find_faces(finder, photo.pixels, said)
                 checked = tuple(
-                    _check_face(face, number, file, out, sheet) for number, face in enumerate(faces, start=1)
+                    _check_face(face, number, file, out, drawn) for number, face in enumerate(faces, start=1)
                 )
         except PhotoError as error:
             yield CheckedPhoto(file.path, error=error.reason)
             continue
         yield CheckedPhoto(file.path, checked)
-    if sheet is not None:
-        sheet.finish()
+    if out is not None:
+        _write_sheets(drawn, out)
 
 
-class _Sheet:
-    """Overlays on their way to contact sheets in a folder; at most one sheet's worth is in memory."""
+@dataclass(frozen=True)
+class _Drawn:
+    """A picture of a face on its way to a contact sheet."""
 
-    def __init__(self, out: Path) -> None:
-        self._out = out
-        self._count = 0
-        self._pictures: list[Pixels] = []
-        self._labels: list[str] = []
-        self._verdicts: list[VerdictName] = []
+    overlay: Path
+    label: str
+    verdict: VerdictName
+    confidence: float
 
-    def add(self, picture: Pixels, label: str, verdict: VerdictName) -> None:
-        small = Image.fromarray(picture)
-        small.thumbnail((SHEET_CELL, SHEET_CELL), Image.Resampling.BOX)
-        self._pictures.append(_pixels(small))
-        self._labels.append(label)
-        self._verdicts.append(verdict)
-        if len(self._pictures) == SHEET_FACES:
-            self.finish()
-
-    def finish(self) -> None:
-        if self._pictures:
-            self._count += 1
-            sheet = contact_sheet(self._pictures, self._labels, self._verdicts)
-            _write_png(sheet, self._out / f"contact-sheet-{self._count}.png")
-            self._pictures, self._labels, self._verdicts = [], [], []
+    @property
+    def place(self) -> tuple[int, float]:
+        """Orders faces, the worst first."""
+        return WORST_FIRST.index(self.verdict), self.confidence
 
 
-def _check_face(face: Face, number: int, file: PhotoFile, out: Path | None, sheet: _Sheet | None) -> CheckedFace:
-    """What is known of the face, its picture written into `out` and added to `sheet` where they are given."""
+def _write_sheets(drawn: Sequence[_Drawn], out: Path) -> None:
+    """Write contact sheets, with one sheet's pictures in memory at a time."""
+    ordered = sorted(drawn, key=lambda one: one.place)
+    for number, first in enumerate(range(0, len(ordered), SHEET_FACES), start=1):
+        chosen = ordered[first : first + SHEET_FACES]
+        pictures = [_read_crop(one.overlay) for one in chosen]
+        sheet = contact_sheet(pictures, [one.label for one in chosen], [one.verdict for one in chosen])
+        _write_png(sheet, out / f"contact-sheet-{number}.png")
+
+
+def _check_face(face: Face, number: int, file: PhotoFile, out: Path | None, drawn: list[_Drawn]) -> CheckedFace:
+    """What is known of the face, its picture written into `out` and added to `drawn` where it is given."""
     name, reasons = verdict(face)
-    points = face.landmarks.points
+    points, sure = face.landmarks.points, face.confidence
     boxes = component_boxes(points)
     overlay = None
-    if out is not None and sheet is not None:
-        picture = draw_face(face.pixels, points, boxes, name, reasons)
+    if out is not None:
+        picture = draw_face(face.pixels, points, boxes, name, reasons, sure)
         place = output_path(file, out)
         overlay = place.with_name(f"{place.name}.face{number}.png")
         _write_png(picture, overlay)
-        sheet.add(picture[-CROP:], f"{file.relative.as_posix()} {number}", name)
-    return CheckedFace(face.box, transform(points, invert(face.matrix)), boxes, name, reasons, overlay)
+        prefix = "" if sure is None else f"{sure.text}, "
+        label = f"{prefix}{file.relative.as_posix()} {number}"
+        drawn.append(_Drawn(overlay, label, name, 0.0 if sure is None else sure.face))
+    return CheckedFace(face.box, transform(points, invert(face.matrix)), boxes, name, reasons, sure, overlay)
 
 
-def _pixels(picture: Image.Image) -> Pixels:
-    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+def _read_crop(overlay: Path) -> Pixels:
+    """The crop of an overlay, without the strips above it."""
+    with Image.open(overlay) as picture:
+        return np.asarray(picture.convert("RGB"), dtype=np.uint8)[-CROP:]
 
 
 def _write_png(pixels: Pixels, path: Path) -> None:

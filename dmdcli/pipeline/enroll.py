@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dmdcli.corrections import Corrections
+from dmdcli.decisions import Decision, find
 from dmdcli.errors import AmbiguousFaceError, NoFaceError, NothingToDoError, PhotoError, TooFewReferencesError
 from dmdcli.faces.face import Face, sharpness, turn_of_head
 from dmdcli.faces.finder import FaceFinder
@@ -18,7 +20,8 @@ from dmdcli.formats.face_tags import SAME_PLACE
 from dmdcli.library import Library, Memorize, NewReference
 from dmdcli.marks import mark_in
 from dmdcli.person import Person, check_name, same_name
-from dmdcli.photos import PhotoFile, read_photo
+from dmdcli.photos import Photo, PhotoFile, read_photo
+from dmdcli.pipeline.by_hand import corrections_of, find_faces
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.same_picture import SAME_PICTURE, face_view
 from dmdcli.shapes import Box, Embedding, Pixels, overlap
@@ -37,6 +40,9 @@ SOFT = 0.4
 FARTHEST_TURN = 0.65
 """Greatest `faces.face.turn_of_head` of a reference. Portraits in three-quarter view have 0.35 to 0.63; beyond,
 one eye is hidden."""
+CLEARLY_WRONG = 0.1
+"""Confidence in the landmarks below which eyes and mouth would be learnt from where they are not. With more, doubts are
+told and the reference is taken."""
 SOMEBODY_ELSE = 0.1
 """Similarity below which a photo does not show the person the others show. Whoever enrols says that all show one
 person, and refusing a true reference is worse than a warning, so this is far below the 0.5 of recognition. Measured
@@ -50,6 +56,7 @@ MARGIN = 0.3
 """How much more similar than the second such a face has to be."""
 RESTORED = "faces in it were restored by dmd; enroll the original"
 UNDECIDED = "the photos show different people, and nothing says which of them is meant"
+ELSEWISE = "no usable face: as put right by hand, it is somebody else's; `dmd corrections remove` takes that back"
 ADVICE = "A good one shows the face large, sharp, from the front and alone."
 
 
@@ -118,7 +125,8 @@ def enroll(
     Yields LookedAt for each photo, then, once all are seen and the references are on disk, EnrolledPhoto for each in
     the order given. weights_id, memorize: when both are given, the person's dictionary is made at once. face_number:
     which face of a photo with several, counted from the left, from 1. places: photo -> box of the face that is meant,
-    in upright photo pixels, where that is known. dry_run: decide everything and write nothing.
+    in upright photo pixels, where that is known. What was put right by hand in the photos, and is kept in the library,
+    counts: landmarks, and whose a face is. dry_run: decide everything and write nothing.
     Raises NothingToDoError without files, UsageError for a bad name, and the errors of the library;
     TooFewReferencesError after the last photo when none is usable, unless all are references already. Then nothing has
     changed.
@@ -133,13 +141,17 @@ def enroll(
     embeddings = {one.name: library.embeddings(one, finder.kit_name, finder.embed) for one in strangers}
     others_enrolled = Gallery(embeddings, finder.kit.similarity)
 
+    corrections = Corrections(library.home)
     outcomes: dict[Path, EnrolledPhoto] = {}
     candidates: list[Candidate] = []
     digests = set(known.digests)
     for count, file in enumerate(files, start=1):
         try:
             with only_this_photo(file.path):
-                candidates.append(_look_at(file.path, finder, digests, face_number, (places or {}).get(file.path)))
+                photo, digest = _read_new(file.path, digests)
+                said = corrections_of(file.path, digest, corrections)
+                faces = _faces_of(photo, name, finder, said, face_number, (places or {}).get(file.path))
+                candidates.append(Candidate(file.path, digest, faces))
             digests.add(candidates[-1].digest)
         except PhotoError as error:
             outcomes[file.path] = _refused(error, name)
@@ -189,17 +201,31 @@ def _recall(person: Person, library: Library, finder: FaceFinder) -> Known:
     return Known(list(crops), list(embeddings), frozenset(reference.digest for reference in person.references))
 
 
-def _look_at(
-    path: Path, finder: FaceFinder, digests: set[str], face_number: int | None, place: Box | None
-) -> Candidate:
-    """Read a photo and find its faces. Raises a PhotoError that says why it cannot be a reference."""
+def _read_new(path: Path, digests: set[str]) -> tuple[Photo, str]:
+    """A photo that may be a reference, and the SHA-256 of its file. Raises a PhotoError that says why it cannot be."""
     photo = read_photo(path)
     digest = hashlib.sha256(photo.source).hexdigest()
     if digest in digests:
         raise DuplicateError(path, "duplicate: the same file is a reference already")
     if mark_in(photo.metadata.xmp) is not None:
         raise PhotoError(path, RESTORED)
-    found = finder.find(photo.pixels)
+    return photo, digest
+
+
+def _faces_of(
+    photo: Photo,
+    name: str,
+    finder: FaceFinder,
+    said: Sequence[Decision],
+    face_number: int | None,
+    place: Box | None,
+) -> tuple[Face, ...]:
+    """The faces of a photo that may be those of the person called `name`, from left to right.
+
+    said: what was put right by hand in it. Raises NoFaceError and AmbiguousFaceError.
+    """
+    path = photo.path
+    found = find_faces(finder, photo.pixels, said)
     faces = sorted((face for face in found if face.rejected is None), key=lambda face: face.box[0] + face.box[2])
     if not faces:
         reasons = "; ".join(dict.fromkeys(face.rejected for face in found if face.rejected))
@@ -212,7 +238,12 @@ def _look_at(
         faces = [max(faces, key=lambda face: overlap(face.box, place))]
         if overlap(faces[0].box, place) < SAME_PLACE:
             raise NoFaceError(path, "no usable face where one was said to be")
-    return Candidate(path, digest, tuple(faces))
+    decided = list(zip(faces, find(said, [face.box for face in faces]), strict=True))
+    theirs = [face for face, one in decided if one and one.person and same_name(one.person, name)]
+    left = [face for face, one in decided if one is None or not (one.person or one.stranger)]
+    if not theirs and not left:
+        raise NoFaceError(path, ELSEWISE)
+    return tuple(theirs or left)
 
 
 def _choose_faces(candidates: list[Candidate], known: Known, finder: FaceFinder) -> list[tuple[Candidate, Face | None]]:
@@ -248,13 +279,16 @@ def _nearest(
 
 
 def check_quality(path: Path, face: Face) -> None:
-    """Raise PhotoError for a face too small, turned too far, or too blurred to learn from."""
+    """Raise PhotoError for a face too small, turned too far, too blurred to learn from, or with wrong landmarks."""
     side = max(face.box[2] - face.box[0], face.box[3] - face.box[1])
     if side < LEAST_SIDE:
         raise PhotoError(path, f"too small: the face is {side:.0f} pixels wide, a reference wants {LEAST_SIDE:.0f}")
     turn = abs(turn_of_head(face.landmarks.points))
     if turn > FARTHEST_TURN:
         raise PhotoError(path, "turned away: one side of the face is hidden")
+    sure = face.confidence
+    if sure is not None and sure.source == "measured" and sure.face < CLEARLY_WRONG:
+        raise PhotoError(path, f"the landmarks are wrong, it seems ({sure.face:.0%} likely right)")
     measured = sharpness(face.pixels)
     if measured < LEAST_SHARPNESS:
         raise PhotoError(path, f"blurred: sharpness {measured:.2f}, a reference wants {LEAST_SHARPNESS:.2f}")

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dmdcli.corrections import Corrections
+from dmdcli.decisions import find
 from dmdcli.errors import NothingToDoError, PhotoError, UsageError
 from dmdcli.faces.face import Face, sharpness, turn_of_head
 from dmdcli.faces.finder import FaceFinder
@@ -15,6 +17,7 @@ from dmdcli.library import Library
 from dmdcli.marks import mark_in
 from dmdcli.person import check_name, same_name
 from dmdcli.photos import read_photo
+from dmdcli.pipeline.by_hand import corrections_of, find_faces
 from dmdcli.pipeline.enroll import RESTORED, LookedAt, check_quality
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.whose import match_tags
@@ -82,11 +85,12 @@ def propose(
     """
     wanted = None if only is None else [check_name(name) for name in only]
     enrolled = {one.name: [reference.digest for reference in one.references] for one in library.people()}
+    corrections = Corrections(library.home)
     people: dict[str, _Named] = {}
     for count, file in enumerate(files, start=1):
         try:
             with only_this_photo(file.path):
-                _look_at(file, finder, wanted, enrolled, people)
+                _look_at(file, finder, wanted, enrolled, people, corrections)
         except PhotoError as error:
             yield error
         yield LookedAt(file.path, count, len(files))
@@ -108,13 +112,17 @@ def _look_at(
     wanted: Sequence[str] | None,
     enrolled: Mapping[str, Collection[str]],
     people: dict[str, _Named],
+    corrections: Corrections,
 ) -> None:
-    """Note in `people` what one photo has of whom."""
+    """Note in `people` what one photo has of whom: by its tags, and by what was put right by hand."""
     photo = read_photo(file.path)
+    digest = hashlib.sha256(photo.source).hexdigest()
+    said = corrections_of(file.path, digest, corrections)
     tags = read_tags(photo).faces
     mark = mark_in(photo.metadata.xmp)
     marked = () if mark is None else mark.faces
-    names = dict.fromkeys(one for one in (*(tag.name for tag in tags), *(face.person for face in marked)) if one)
+    whom = (*(tag.name for tag in tags), *(face.person for face in marked), *(one.person for one in said))
+    names = dict.fromkeys(one for one in whom if one)
     named = {}
     for tagged in names:
         if wanted is None or any(same_name(tagged, name) for name in wanted):
@@ -126,9 +134,12 @@ def _look_at(
             one.refused.append((file.path, RESTORED))
     if not named or mark is not None:
         return
-    digest = hashlib.sha256(photo.source).hexdigest()
-    faces = finder.find(photo.pixels)
-    whose = match_tags(tags, [face.box for face in faces])
+    faces = find_faces(finder, photo.pixels, said)
+    boxes = [face.box for face in faces]
+    whose = [
+        by_tag if one is None or not (one.person or one.stranger) else one.person
+        for by_tag, one in zip(match_tags(tags, boxes), find(said, boxes), strict=True)
+    ]
     for tagged, one in named.items():
         one.tagged += 1
         if digest in one.digests:

@@ -111,6 +111,8 @@ def _facts(face: Face, judgement: Judgement, match: Match | None) -> dict[str, o
     facts: dict[str, object] = {"why": list(judgement.reasons), "doubts": list(face.doubts)}
     if face.rejected is None:
         facts["components"] = component_boxes(face.landmarks.points).tolist()
+    if face.confidence is not None:
+        facts["confidence"] = face.confidence.record()
     if judgement.seen:
         facts["answers"] = {seen.used: {**_measured(seen), "refused": refusal(seen, before)} for seen in judgement.seen}
     if judgement.shown is not None:

@@ -20,11 +20,12 @@ from dmdcli.faces.face import (
     doubtful_components,
     is_turned_far,
     landmark_distance,
+    odd_components,
     openness_of_eyes,
     turn_of_head,
 )
 from dmdcli.faces.identity import Gallery, Match
-from dmdcli.faces.kit import FaceKit, Trust
+from dmdcli.faces.kit import FaceKit
 from dmdcli.faces.surface import fine_detail
 from dmdcli.shapes import COMPONENTS, CROP, Embedding, FloatPixels, Pixels, Points, as_floats, check_shape
 
@@ -65,7 +66,6 @@ TURNED_STRENGTH = 0.5
 CLOSED = 0.15
 """Height over width of an eye below which it is taken for closed: of 1560 eyes of training crops, all open, 0.4 % are
 below, of 140 made-up closed ones 43 %, and 38 % after moderate damage (`benchmarks/closed_eyes.py`)."""
-COMPONENT_POINTS = {"left_eye": slice(36, 42), "right_eye": slice(42, 48), "mouth": slice(48, 68)}
 COMPONENT_FEATHER = 24.0
 """Crop pixels around a component left out, in which the change rises from nothing to all of it."""
 ALREADY_GOOD = "already sharp"
@@ -145,21 +145,19 @@ def is_already_good(face: Face) -> bool:
     return fine > SHARP * coarse
 
 
-def plan_face(face: Face, trust: Trust, least_face: float) -> Plan:
+def plan_face(face: Face, least_face: float) -> Plan:
     """How far the change of a usable face can be trusted, by what is known before it is made.
 
-    trust: how the kit's scores are read. least_face: side in photo pixels of the smallest face that is restored.
+    least_face: side in photo pixels of the smallest face that is restored.
     Strength fades towards that size, and is lower for heads turned far to the side, whose far eye is left out.
-    Components whose box had to be moved or whose points are unsure are left out, and so are closed eyes: a network
-    taught on open ones would open them.
+    Components whose box had to be moved or is of no sane size, and those whose points are unsure, are left out: they
+    may be somewhere else. So are closed eyes: a network taught on open ones would open them.
     """
-    points, scores = face.landmarks.points, face.landmarks.scores
+    points = face.landmarks.points
     moved = doubtful_components(points)
-    unsure = (
-        ()
-        if scores is None
-        else tuple(name for name, part in COMPONENT_POINTS.items() if float(scores[part].mean()) < trust.weak)
-    )
+    if face.landmarks.source != "corrected":
+        moved = (*moved, *odd_components(points))
+    unsure = () if face.confidence is None else face.confidence.unsure_components()
     turned = is_turned_far(points)
     hidden = () if not turned else ("left_eye" if turn_of_head(points) > 0 else "right_eye",)
     eyes = zip(("left_eye", "right_eye"), openness_of_eyes(points), strict=True)
@@ -305,12 +303,27 @@ def _look_at(subjects: Sequence[Subject], part: float, kit: FaceKit) -> list[lis
     found = kit.landmarks(pictures)
     # With the points found in the face as it was: nothing but the pixels differs.
     embeddings = kit.embed(pictures, [subject.face.landmarks for subject, *_ in shown])
+    before = _points_before(subjects, kit)
     looked_at: dict[int, list[Seen]] = {id(subject): [] for subject in subjects}
     for (subject, used, answer, picture), landmarks, embedding in zip(shown, found, embeddings, strict=True):
-        moved = landmark_distance(landmarks.points, subject.face.landmarks.points)
+        moved = min(landmark_distance(landmarks.points, points) for points in before[id(subject)])
         kept = detail_kept(subject.face, picture)
         looked_at[id(subject)].append(Seen(used, answer, subject.likeness.of(embedding), moved, kept))
     return [_preferred_first(looked_at[id(subject)]) for subject in subjects]
+
+
+def _points_before(subjects: Sequence[Subject], kit: FaceKit) -> dict[int, list[Points]]:
+    """Where the points of each subject's face may be afterwards, by its identity: where they were.
+
+    Points that were put right by hand are not those the kit sees, and it need not see them afterwards either.
+    """
+    points = {id(subject): [subject.face.landmarks.points] for subject in subjects}
+    corrected = [subject for subject in subjects if subject.face.landmarks.source == "corrected"]
+    if corrected:
+        found = kit.landmarks(np.stack([subject.face.pixels for subject in corrected]))
+        for subject, landmarks in zip(corrected, found, strict=True):
+            points[id(subject)].append(landmarks.points)
+    return points
 
 
 def detail_kept(face: Face, picture: Pixels) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from dmdcli.decisions import Decision
-from dmdcli.faces.face import Face
+from dmdcli.faces.face import Confidence, Face
 from dmdcli.faces.identity import Gallery, Match
 from dmdcli.journal import FaceRow, Likeness
 from dmdcli.pipeline.judge import ALREADY_GOOD, RESTORED_ALREADY, Judgement, Used
@@ -29,7 +29,8 @@ class RestoredFace:
     recognition disagree. near: of a face recognised as nobody, the people whom it resembles by NEAR or more.
     strength: of the blending, 0 where nothing was. similarity_after: of what was published, to the person's
     references or, of a stranger, to the face as it was; None where that was not measured. reason: why it is not
-    restored with the strength asked for, None where it is. usable: it could have been restored.
+    restored with the strength asked for, None where it is. usable: it could have been restored. landmarks: found by
+    the program, or put right by hand. confidence: in them.
     """
 
     box: Box
@@ -45,6 +46,8 @@ class RestoredFace:
     similarity_after: float | None = None
     reason: str | None = None
     usable: bool = True
+    landmarks: Literal["detected", "corrected"] = "detected"
+    confidence: Confidence | None = None
 
     @property
     def unsure(self) -> bool:
@@ -76,7 +79,8 @@ class RestoredPhoto:
     """What became of one photo; output is None where nothing is, or would be written. notes: worth telling.
 
     standing: what was found where the result belongs, with the reason; None where that was not found out. said: the
-    decisions about it, and of them heard: those whose face is there.
+    decisions about it in the file, and of them heard: those whose face is there. corrected: something about it was put
+    right by hand.
     """
 
     photo: Path
@@ -91,6 +95,7 @@ class RestoredPhoto:
     cost: Cost | None = None
     said: tuple[Decision, ...] = ()
     heard: tuple[Decision, ...] = ()
+    corrected: bool = False
 
 
 def row_of(face: RestoredFace, enrolled: Mapping[str, Enrolled]) -> FaceRow:
@@ -110,6 +115,12 @@ def row_of(face: RestoredFace, enrolled: Mapping[str, Enrolled]) -> FaceRow:
         strength=round(face.strength, 4),
         after=None if face.similarity_after is None else round(face.similarity_after, 4),
     )
+
+
+def told_of(face: RestoredFace) -> dict[str, object]:
+    """What the journal's account of a face tells of people's words about it."""
+    corrected = {"landmarks": face.landmarks} if face.landmarks == "corrected" else {}
+    return {"assigned_by": face.assigned_by, **corrected}
 
 
 def outcome_of(face: Face, owner: Owner, judgement: Judgement, gallery: Gallery, is_worked_on: bool) -> RestoredFace:
@@ -135,4 +146,6 @@ def outcome_of(face: Face, owner: Owner, judgement: Judgement, gallery: Gallery,
         similarity_after=judgement.similarity,
         reason="; ".join(judgement.reasons) or face.rejected,
         usable=face.rejected is None,
+        landmarks=face.landmarks.source,
+        confidence=face.confidence,
     )

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Generic
 
+from dmdcli.corrections import Corrections
 from dmdcli.decisions import Decision, Decisions
 from dmdcli.errors import PhotoError
 from dmdcli.faces.face import Face
@@ -28,12 +29,14 @@ from dmdcli.photos import (
     without_place,
 )
 from dmdcli.pipeline.blend import RestoreOptions, expected, leave_engraving, restore_faces
+from dmdcli.pipeline.by_hand import find_faces, set_aside
 from dmdcli.pipeline.evidence import Evidence
 from dmdcli.pipeline.judge import Judgement, Plan
 from dmdcli.pipeline.mark import earlier_mark, is_marked, marked_packet
 from dmdcli.pipeline.one_photo import only_this_photo
-from dmdcli.pipeline.outcome import Cost, RestoredFace, RestoredPhoto, outcome_of, row_of
+from dmdcli.pipeline.outcome import Cost, RestoredFace, RestoredPhoto, outcome_of, row_of, told_of
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
+from dmdcli.pipeline.said import Said
 from dmdcli.pipeline.standing import (
     Circumstances,
     Enrolled,
@@ -51,12 +54,11 @@ from dmdcli.pipeline.whose import (
     find_owners,
     is_looked_at,
     plan_decided,
-    set_aside,
 )
 from dmdcli.places import PICTURES, PhotoFile
 from dmdcli.tags import Tags, read_tags
 
-RECIPE = 2
+RECIPE = 3
 """Raised whenever the same photo comes out differently from the same settings; results of a lower one are stale."""
 WITHOUT_EFFECT = frozenset({"only_restored", "overwrite", "dry_run", "only", "evidence", "write_names"})
 """Options that change nothing about what a photo comes out as; `only` counts by the ids of the people, `write_names` by
@@ -76,19 +78,21 @@ def restore(
     journal: Journal,
     options: RestoreOptions,
     decisions: Decisions = NOTHING_DECIDED,
+    corrections: Corrections | None = None,
 ) -> Iterator[RestoredPhoto]:
     """Restore one photo after the other and yield what became of each.
 
     outputs: where each photo's result goes, from `places.plan_outputs`. journal: of the output folder, for a dry run a
     copy of it; photos whose results it knows to be current are skipped, and so are those in whose place there is a file
-    that is not ours. decisions: of the user, about faces. A photo in which no face is restored is copied byte for byte.
+    that is not ours. decisions: of the user, about faces. corrections: what was put right by hand in photos.
+    A photo in which no face is restored is copied byte for byte.
     A photo that fails is reported and the rest goes on; what is written appears whole or not at all.
     Raises CannotGoOnError where nothing can be written any more, and the errors of library and device.
     """
     circumstances = _circumstances(finder, restorer, people, journal, options)
     pictures = journal.out / PICTURES
     evidence = Evidence(pictures if options.evidence and not options.dry_run else None)
-    statements = Statements(decisions, options.tags == "use", people.enrolled)
+    statements = Statements(decisions, options.tags == "use", people.enrolled, corrections)
     run = _Run(finder, restorer, people, journal, circumstances, options, evidence, statements)
     if not options.dry_run:
         for folder in {(journal.out / place).parent for place in journal.unfinished()}:
@@ -153,7 +157,7 @@ class _Seen:
     faces: tuple[Face, ...]
     owners: tuple[Owner, ...]
     plans: Mapping[int, Plan]
-    said: tuple[Decision, ...]
+    said: Said
     said_digest: str | None
     notes: tuple[str, ...]
 
@@ -169,8 +173,8 @@ class _Seen:
 
     @property
     def heard(self) -> tuple[Decision, ...]:
-        """The decisions whose face is there."""
-        return tuple(owner.decision for owner in self.owners if owner.decision is not None)
+        """The decisions of the file whose face is there."""
+        return self.said.heard([face.box for face in self.faces])
 
     def outcomes(self, judgements: Sequence[Judgement], gallery: Gallery) -> tuple[RestoredFace, ...]:
         """What becomes of each face where it is judged so."""
@@ -219,7 +223,8 @@ def _restore_photo(
     photo, gallery, options = seen.photo, run.people.gallery, run.options
     judgements = [expected(seen.plans.get(index), owner.match, options) for index, owner in enumerate(seen.owners)]
     faces = seen.outcomes(judgements, gallery)
-    result = RestoredPhoto(file.path, output, "skipped", 0.0, said=seen.said, heard=seen.heard)
+    result = RestoredPhoto(file.path, output, "skipped", 0.0, said=seen.said.decided, heard=seen.heard)
+    result = replace(result, corrected=bool(seen.said.corrected))
     if standing.earlier is not None and _are_the_same(faces, standing.earlier, run.people.enrolled):
         run.journal.write(_seen_again(faces, standing.earlier, run))
         return replace(result, standing="current")
@@ -248,7 +253,7 @@ def _restore_photo(
     if not options.dry_run:
         accounts, lacking = run.evidence.accounts(photo, changed, seen.faces, judgements, seen.matches, run.people)
         rows = [
-            replace(row, account={**account, "assigned_by": face.assigned_by, "named": run.circumstances.named(row)})
+            replace(row, account={**account, **told_of(face), "named": run.circumstances.named(row)})
             for face, account in zip(faces, accounts, strict=True)
             for row in (row_of(face, run.people.enrolled),)
         ]
@@ -267,8 +272,8 @@ def _look_at(run: _Run[DictionaryT], file: PhotoFile) -> _Seen:
     digest = hashlib.sha256(photo.source).hexdigest()
     beside = run.statements.beside(file)
     tags = read_tags(photo, beside) if options.tags == "use" else Tags()
-    said = run.statements.decisions.about(digest, file.relative)
-    found = run.finder.find(photo.pixels)
+    said = run.statements.about(file, digest)
+    found = find_faces(run.finder, photo.pixels, said.drawn())
     found = [leave_engraving(face) for face in found] if options.engravings == "leave" else found
     owners = find_owners(found, run.people.gallery, options, tags.faces, said)
     faces = [set_aside(face, owner.decision) for face, owner in zip(found, owners, strict=True)]

@@ -9,15 +9,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from dmdcli.decisions import Decision, Decisions, find
+from dmdcli.corrections import Corrections
+from dmdcli.decisions import Decision, Decisions, find, says_nothing
 from dmdcli.faces.face import Face
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Gallery, Match, match_faces
 from dmdcli.journal import PhotoRow, digest_of
 from dmdcli.person import same_name
 from dmdcli.pipeline.blend import RestoreOptions, plan_restoring
+from dmdcli.pipeline.by_hand import NOT_A_FACE, corrections_of, set_aside
 from dmdcli.pipeline.enroll import SOMEBODY_ELSE
 from dmdcli.pipeline.judge import Plan, left_out
+from dmdcli.pipeline.said import Said
 from dmdcli.pipeline.standing import Enrolled
 from dmdcli.places import PhotoFile
 from dmdcli.shapes import Box, overlap
@@ -28,7 +31,6 @@ AssignedBy: TypeAlias = Literal["decision", "tag", "recognition", "forced"]
 LEAST_OVERLAP = 0.1
 """Overlap (intersection over union) from which a tag can mean a face, if the middle of each lies inside the other.
 Programs differ in how much of the head a box holds; the finder's own boxes end at brows and chin."""
-NOT_A_FACE = "it is no face, as decided"
 LEFT_ALONE = "as decided"
 RECOGNISED_OTHERWISE = "tagged as somebody else than recognised"
 HARDLY_RESEMBLES = "tagged as somebody it hardly resembles"
@@ -36,6 +38,7 @@ CONFLICTS = frozenset({RECOGNISED_OTHERWISE, HARDLY_RESEMBLES})
 """What tag and recognition disagree in, without names."""
 AS_DECIDED = frozenset({NOT_A_FACE, LEFT_ALONE})
 """Reasons that are no doubts."""
+NOTHING_SAID = Said()
 
 
 @dataclass(frozen=True)
@@ -56,12 +59,21 @@ class Owner:
 class Statements:
     """What was said of the faces of a collection outside of its photos. with_tags: side files count.
 
-    enrolled: the people looked for, by name.
+    enrolled: the people looked for, by name. corrections: what was put right by hand, None for nothing.
     """
 
     decisions: Decisions
     with_tags: bool
     enrolled: Mapping[str, Enrolled]
+    corrections: Corrections | None = None
+
+    def about(self, file: PhotoFile, digest: str) -> Said:
+        """What was decided about one photo; digest: SHA-256 of its content.
+
+        PhotoReadError where its corrections cannot be read.
+        """
+        corrected = corrections_of(file.path, digest, self.corrections)
+        return Said(self.decisions.about(digest, file.relative), corrected)
 
     def beside(self, file: PhotoFile) -> SideTags:
         """The tags in the files beside a photo, as far as they count."""
@@ -69,7 +81,7 @@ class Statements:
 
     def digest(self, file: PhotoFile, digest: str) -> str | None:
         """Digest of what was said of one photo by now, None for nothing; digest: SHA-256 of its content."""
-        return digest_of_said(self.beside(file), self.decisions.about(digest, file.relative), self.enrolled)
+        return digest_of_said(self.beside(file), self.about(file, digest), self.enrolled)
 
     def before(self, file: PhotoFile, row: PhotoRow | None) -> tuple[tuple[Decision, ...], tuple[Decision, ...]]:
         """Of a photo that is not looked at: the decisions about it, and of them those whose face was there last time.
@@ -89,7 +101,7 @@ def find_owners(
     gallery: Gallery,
     options: RestoreOptions,
     tags: Sequence[FaceTag] = (),
-    decisions: Sequence[Decision] = (),
+    said: Said = NOTHING_SAID,
 ) -> list[Owner]:
     """Say whose each face is.
 
@@ -98,7 +110,7 @@ def find_owners(
     appears once in a photo. One name in `options.only` is forced on the only usable face of a photo if nothing was said
     of it and it was not recognised.
     """
-    decided = find(decisions, [face.box for face in faces])
+    decided = said.about([face.box for face in faces])
     tagged = match_tags(tags, [face.box for face in faces])
     owners: dict[int, Owner] = {}
     for index, face in enumerate(faces):
@@ -150,13 +162,6 @@ def match_tags(tags: Sequence[FaceTag], boxes: Sequence[Box]) -> list[str | None
     return names
 
 
-def set_aside(face: Face, decision: Decision | None) -> Face:
-    """The face, refused where it was decided that it is none."""
-    if face.rejected is None and decision is not None and decision.not_a_face:
-        return replace(face, rejected=NOT_A_FACE)
-    return face
-
-
 def is_looked_at(owner: Owner, options: RestoreOptions) -> bool:
     """Whether it matters what can be made of a face: with no strength at all nothing is, unless one was decided."""
     return options.strength > 0 or (owner.decision is not None and owner.decision.strength is not None)
@@ -182,25 +187,34 @@ def plan_decided(
     return Plan(1.0, plan.skipped, left_out(plan.skipped), asked=decision.strength, judged=False)
 
 
-def digest_of_said(beside: SideTags, decisions: Sequence[Decision], enrolled: Mapping[str, Enrolled]) -> str | None:
+def digest_of_said(beside: SideTags, said: Said, enrolled: Mapping[str, Enrolled]) -> str | None:
     """SHA-256 of what was said of a photo's faces outside of it; None where nothing was.
 
     No name is in it: people enrolled stand there by their random ids, all others as strangers. So it changes, too, when
-    somebody who was named is enrolled, or forgotten.
+    somebody who was named is enrolled, or forgotten. That somebody looked at a face is not in it: it changes nothing.
     """
 
     def whose(name: str | None) -> str | None:
         found = None if name is None else person_called(name, list(enrolled))
         return None if found is None else enrolled[found].id
 
+    def fields(one: Decision) -> dict[str, object]:
+        known = {**asdict(one), "person": whose(one.person), "named": one.person is not None, "line": 0}
+        silent = ("landmarks", None), ("fitted", False)
+        return {key: value for key, value in known.items() if key != "accepted" and (key, value) not in silent}
+
     tags = [(kind, one) for kind, group in enumerate((beside.regions, beside.straight)) for one in group if one.name]
-    if not tags and not decisions:
+    groups = [
+        [fields(one) for one in group if not says_nothing(replace(one, accepted=False))]
+        for group in (said.decided, said.corrected)
+    ]
+    if not tags and not any(groups):
         return None
-    said = (
-        [[kind, whose(one.name), one.area, one.size] for kind, one in tags],
-        [{**asdict(one), "person": whose(one.person), "named": one.person is not None, "line": 0} for one in decisions],
-    )
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    decided, corrected = groups
+    corrected.sort(key=lambda one: json.dumps(one, sort_keys=True))  # pages keep what was said last at the end
+    whole = ([[kind, whose(one.name), one.area, one.size] for kind, one in tags], decided)
+    everything = (*whole, corrected) if corrected else whole
+    return hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
 
 
 def person_called(name: str, people: Sequence[str]) -> str | None:

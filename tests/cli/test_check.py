@@ -47,6 +47,12 @@ def test_json_is_one_object_a_photo(photo: Path, name: str) -> None:
     assert len(face["landmarks"]) == 68
     assert [len(box) for box in face["components"]] == [4, 4, 4]
     assert (face["verdict"], face["reasons"]) == ("good", [])
+    assert face["confidence"] == {
+        "face": 1.0,
+        "components": {"left_eye": 1.0, "right_eye": 1.0, "mouth": 1.0},
+        "good": 0.45,
+        "source": "scores",
+    }
     assert list(photo.parent.iterdir()) == [photo], "nothing is written without --out"
 
 
@@ -66,6 +72,16 @@ def test_a_doubtful_face_ends_with_3_only_if_strict(photo: Path) -> None:
     assert lenient.exit_code == 0
     assert "unusable" in lenient.stdout
     assert RUNNER.invoke(app, [*arguments, "--strict"]).exit_code == 3
+
+
+def test_unsure_landmarks_are_doubtful_and_end_with_3_if_strict(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kit = FakeKit([Detection(BOX, 1.0, rough_matrix(BOX))], score=0.4)
+    monkeypatch.setattr(verb, "build_finder", lambda *rest: FaceFinder(kit))
+    lenient = RUNNER.invoke(app, ["check", str(photo)])
+    assert lenient.exit_code == 0
+    assert "1 doubtful" in lenient.stdout
+    assert "score 0.40" in " ".join(lenient.stdout.split())
+    assert RUNNER.invoke(app, ["check", str(photo), "--strict"]).exit_code == 3
 
 
 def test_a_broken_photo_is_told_and_the_rest_goes_on(photo: Path) -> None:

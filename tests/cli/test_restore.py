@@ -94,6 +94,7 @@ def test_the_enrolled_person_is_recognised_and_the_tree_is_mirrored(
     assert (face["person"], face["used"]) == ("Eileen Collins", "specific")
     assert face["similarity"] == face["similarity_before"] > 0.9
     assert (face["strength"], face["similarity_after"], face["reason"]) == (1.0, None, None)
+    assert "confidence" in face
     assert np.array(face["matrix"]).shape == (2, 3)
     report = (tmp_path / "out" / "report.jsonl").read_text()
     assert "Eileen" not in report

@@ -7,7 +7,7 @@ import pytest
 
 from dmdcli.errors import ShapeError
 from dmdcli.faces.draw import COMPONENT_COLOURS, NOTHING, STRIP, VERDICT_COLOURS, contact_sheet, draw_face, picture_rows
-from dmdcli.faces.face import component_boxes
+from dmdcli.faces.face import Confidence, component_boxes
 from tests.faces.conftest import drawn_points
 
 
@@ -39,6 +39,20 @@ def test_the_verdict_stands_above() -> None:
     assert (strip < 60).all(axis=2).any(), "dark letters"
     assert (strip[:, -5:] == VERDICT_COLOURS["doubtful"]).all(), "a long reason is cut, not drawn over the edge"
     np.testing.assert_array_equal(drawn[STRIP:], draw_face(crop, drawn_points(), boxes))
+
+
+def test_confidence_is_written_and_boxes_of_unsure_components_are_dashed() -> None:
+    crop = np.zeros((512, 512, 3), dtype=np.uint8)
+    boxes = component_boxes(drawn_points())
+    sure = Confidence(0.93, (0.98, 0.99, 0.2))
+    drawn = draw_face(crop, drawn_points(), boxes, "doubtful", ["a reason"], sure)
+    assert (drawn[:STRIP] != draw_face(crop, drawn_points(), boxes, "doubtful", ["a reason"])[:STRIP]).any()
+    for part, dashed in enumerate((False, False, True)):
+        x1, y1, x2, _ = boxes[part]
+        line = (drawn[STRIP + y1, x1 : x2 - 1] == COMPONENT_COLOURS[part]).all(axis=1).mean()
+        assert (line < 0.7) == dashed
+        below = drawn[STRIP + boxes[part][3] + 4 : STRIP + boxes[part][3] + 20, x1 : x1 + 40]
+        assert (below == COMPONENT_COLOURS[part]).all(axis=2).mean() > 0.4, "a number on the component's colour"
 
 
 @pytest.mark.parametrize("count", [1, 6, 7, 13])

@@ -12,6 +12,7 @@ import numpy as np
 
 from dmdcli.decisions import Decision, FacePoints
 from dmdcli.errors import UsageError
+from dmdcli.faces.align import crop_matrix, five_points
 from dmdcli.faces.face import component_boxes
 from dmdcli.page.desk import Action, Candidate, Detail, Mode, NoSuchFaceError, Preview, State, Summary, Which
 from dmdcli.shapes import Box, Pixels, overlap
@@ -149,9 +150,8 @@ class MadeUpDesk:
         with self._lock:
             detail = self._get(face)
         points = np.array(decision.landmarks or detail.landmarks, np.float32)
-        x, y = points.min(axis=0)
-        side = float(max(np.ptp(points, axis=0))) * 1.2
-        in_crop = (points - (x - side / 12, y - side / 12)) * 512 / side
+        matrix = crop_matrix(five_points(points))
+        in_crop = points @ matrix[:, :2].T + matrix[:, 2]
         before = np.full((512, 512, 3), (90, 100, 120), np.uint8)
         draw_face(before, tuple((float(px), float(py)) for px, py in in_crop), (190, 150, 110))
         strength = 1.0 if decision.strength is None else decision.strength

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeAlias
+from socketserver import TCPServer
+from typing import NamedTuple, Protocol, TypeAlias
 
 import pytest
 
@@ -21,8 +22,9 @@ from dmdcli import fetch
 from dmdcli.decisions import Decision
 from dmdcli.errors import CannotGoOnError, PhotoReadError, UsageError
 from dmdcli.page import server as server_module
-from dmdcli.page.connection import MOST_BODY, MOST_HEAD, Limits
+from dmdcli.page.desk import ChangedElsewhereError
 from dmdcli.page.server import HOST, PageServer, serving
+from dmdcli.page.strict_http import MOST_BODY, MOST_HEAD, Limits
 from tests.page.browsing import Browser, Heard
 from tests.page.made_up_desk import MadeUpDesk
 
@@ -77,7 +79,7 @@ def browser(server: PageServer, connect: Connect) -> Browser:
 
 
 def page_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("page")]
+    return [one for one in threading.enumerate() if one.name == "page" or "process_request" in one.name]
 
 
 # What it answers.
@@ -96,6 +98,8 @@ def test_the_link_leads_to_the_page_once(server: PageServer, connect: Connect) -
     assert again.status == 403
     assert again.headers["content-type"] == "text/html; charset=utf-8"
     assert b"This link was used already" in again.body
+    assert b"history still has it" in again.body
+    assert b"what was saved is kept" in again.body
     assert b"Ctrl-C" in again.body
     other = connect(server, browser)
     assert other.get("").status == 200, "the page itself can be loaded again"
@@ -195,7 +199,12 @@ def test_mistakes_of_the_page_are_told_it_in_a_sentence(server: PageServer, brow
 
 
 def test_what_the_desk_cannot_do_is_told(
-    browser: Browser, server: PageServer, desk: MadeUpDesk, monkeypatch: pytest.MonkeyPatch, connect: Connect
+    browser: Browser,
+    server: PageServer,
+    desk: MadeUpDesk,
+    monkeypatch: pytest.MonkeyPatch,
+    connect: Connect,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail(error: Exception) -> Heard:
         def refuse(face: str) -> None:
@@ -209,20 +218,20 @@ def test_what_the_desk_cannot_do_is_told(
 
     heard = fail(UsageError("Choose another."))
     assert (heard.status, heard.json["error"]) == (400, "Choose another.")
+    heard = fail(ChangedElsewhereError([]))
+    assert (heard.status, "changed elsewhere" in heard.json["error"]) == (409, True)
     heard = fail(PhotoReadError(Path("/photos/a.jpg"), "is gone"))
     assert (heard.status, heard.json["error"]) == (500, "/photos/a.jpg: is gone")
-    traces: list[Any] = []
-    monkeypatch.setattr(threading, "excepthook", traces.append)
+    capsys.readouterr()
     for bug in (ZeroDivisionError("a secret of the program"), KeyError("key"), OSError("file"), TimeoutError()):
         heard = fail(bug)
         assert heard.status == 500
         assert heard.json["error"].startswith("Something went wrong")
         assert b"secret" not in heard.body
-    for _ in range(500):
-        if len(traces) == 4:
-            break
-        time.sleep(0.01)
-    assert {trace.exc_type for trace in traces} == {ZeroDivisionError, KeyError, OSError, TimeoutError}
+        told = capsys.readouterr().err
+        assert "Traceback" in told
+        assert type(bug).__name__ in told
+        assert browser.secret not in told
     assert browser.get("api/state").status == 200, "everything else goes on"
 
 
@@ -300,9 +309,14 @@ HEADERS: dict[str, tuple[str, int]] = {
     "a line feed alone": ("Host: 127.0.0.1:{port}\nX-One: a", 400),
     "a carriage return alone": ("Host: 127.0.0.1:{port}\r\nX-One: a\rX-Two: b", 400),
     "a NUL": ("Host: 127.0.0.1:{port}\r\nX-One: \0", 400),
+    "a header without a name": ("Host: 127.0.0.1:{port}\r\n: a", 400),
+    "a header before all": ("From a: b\r\nHost: 127.0.0.1:{port}", 400),
+    "a continued line before all": (" X-One: a\r\nHost: 127.0.0.1:{port}", 400),
+    "a wish to be asked for the body": ("Host: 127.0.0.1:{port}\r\nExpect: 100-continue", 417),
     "a body": ("Host: 127.0.0.1:{port}\r\nContent-Length: 3", 400),
     "a body in pieces": ("Host: 127.0.0.1:{port}\r\nTransfer-Encoding: chunked", 411),
     "too much": ("Host: 127.0.0.1:{port}\r\nX-One: " + "a" * MOST_HEAD, 431),
+    "more than the library takes": ("Host: 127.0.0.1:{port}" + "\r\nA: b" * 100, 431),
     "too many": ("Host: 127.0.0.1:{port}" + "\r\nA: b" * 5000, 431),
 }
 LINES: dict[str, tuple[str, int]] = {
@@ -634,9 +648,9 @@ def test_no_name_is_looked_up(desk: MadeUpDesk, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_no_port_is_said(desk: MadeUpDesk, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(address: object) -> None:
+    def refuse(server: object) -> None:
         raise OSError(99, "Cannot assign requested address")
 
-    monkeypatch.setattr(socket, "create_server", refuse)
+    monkeypatch.setattr(TCPServer, "server_bind", refuse)
     with pytest.raises(CannotGoOnError, match=r"no port of 127\.0\.0\.1"), serving(desk, STATIC):
         pass

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmdcli.faces.align import TEMPLATE, crop_face, crop_matrix
-from dmdcli.faces.face import Face, Landmarks
+from dmdcli.faces.face import Face, Landmarks, Source
+from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Curve, Gallery
 from dmdcli.faces.kit import Trust
 from dmdcli.pipeline.people import People
 from dmdcli.pipeline.standing import Enrolled
-from dmdcli.shapes import CROP, FloatPixels, Pixels
+from dmdcli.shapes import CROP, Box, FloatPixels, Pixels, Points
 
 POINTS = np.zeros((68, 2), np.float32)
 POINTS[:17] = np.stack([np.linspace(90, 420, 17), 240 + 220 * np.sin(np.linspace(0, np.pi, 17))], axis=1)
@@ -66,7 +67,7 @@ class MadeUpKit:
         return [Landmarks(POINTS) for _ in crops]
 
     def embed(self, crops: Pixels, landmarks: Sequence[MadeUpLandmarks]) -> np.ndarray:
-        return np.array([one.embedding for one in landmarks], np.float32)
+        return np.array([getattr(one, "embedding", STRANGER) for one in landmarks], np.float32)
 
     def outlines(self, crops: Pixels) -> np.ndarray | None:
         return None
@@ -87,6 +88,9 @@ class MadeUpFinder:
     def find(self, pixels: Pixels) -> list[Face]:
         self.calls += 1
         return [face_at(pixels, *face) for face in self.faces]
+
+    def describe_points(self, pixels: Pixels, box: Box, points: Points, source: Source = "corrected") -> Face:
+        return FaceFinder(self.kit).describe_points(pixels, box, points, source)
 
 
 @dataclass

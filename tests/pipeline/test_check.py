@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,9 @@ import pytest
 from PIL import Image
 
 from dmdcli.errors import CannotGoOnError
+from dmdcli.faces.draw import contact_sheet
 from dmdcli.faces.embedded import rough_matrix
-from dmdcli.faces.face import Face
+from dmdcli.faces.face import Confidence, Face
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.kit import Detection
 from dmdcli.pipeline import check as pipeline
@@ -84,6 +86,28 @@ def test_faces_over_one_sheet_go_to_the_next(
     list(pipeline.check(find_photos([album]), finder, tmp_path / "out"))
     assert (tmp_path / "out" / "contact-sheet-2.png").is_file()
     assert not (tmp_path / "out" / "contact-sheet-3.png").exists()
+
+
+def test_the_sheets_begin_with_the_worst(
+    album: Path, finder: FaceFinder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (album / "broken.png").unlink()
+    Image.new("RGB", (300, 260), (10, 20, 30)).save(album / "c.png")
+    found, told = iter(finder.find(np.zeros((260, 300, 3), np.uint8)) * 3), iter((0.9, 0.2, 0.5))
+
+    def find(pixels: Pixels) -> list[Face]:
+        sure = Confidence(one := next(told), (one,) * 3)
+        return [replace(next(found), confidence=sure, doubts=() if sure.is_good else ("a doubt",))]
+
+    sheets = []
+    monkeypatch.setattr(finder, "find", find)
+    monkeypatch.setattr(pipeline, "contact_sheet", lambda *parts: sheets.append(parts) or contact_sheet(*parts))
+    answers = list(pipeline.check(find_photos([album]), finder, tmp_path / "out"))
+    ((_, labels, verdicts),) = sheets
+    order = [answer.photo.relative_to(album).as_posix() for answer in answers]
+    assert labels == [f"20%, {order[1]} 1", f"50%, {order[2]} 1", f"90%, {order[0]} 1"]
+    assert verdicts == ["doubtful", "doubtful", "good"]
+    assert [answer.is_sure for answer in answers] == [True, False, False]
 
 
 def test_a_full_disk_ends_the_run(

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from dmdcli.errors import NothingToDoError, TooFewReferencesError, UsageError
-from dmdcli.faces.face import Face, Landmarks, sharpness
+from dmdcli.faces.face import Confidence, Face, Landmarks, sharpness
 from dmdcli.formats import png
 from dmdcli.library import Library
 from dmdcli.marks import Mark, put_mark
@@ -200,6 +200,22 @@ def test_a_face_turned_away_is_refused(library: Library, photos: Path) -> None:
     save(photos, "turned.png", portrait(50, 1))
     finder = FakeFinder(landmarks=Landmarks(turned.astype(np.float32)))
     assert "turned away" in str(refusals(library, photos, finder=finder)["turned.png"])
+
+
+def test_wrong_landmarks_are_refused_and_unsure_ones_told(library: Library, photos: Path) -> None:
+    save(photos, "covered.png", portrait(50, 1))
+    wrong = FakeFinder(confidence=Confidence(0.04, (0.1, 0.1, 0.1)))
+    assert "4% likely right" in str(refusals(library, photos, finder=wrong)["covered.png"])
+    unsure = FakeFinder(confidence=Confidence(0.9, (0.9, 0.9, 0.3)), doubts=("the landmarks of the mouth are unsure",))
+    outcome = run(library, photos, finder=unsure)["covered.png"]
+    assert outcome.used
+    assert "the landmarks of the mouth are unsure" in outcome.doubts
+
+
+def test_scores_of_no_known_meaning_refuse_nothing(library: Library, photos: Path) -> None:
+    save(photos, "a.png", portrait(50, 1))
+    low = FakeFinder(confidence=Confidence(0.05, (0.1, 0.1, 0.1), good=0.35, source="scores"))
+    assert run(library, photos, finder=low)["a.png"].used
 
 
 def test_a_face_the_finder_rejects_is_refused_with_its_reason(library: Library, photos: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dmdcli.faces.align import TEMPLATE, blend_mask, crop_matrix
-from dmdcli.faces.face import Face, Landmarks, component_boxes, openness_of_eyes
+from dmdcli.faces.face import Confidence, Face, Landmarks, component_boxes, openness_of_eyes
 from dmdcli.faces.identity import Gallery, Match
 from dmdcli.faces.kit import Trust
 from dmdcli.pipeline import judge as rules
@@ -35,14 +35,13 @@ GREY = 102
 STRANGER = Likeness(None, lambda embedding: 1 - 4 * abs(float(embedding[0])))
 STRANGE = 0.55
 """So much red that a quarter of it is too much in a stranger's face."""
-TRUST = Trust(weak=0.45, lost=0.2, turned=0.5)
 
 
 class Colourist:
     """Reads likeness from red, and from green by how many eye distances the points have moved."""
 
     name = "made-up"
-    trust = TRUST
+    trust = Trust(weak=0.45, lost=0.2, turned=0.5)
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -66,14 +65,15 @@ def amount(crop: Pixels, channel: int) -> float:
     return float(crop[250:330, 230:280, channel].mean() - GREY) / 255
 
 
-def a_face(side: float = 200, points: np.ndarray = POINTS, scores: np.ndarray | None = None) -> Face:
+def a_face(side: float = 200, points: np.ndarray = POINTS, confidence: Confidence | None = None) -> Face:
     return Face(
         box=(0, 0, side, side),
         score=1.0,
         matrix=crop_matrix(TEMPLATE.astype(np.float32)),
         pixels=np.full((512, 512, 3), GREY, np.uint8),
-        landmarks=Landmarks(points, scores),
+        landmarks=Landmarks(points),
         embedding=np.zeros(1, np.float32),
+        confidence=confidence,
     )
 
 
@@ -122,6 +122,33 @@ def test_what_would_be_less_like_the_person_is_published_weaker() -> None:
     assert judged.similarity == pytest.approx(0.7 + loss * rules.PARTS[1], abs=0.01)
     (reason,) = judged.reasons
     assert "less like the person" in reason
+
+
+class Indifferent(Colourist):
+    """Finds every picture as like the person as the next."""
+
+    def embed(self, crops: Pixels, landmarks: Sequence[Landmarks]) -> np.ndarray:
+        return np.zeros((len(crops), 1), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("source", "green", "used"),
+    [
+        ("detected", 0.0, "none"),
+        ("corrected", 0.0, "generic"),
+        ("corrected", 0.3, "generic"),
+        ("corrected", -0.9, "none"),
+    ],
+)
+def test_points_put_right_need_not_be_those_the_kit_sees(source: str, green: float, used: str) -> None:
+    """The kit sees them elsewhere before; afterwards they stand there still, or where they were put."""
+    unit = float(np.linalg.norm(POINTS[36] - POINTS[45]))
+    points = POINTS + np.array([0.3 * unit, 0], np.float32)
+    face = replace(a_face(), landmarks=Landmarks(points, None, source))  # type: ignore[arg-type]
+    likeness = Likeness(0.7, lambda embedding: 0.7)
+    subject = Subject(face, Plan(), [("generic", answer(0.0, green))], np.ones((512, 512), np.float32), 1.0, likeness)
+    (judged,) = judge_faces([subject], Indifferent())
+    assert judged.used == used
 
 
 @pytest.mark.parametrize("spoilt", ["person", "stranger", "moved"])
@@ -215,27 +242,25 @@ def test_likeness_is_to_the_references_or_to_the_face_itself() -> None:
 
 
 def test_small_faces_are_restored_with_less_strength() -> None:
-    wide, half, least = (plan_face(a_face(side), TRUST, 40) for side in (80, 60, 40))
+    wide, half, least = (plan_face(a_face(side), 40) for side in (80, 60, 40))
     assert (wide.strength, wide.reasons) == (1.0, ())
     assert 0 < least.strength < half.strength < 1
     assert "40 pixels wide" in least.reasons[0]
-    assert plan_face(a_face(1), TRUST, 0).strength == 1
+    assert plan_face(a_face(1), 0).strength == 1
 
 
 def test_components_that_are_unsure_or_moved_are_left_out() -> None:
-    scores = np.ones(68, np.float32)
-    scores[48:] = 0.3
-    unsure = plan_face(a_face(scores=scores), TRUST, 32)
+    unsure = plan_face(a_face(confidence=Confidence(0.9, (0.9, 0.85, 0.6))), 32)
     assert (unsure.strength, unsure.skipped) == (1.0, ("mouth",))
     assert unsure.reasons == ("the mouth is left as it was",)
     cut = POINTS - np.float32([180, 0])
-    assert plan_face(a_face(points=cut), TRUST, 32).skipped == ("left_eye",)
+    assert plan_face(a_face(points=cut), 32).skipped == ("left_eye",)
 
 
 def test_of_a_head_turned_far_the_far_eye_is_left_out() -> None:
     turned = POINTS.copy()
     turned[27:36, 0] += 130  # the bridge of the nose towards the right end of the jaw
-    plan = plan_face(a_face(points=turned), TRUST, 32)
+    plan = plan_face(a_face(points=turned), 32)
     assert plan.skipped == ("right_eye",)
     assert plan.strength == rules.TURNED_STRENGTH
     assert "turned far" in plan.reasons[-1]
@@ -264,7 +289,7 @@ def narrowed(first: int, part: float) -> np.ndarray:
 def test_closed_eyes_are_left_as_they_were() -> None:
     open_eyes = openness_of_eyes(POINTS)
     assert open_eyes == pytest.approx((0.354, 0.354), abs=0.01)
-    closed = plan_face(a_face(points=narrowed(42, 0.3)), TRUST, 32)
+    closed = plan_face(a_face(points=narrowed(42, 0.3)), 32)
     assert closed.skipped == ("right_eye",)
     assert closed.strength == 1
     assert closed.reasons == ("the right eye seems closed and is left as it was",)
@@ -274,4 +299,4 @@ def test_narrow_eyes_are_restored() -> None:
     """Laughing eyes of the training crops have 0.15 and more."""
     points = narrowed(36, 0.48)
     assert rules.CLOSED < openness_of_eyes(points)[0] < 0.18
-    assert plan_face(a_face(points=points), TRUST, 32).skipped == ()
+    assert plan_face(a_face(points=points), 32).skipped == ()

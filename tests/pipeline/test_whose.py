@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path, PurePath
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from dmdcli.pipeline.blend import RestoreOptions
 from dmdcli.pipeline.outcome import RestoredPhoto
 from dmdcli.pipeline.people import People
 from dmdcli.pipeline.restore import restore
+from dmdcli.pipeline.said import Said
 from dmdcli.pipeline.standing import Enrolled
 from dmdcli.pipeline.whose import Owner, digest_of_said, find_owners, match_tags
 from dmdcli.places import PhotoFile
@@ -73,7 +75,8 @@ def run(
 def whose(embeddings: list[tuple[float, ...]], tags: list[FaceTag], **more: object) -> list[Owner]:
     pixels = np.full((400, 600, 3), 110, np.uint8)
     faces = [face_at(pixels, *place, one) for place, one in zip((LEFT, RIGHT), embeddings, strict=False)]
-    return find_owners(faces, people_of(alice=ALICE, bob=BOB).gallery, more.pop("options", OPTIONS), tags, **more)
+    gallery = people_of(alice=ALICE, bob=BOB).gallery
+    return find_owners(faces, gallery, more.pop("options", OPTIONS), tags, Said(more.pop("decisions", ())))
 
 
 def test_a_tag_outranks_recognition_and_says_where_they_disagree() -> None:
@@ -261,16 +264,53 @@ def test_decisions_that_found_no_face_are_known(photo: Path) -> None:
         assert result.heard == faces[:1]
 
 
+def digest_said(
+    *decided: Decision, corrected: tuple[Decision, ...] = (), enrolled: object = MappingProxyType({})
+) -> str:
+    return digest_of_said(SideTags(), Said(decided, corrected), enrolled)
+
+
 def test_the_digest_of_what_is_said_holds_ids_not_names() -> None:
     enrolled = {"Alice": Enrolled("1", "v", 1)}
-    said = (Decision(number=1, person="ALICE"),)
-    digest = digest_of_said(SideTags(), said, enrolled)
-    assert digest == digest_of_said(
-        SideTags(), (Decision(number=1, person="al\u0131ce".replace("\u0131", "i")),), enrolled
-    )
-    assert digest != digest_of_said(SideTags(), said, {})
-    assert digest_of_said(SideTags(), (Decision(number=1, person="x"),), {}) == digest_of_said(
-        SideTags(), (Decision(number=1, person="y"),), {}
-    ), "two strangers"
-    assert digest_of_said(SideTags(regions=(Region(None, (0, 0, 1, 1)),)), (), enrolled) is None
+    said = Decision(number=1, person="ALICE")
+    digest = digest_said(said, enrolled=enrolled)
+    assert digest == digest_said(Decision(number=1, person="alice"), enrolled=enrolled)
+    assert digest != digest_said(said)
+    assert digest_said(Decision(number=1, person="x")) == digest_said(Decision(number=1, person="y")), "two strangers"
+    assert digest_of_said(SideTags(regions=(Region(None, (0, 0, 1, 1)),)), Said(), enrolled) is None
     assert json.dumps(digest)
+
+
+def test_what_was_said_before_there_were_corrections_has_the_digest_it_had() -> None:
+    """Else everything would be made again."""
+    tags = SideTags(regions=(Region("Alice", (0.1, 0.2, 0.3, 0.4)),))
+    decided = (
+        Decision(box=(1.0, 2.0, 3.0, 4.5), person="Alice", strength=0.5, line=7),
+        Decision(number=2, not_a_face=True),
+    )
+    digest = digest_of_said(tags, Said(decided), {"alice": Enrolled("a1", "v", 1)})
+    assert digest == "09472656da8a1734e05a6724888c1a70b5849db94ac330950c746279f57299d7"
+
+
+def test_in_which_order_faces_were_put_right_changes_nothing() -> None:
+    """A page keeps at the end what was said last; accepting one of two faces must not make the photo again."""
+    points = tuple((float(number), 0.5) for number in range(68))
+    one = Decision(box=(1.0, 2.0, 3.0, 4.5), landmarks=points)
+    other = replace(one, box=(11.0, 2.0, 13.0, 4.5))
+    assert digest_said(corrected=(one, other)) == digest_said(corrected=(other, replace(one, accepted=True)))
+    assert digest_said(corrected=(one, other)) != digest_said(corrected=(one,))
+
+
+def test_what_was_put_right_by_hand_is_in_the_digest_and_that_it_was_looked_at_is_not() -> None:
+    points = tuple((float(number), 0.5) for number in range(68))
+    drawn = Decision(box=(1.0, 2.0, 3.0, 4.5), landmarks=points)
+    digests = [
+        digest_said(drawn),
+        digest_said(corrected=(drawn,)),
+        digest_said(corrected=(replace(drawn, landmarks=((0.01, 0.5), *points[1:])),)),
+        digest_said(corrected=(replace(drawn, landmarks=None, stranger=True),)),
+    ]
+    assert len({*digests, None}) == 5
+    looked_at = Decision(box=(5.0, 6.0, 7.0, 8.0), accepted=True)
+    assert digest_said(looked_at, corrected=(looked_at,)) is None
+    assert digest_said(corrected=(replace(drawn, accepted=True), looked_at)) == digests[1]

@@ -1,0 +1,94 @@
+"""What the commands with a page share: serving it until it is finished, and saying what came of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dmdcli.cli.browser import from_elsewhere, show_server
+from dmdcli.cli.build import build_memorize, build_restorer, library_folder
+from dmdcli.cli.console import Terminal, counted
+from dmdcli.errors import DMDError
+
+if TYPE_CHECKING:
+    from dmdcli.faces.finder import FaceFinder
+    from dmdcli.library import Library
+    from dmdcli.library_files import Arrays
+    from dmdcli.model.dictionary import Dictionary
+    from dmdcli.model.restorer import Restorer
+    from dmdcli.page.desk import Desk
+    from dmdcli.page.keeping import Kept
+    from dmdcli.pipeline.people import People
+    from dmdcli.pipeline.preview import LoadedLater
+    from dmdcli.shapes import ComponentBoxes, Pixels
+
+NoOpenOption = Annotated[
+    bool, typer.Option("--no-open", help="Do not open the browser on the page, only say its address.")
+]
+
+
+def serve(desk: Desk, no_open: bool) -> None:
+    """Serve the page of a desk until its Finish button, or Ctrl-C."""
+    from dmdcli.page.server import serving
+
+    with serving(desk) as server:
+        if no_open:
+            typer.echo(f"The page: {server.address}", err=True)
+            typer.echo(f"The link works once. {from_elsewhere(server.port)} Ctrl-C ends the page.", err=True)
+        else:
+            show_server(server)
+        with suppress(KeyboardInterrupt):
+            server.wait()
+
+
+def kept_in_library() -> Kept:
+    """The corrections in the library."""
+    from dmdcli.corrections import Corrections
+    from dmdcli.page.keeping import Kept
+
+    return Kept(Corrections(library_folder()))
+
+
+def people_for_page(
+    library: Library, finder: FaceFinder, model: str, device: str, terminal: Terminal
+) -> tuple[LoadedLater[Dictionary], People[Dictionary]]:
+    """The network that restores, which is loaded while the page is opened, and the people it knows."""
+    from dmdcli.pipeline.people import recall_people
+    from dmdcli.pipeline.preview import LoadedLater
+
+    @cache
+    def network() -> Restorer:
+        return build_restorer(model, device)
+
+    def memorize(crops: Pixels, boxes: ComponentBoxes) -> Arrays:
+        return build_memorize(network())(crops, boxes)
+
+    later: LoadedLater[Dictionary] = LoadedLater(network)
+
+    def load() -> None:
+        try:
+            later.network()
+        except DMDError as error:  # without previews all else works
+            terminal.fail(f"There are no previews: {error}")
+
+    people = recall_people(library, finder, later, memorize)
+    threading.Thread(target=load, name="load the network", daemon=True).start()
+    return later, people
+
+
+def tell_decided(terminal: Terminal, decided: Mapping[str, int], where: Path, what: str = "face") -> None:
+    """The last line of a command with a page. where: what was decided is kept there. what: it was decided about."""
+    if not decided:
+        terminal.result("Nothing was decided, and nothing was changed.")
+        return
+    (first, count), *rest = decided.items()
+    said = ", ".join([f"{counted(count, what)} {first}", *(f"{number} {other}" for other, number in rest)])
+    used = "restore, enroll and check" if what == "face" else "the person's dictionary"
+    kept = f" They are kept in {where}, and used by {used} from now on." if {*decided} != {"accepted"} else ""
+    terminal.result(f"{said}.{kept}")

@@ -1,0 +1,334 @@
+"""The faces of photos, to be put right: searched for in the background while those found already are worked on."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Generic
+
+from dmdcli.decisions import Decision, find
+from dmdcli.errors import DMDError, PhotoError, UsageError
+from dmdcli.faces.face import Face
+from dmdcli.faces.finder import NOT_FITTED, same_centre
+from dmdcli.page.deciding import as_found, as_stored, check_room, decide
+from dmdcli.page.desk import Action, ChangedElsewhereError, Detail, NoSuchFaceError, Preview, State, Summary, Which
+from dmdcli.page.keeping import Kept, checked, tally
+from dmdcli.page.listing import Listing
+from dmdcli.page.pictures import Shelf, middle_square, thumbnail, view_of
+from dmdcli.page.previews import Previews
+from dmdcli.page.seen import Looked, Seen, line_of, line_without_face, points_in_photo, without_pixels
+from dmdcli.page.turns import Ended, Finders
+from dmdcli.photos import Photo, PhotoFile, read_photo
+from dmdcli.pipeline.blend import RestoreOptions
+from dmdcli.pipeline.by_hand import describe, with_landmarks
+from dmdcli.pipeline.one_photo import only_this_photo
+from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
+from dmdcli.pipeline.said import Said
+from dmdcli.pipeline.whose import find_owners
+from dmdcli.shapes import Box, Pixels, pair
+from dmdcli.tags import read_side_tags, read_tags
+
+ACTIONS: tuple[Action, ...] = (
+    *("landmarks", "box", "person", "not_a_face", "draw", "leave_alone", "strength", "accept"),
+)
+
+
+@dataclass(frozen=True)
+class Faceless:
+    """A photo in which no face was found, in the list so that one can be drawn. accepted: there is none, as said."""
+
+    photo: Looked
+    small: bytes
+    accepted: bool = False
+
+
+class PhotoDesk(Generic[DictionaryT]):
+    """The faces of `files`, as a `desk.Desk`; what is decided is kept in the library at once.
+
+    finders, restorer, people: as for restoring. title: of the page. failures: sentences about what could not be read
+    before. `start` begins the search, `close` ends it. Copies of one photo are shown once.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[PhotoFile],
+        finders: Finders,
+        restorer: CropRestorer[DictionaryT],
+        people: People[DictionaryT],
+        kept: Kept,
+        title: str,
+        failures: Sequence[str] = (),
+    ) -> None:
+        self._files = files
+        self._finders = finders
+        self._gallery = people.gallery
+        self._previews = Previews(finders.served, restorer, people, finders.precedence)
+        self._kept = kept
+        self._title = title
+        self._failures = list(failures)
+        self._looked_at = 0
+        self._shelf = Shelf("Put it back, or go on with the others.")
+        self._listing = Listing()
+        self._photos: dict[str, Looked] = {}
+        self._faces: dict[str, Seen] = {}
+        self._faceless: dict[str, Faceless] = {}
+        self._changes: dict[str, tuple[Decision, Decision]] = {}
+        self._known = threading.RLock()  # held for moments, by whoever reads or writes the above
+        self._changing = threading.Lock()  # held while somebody decides
+        self._thread = threading.Thread(target=self._search, name="search for faces", daemon=True)
+
+    def start(self) -> None:
+        """Begin to search the photos, one after the other."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the search after its present step."""
+        self._finders.precedence.end()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait for the end of the search."""
+        if self._thread.is_alive():
+            self._thread.join()
+
+    # What is shown
+
+    def state(self) -> State:
+        """As `Desk.state`."""
+        with self._known:
+            said = [seen.decision.person for seen in self._faces.values() if seen.decision.person is not None]
+            people = list(dict.fromkeys((*self._gallery.people, *sorted(said))))
+            failures = tuple(self._failures)
+        return State("photos", self._title, ACTIONS, people, len(self._files), self._looked_at, failures)
+
+    def summaries(self, since: int) -> tuple[int, Sequence[Summary]]:
+        """As `Desk.summaries`."""
+        return self._listing.since(since)
+
+    def detail(self, face: str) -> Detail:
+        """As `Desk.detail`; of a photo without a face there is the photo, with no points."""
+        with self._known:
+            line = self._listing.line(face)
+            faceless = self._faceless.get(face)
+            if faceless is not None:
+                photo = faceless.photo
+                whole = (0.0, 0.0, float(photo.size[0]), float(photo.size[1]))
+                return Detail(line, photo.id, photo.size, whole, (), None, None, Decision(accepted=faceless.accepted))
+            seen = self._seen(face)
+            others = [box for _, box in self._others(seen.photo, face)]
+        found = seen.found
+        return Detail(
+            summary=line,
+            photo_id=seen.photo.id,
+            size=seen.photo.size,
+            box=seen.face.box,
+            landmarks=seen.points,
+            found_box=None if found is None else found.box,
+            found_landmarks=None if found is None else points_in_photo(found),
+            decision=seen.decision,
+            candidates=self._previews.candidates(seen.face.embedding),
+            others=others,
+        )
+
+    def thumbnail(self, face: str) -> bytes:
+        """As `Desk.thumbnail`."""
+        with self._known:
+            return self._faceless[face].small if face in self._faceless else self._seen(face).small
+
+    def view(self, photo: str, region: Box | None, width: int, which: Which = "photo") -> bytes:
+        """As `Desk.view`; there are no results here."""
+        if which != "photo":
+            raise UsageError("These are photos; `dmd review` shows results.")
+        with self._finders.precedence.serving():
+            return view_of(self._pixels(self._photo(photo)), region, width)
+
+    def preview(self, face: str, decision: Decision) -> Preview:
+        """As `Desk.preview`."""
+        seen, decision = self._seen(face), checked(decision)
+        if seen.decision.fitted and decision.landmarks == seen.decision.landmarks:
+            decision = replace(decision, landmarks=None)
+        return self._previews.of(seen.face, seen.person, decision, lambda: self._pixels(seen.photo))
+
+    def decided(self) -> Mapping[str, int]:
+        """As `Desk.decided`."""
+        with self._known:
+            return tally(self._changes.values())
+
+    # What is done
+
+    def save(self, face: str, decision: Decision) -> Detail:
+        """As `Desk.save`; see `deciding.decide`."""
+        decision = checked(decision)
+        with self._finders.precedence.serving(), self._changing:
+            if face in self._faceless:
+                self._accept_faceless(face, decision)
+            else:
+                seen = self._seen(face)
+                others = self._others(seen.photo, face)
+                finder = self._finders.served
+                self._put(seen, decide(seen, decision, others, finder, lambda: self._pixels(seen.photo)))
+        return self.detail(face)
+
+    def reset(self, face: str) -> Detail | None:
+        """As `Desk.reset`."""
+        with self._finders.precedence.serving(), self._changing:
+            if face in self._faceless:
+                self._accept_faceless(face, Decision())
+                return self.detail(face)
+            seen = self._seen(face)
+            self._put(seen, as_found(seen, Decision(), lambda: self._pixels(seen.photo)))
+        return None if seen.found is None else self.detail(face)
+
+    def draw(self, photo: str, box: Box) -> Detail:
+        """As `Desk.draw`. Where no points could be made out, those of an average face stand in the box, and nothing is
+        kept before they are put right or accepted.
+        """
+        box = checked(Decision(box=box)).box or box
+        with self._finders.precedence.serving(), self._changing:
+            where = self._photo(photo)
+            with self._known:
+                number = max((one.number for one in self._of(where)), default=0) + 1
+                identity = f"f{len(self._faces) + 1}"
+            check_room(box, self._others(where))
+            face = self._finders.served.fit(self._pixels(where), box)
+            nothing = Seen(identity, where, number, without_pixels(face), None, thumbnail(face.pixels))
+            decision = Decision(box=face.box, landmarks=points_in_photo(face), fitted=True)
+            is_fitted = NOT_FITTED not in face.doubts
+            self._put(nothing, replace(nothing, decision=decision, kept=(decision,)) if is_fitted else nothing)
+        return self.detail(identity)
+
+    def _put(self, before: Seen, after: Seen) -> None:
+        """Keep what was decided about a face, first in the library."""
+        photo = after.photo
+        with self._known:
+            others = [decision for one in self._of(photo) if one.id != after.id for decision in one.kept]
+        try:
+            self._kept.replace(photo.digest, photo.place, before.kept, after.kept, others)
+        except ChangedElsewhereError as error:
+            now = as_stored(before, error, self._finders.served, lambda: self._pixels(photo))
+            with self._known:
+                self._faces[after.id] = now
+                self._changes.pop(after.id, None)
+                self._show(photo)
+            raise
+        with self._known:
+            earlier = self._changes.get(after.id, (before.decision,))[0]
+            self._changes[after.id] = (earlier, Decision() if not after.kept else after.decision)
+            self._faces[after.id] = after
+            self._show(after.photo)
+
+    def _accept_faceless(self, face: str, decision: Decision) -> None:
+        if any((decision.landmarks, decision.person, decision.not_a_face, decision.leave_alone)):
+            raise UsageError("There is no face yet; draw a box around one first.")
+        with self._known:
+            self._faceless[face] = replace(self._faceless[face], accepted=decision.accepted)
+            self._changes[face] = (Decision(), Decision(accepted=decision.accepted))
+            self._show(self._faceless[face].photo)
+
+    # What is known
+
+    def _seen(self, face: str) -> Seen:
+        with self._known:
+            if face not in self._faces:
+                raise NoSuchFaceError(face)
+            return self._faces[face]
+
+    def _photo(self, photo: str) -> Looked:
+        with self._known:
+            if photo not in self._photos:
+                raise NoSuchFaceError(photo)
+            return self._photos[photo]
+
+    def _of(self, photo: Looked) -> list[Seen]:
+        return [one for one in self._faces.values() if one.photo.id == photo.id]
+
+    def _others(self, photo: Looked, but: str = "") -> list[tuple[int, Box]]:
+        """Numbers and boxes of the faces in a photo."""
+        with self._known:
+            return [(one.number, one.face.box) for one in self._of(photo) if one.id != but and not one.gone]
+
+    def _pixels(self, photo: Looked) -> Pixels:
+        return self._shelf.pixels(photo.file.path, photo.digest)
+
+    def _show(self, photo: Looked) -> None:
+        """Put the faces of a photo into the list, and whose each is taken to be."""
+        seen = self._of(photo)
+        there = [one for one in seen if not one.gone]
+        said = tuple(decision for one in there for decision in one.kept)
+        faces = [one.face for one in there]
+        owners = find_owners(faces, self._gallery, RestoreOptions(), photo.tags, Said(corrected=said))
+        for one, owner in zip(there, owners, strict=True):
+            self._faces[one.id] = replace(one, person=None if owner.match is None else owner.match.person)
+        self._listing.put(*(line_of(self._faces[one.id], self._finders.served.min_face) for one in seen))
+        for face, faceless in self._faceless.items():
+            if faceless.photo.id == photo.id:
+                self._listing.put(line_without_face(face, photo, accepted=faceless.accepted, gone=bool(there)))
+
+    # The search
+
+    def _search(self) -> None:
+        try:
+            for number, file in enumerate(self._files, start=1):
+                self._finders.precedence.wait()
+                try:
+                    with only_this_photo(file.path):
+                        self._look_at(f"p{number}", file)
+                except PhotoError as error:
+                    with self._known:
+                        self._failures.append(f"{file.relative.as_posix()}: {error.reason}")
+                self._looked_at += 1
+        except Ended:
+            return
+        except DMDError as error:
+            with self._known:
+                self._failures.append(f"The search ended: {error}")
+
+    def _look_at(self, identity: str, file: PhotoFile) -> None:
+        photo = read_photo(file.path)
+        digest = hashlib.sha256(photo.source).hexdigest()
+        with self._known:
+            if any(one.digest == digest for one in self._photos.values()):
+                return
+        size = (photo.pixels.shape[1], photo.pixels.shape[0])
+        looked = Looked(identity, file, digest, size, read_tags(photo, read_side_tags(file.path)).faces)
+        faces = self._faces_of(photo, looked)
+        with self._known:
+            self._photos[identity] = looked
+            for number, (face, found, decision) in enumerate(faces, start=1):
+                seen = Seen(
+                    id=f"f{len(self._faces) + 1}",
+                    photo=looked,
+                    number=number,
+                    face=without_pixels(face),
+                    found=None if found is None else without_pixels(found),
+                    small=thumbnail(face.pixels),
+                    decision=decision or Decision(),
+                    kept=() if decision is None else (decision,),
+                    gone=decision is not None and decision.not_a_face,
+                )
+                self._faces[seen.id] = seen if face is not found else replace(seen, found=seen.face)
+            if not faces:
+                self._faceless[f"n{identity}"] = Faceless(looked, thumbnail(middle_square(photo.pixels)))
+            self._show(looked)
+
+    def _faces_of(self, photo: Photo, looked: Looked) -> list[tuple[Face, Face | None, Decision | None]]:
+        """Each face as it stands, as it was found, and what was decided; first the found ones, the largest first.
+
+        As `by_hand.put_right` has them, but what was found is remembered.
+        """
+        finder, decisions = self._finders.searching, self._kept.about(looked.digest)
+        found = finder.find(photo.pixels)
+        boxes = [face.box for face in found]
+        drawn = with_landmarks(decisions)
+        made = [describe(finder, photo.pixels, box, one) for one, box in drawn]
+        corrected = {place: order for order, place in pair([box for _, box in drawn], boxes).items()}
+        faces: list[tuple[Face, Face | None, Decision | None]] = []
+        for place, (face, decision) in enumerate(zip(found, find(decisions, boxes), strict=True)):
+            if place in corrected:
+                faces.append((made[corrected[place]], face, drawn[corrected[place]][0]))
+            elif not any(same_centre(face, one) for one in made if one.rejected is None):
+                faces.append((face, face, None if decision is None or decision.landmarks is not None else decision))
+        left = (order for order in range(len(drawn)) if order not in corrected.values())
+        return faces + [(made[order], None, drawn[order][0]) for order in left]

@@ -1,0 +1,347 @@
+"""The results in an output folder, to be accepted or sent back: what is decided, the next `dmd restore` does again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Generic
+
+import cv2
+import numpy as np
+
+from dmdcli.decisions import Decision, FacePoints, find, says_nothing
+from dmdcli.errors import UsageError
+from dmdcli.faces.align import crop_face
+from dmdcli.faces.face import Face, Landmarks
+from dmdcli.journal import FaceRow, PhotoRow
+from dmdcli.page.deciding import decide
+from dmdcli.page.desk import Action, ChangedElsewhereError, Detail, NoSuchFaceError, Preview, State, Summary, Which
+from dmdcli.page.keeping import Kept, checked, tally
+from dmdcli.page.listing import Listing
+from dmdcli.page.pictures import THUMBNAIL, Shelf, thumbnail, view_of
+from dmdcli.page.previews import Previews
+from dmdcli.page.result_facts import sentences, verdict_of
+from dmdcli.page.seen import ACCEPTED, BY_HAND, GONE, NO_PIXELS, NOTHING, Looked, Seen, points_in_photo
+from dmdcli.page.turns import Finders
+from dmdcli.photos import PhotoFile
+from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
+from dmdcli.places import PICTURES
+from dmdcli.report.facts import facts_of, original_of
+from dmdcli.report_files import pictures_there
+from dmdcli.shapes import Box, Pixels
+
+ACTIONS: tuple[Action, ...] = ("accept", "strength", "person", "landmarks", "box", "leave_alone", "not_a_face")
+MOVED = (
+    "Put it back, or run `dmd restore` on the place where it is now, into the same folder: photos are known by their "
+    "content."
+)
+NO_PICTURE: Pixels = np.full((THUMBNAIL, THUMBNAIL, 3), 128, dtype=np.uint8)
+"""Where neither the report nor the result has a picture of a face."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A face in a result. decision: about it, as the library has it. kept: all that the library has about it."""
+
+    id: str
+    photo: str
+    number: int
+    row: FaceRow
+    decision: Decision = NOTHING
+    kept: tuple[Decision, ...] = ()
+
+    @property
+    def box(self) -> Box:
+        """In pixels of the upright photo, as it was restored."""
+        x0, y0, x1, y1 = self.row.box
+        return x0, y0, x1, y1
+
+
+class ResultDesk(Generic[DictionaryT]):
+    """The faces of the results in a folder, as a `desk.Desk`; what is decided is kept in the library at once.
+
+    out: the folder. rows: of its journal. names: id -> name of the people. The journal and the results are only read.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        rows: Sequence[PhotoRow],
+        finders: Finders,
+        restorer: CropRestorer[DictionaryT],
+        people: People[DictionaryT],
+        kept: Kept,
+        names: Mapping[str, str],
+    ) -> None:
+        self._out = out
+        self._finders = finders
+        self._people = people
+        self._names = names
+        self._kept = kept
+        self._previews = Previews(finders.served, restorer, people, finders.precedence)
+        self._shelf = Shelf(MOVED)
+        self._listing = Listing()
+        with_faces = _of_photos_there([row for row in rows if row.faces and row.input_digest])
+        self._rows = {f"p{number}": row for number, row in enumerate(with_faces, start=1)}
+        self._failures = [f"{row.place}: {row.reason}" for row in rows if row.result == "failed"]
+        self._made: dict[str, Made] = {}
+        self._described: dict[str, Face] = {}
+        self._pictures = pictures_there(out)
+        self._before: dict[str, frozenset[Decision]] = {}
+        self._made_with: dict[str, frozenset[Decision]] = {}
+        self._changes: dict[str, tuple[Decision, Decision]] = {}
+        self._known = threading.RLock()
+        self._changing = threading.Lock()
+        for photo in self._rows:
+            self._read(photo)
+            digest = self._digest(photo)
+            self._before[digest] = _with_effect(kept.about(digest))
+
+    # What is shown
+
+    def state(self) -> State:
+        """As `Desk.state`."""
+        with self._known:
+            said = {made.decision.person for made in self._made.values()} - {None}
+        people = list(dict.fromkeys((*self._people.gallery.people, *sorted(map(str, said)))))
+        photos = len(self._rows)
+        return State("results", f"Results in {self._out}", ACTIONS, people, photos, photos, self._failures)
+
+    def summaries(self, since: int) -> tuple[int, Sequence[Summary]]:
+        """As `Desk.summaries`."""
+        return self._listing.since(since)
+
+    def detail(self, face: str) -> Detail:
+        """As `Desk.detail`; where the photo is gone there are no points, and `facts` says what to do."""
+        made = self._of(face)
+        row = self._rows[made.photo]
+        with self._known:
+            others = [one.box for one in self._in(made.photo) if one.id != face]
+        facts = facts_of(row, self._called, self._pictures)
+        told = list(sentences(facts, facts["faces"][made.number - 1]))
+        points: FacePoints = ()
+        found: Face | None = None
+        try:
+            pixels = self._pixels(made.photo)
+            size = (pixels.shape[1], pixels.shape[0])
+            found = self._found(made)
+            points = points_in_photo(found)
+        except UsageError as error:
+            told.insert(0, ("The photo", str(error)))
+            size = tuple(facts["size"] or (round(made.box[2]), round(made.box[3])))
+        return Detail(
+            summary=self._listing.line(face),
+            photo_id=made.photo,
+            size=(size[0], size[1]),
+            box=made.decision.box or made.box,
+            landmarks=made.decision.landmarks or points,
+            found_box=made.box,
+            found_landmarks=points or None,
+            decision=made.decision,
+            candidates=() if found is None else self._previews.candidates(found.embedding),
+            others=others,
+            facts=told,
+        )
+
+    def thumbnail(self, face: str) -> bytes:
+        """As `Desk.thumbnail`: what was published, or else the face as it is."""
+        made = self._of(face)
+        facts = facts_of(self._rows[made.photo], self._called, self._pictures)
+        pictures = facts["faces"][made.number - 1]["pictures"]
+        name = pictures.get("published") or pictures.get("original")
+        if name is not None:
+            with suppress(OSError, cv2.error):
+                content = np.frombuffer((self._out / PICTURES / name).read_bytes(), dtype=np.uint8)
+                shown = cv2.imdecode(content, cv2.IMREAD_COLOR)
+                if shown is not None:
+                    return thumbnail(np.ascontiguousarray(shown[..., ::-1], dtype=np.uint8))
+        with suppress(UsageError):
+            return thumbnail(crop_face(self._result(made.photo), np.array(made.row.matrix, dtype=np.float32)))
+        return thumbnail(NO_PICTURE)
+
+    def view(self, photo: str, region: Box | None, width: int, which: Which = "photo") -> bytes:
+        """As `Desk.view`."""
+        if photo not in self._rows:
+            raise NoSuchFaceError(photo)
+        return view_of(self._pixels(photo) if which == "photo" else self._result(photo), region, width)
+
+    def preview(self, face: str, decision: Decision) -> Preview:
+        """As `Desk.preview`."""
+        made, decision = self._of(face), checked(decision)
+        if decision.landmarks is None and decision.box in (None, made.decision.box or made.box):
+            decision = replace(decision, landmarks=made.decision.landmarks, box=made.decision.box)
+        return self._previews.of(self._found(made), self._person(made), decision, lambda: self._pixels(made.photo))
+
+    def decided(self) -> Mapping[str, int]:
+        """As `Desk.decided`."""
+        with self._known:
+            return tally(self._changes.values())
+
+    def to_be_made_again(self) -> list[str]:
+        """The places of the results that the next `dmd restore` makes again because of what was decided here.
+
+        Where the photo is gone it makes nothing.
+        """
+        now = {digest: _with_effect(self._kept.about(digest)) for digest in self._before}
+        return [
+            row.place
+            for photo, row in self._rows.items()
+            if now[self._digest(photo)] != self._before[self._digest(photo)] and _is_there(row)
+        ]
+
+    # What is done
+
+    def save(self, face: str, decision: Decision) -> Detail:
+        """As `Desk.save`; see `deciding.decide`. The result itself stays as it is until the next `dmd restore`."""
+        decision = checked(decision)
+        with self._changing:
+            made = self._of(face)
+            seen = self._seen(made)
+            with self._known:
+                others = [(one.number, one.box) for one in self._in(made.photo) if one.id != face]
+            self._put(made, decide(seen, decision, others, self._finders.served, lambda: self._pixels(made.photo)))
+        return self.detail(face)
+
+    def reset(self, face: str) -> Detail | None:
+        """As `Desk.reset`."""
+        with self._changing:
+            made = self._of(face)
+            seen = self._seen(made)
+            self._put(made, replace(seen, face=seen.found or seen.face, decision=Decision(), kept=(), gone=False))
+        return self.detail(face)
+
+    def draw(self, photo: str, box: Box) -> Detail:  # noqa: ARG002 (as of `Desk`)
+        """As `Desk.draw`: not here, where there is no result of such a face to look at."""
+        raise UsageError("Missed faces are drawn in the photos: `dmd check --edit` and the photo.")
+
+    def _put(self, before: Made, seen: Seen) -> None:
+        digest = self._digest(before.photo)
+        with self._known:
+            others = [decision for one in self._in(before.photo) if one.id != before.id for decision in one.kept]
+        try:
+            self._kept.replace(digest, original_of(self._rows[before.photo]), before.kept, seen.kept, others)
+        except ChangedElsewhereError as error:
+            with self._known:
+                self._made[before.id] = replace(before, decision=error.decision, kept=error.stored)
+                self._changes.pop(before.id, None)
+                self._listing.put(self._line(self._made[before.id]))
+            raise
+        after = replace(before, decision=seen.decision, kept=seen.kept)
+        with self._known:
+            earlier = self._changes.get(before.id, (before.decision,))[0]
+            self._changes[before.id] = (earlier, after.decision)
+            self._made[before.id] = after
+            self._listing.put(self._line(after))
+            for photo in self._rows:
+                if photo != before.photo and self._digest(photo) == digest:  # copies of the photo
+                    self._read(photo)
+
+    # What is known
+
+    def _read(self, photo: str) -> None:
+        """Put the faces of a photo into the list, with what the library says of each."""
+        faces = [
+            Made(f"{photo}f{number}", photo, number, face)
+            for number, face in enumerate(self._rows[photo].faces, start=1)
+        ]
+        said = find(self._kept.about(self._digest(photo)), [one.box for one in faces])
+        for made, decision in zip(faces, said, strict=True):
+            self._made[made.id] = made if decision is None else replace(made, decision=decision, kept=(decision,))
+            self._listing.put(self._line(self._made[made.id]))
+
+    def _line(self, made: Made) -> Summary:
+        decision = made.decision
+        verdict, rank = verdict_of(made.row)
+        decided = _with_effect(made.kept)
+        by_hand = decided != self._made_with.setdefault(made.id, decided)  # what the result has already is no news
+        place = GONE if decision.not_a_face else ACCEPTED if decision.accepted else BY_HAND if by_hand else rank
+        return Summary(
+            id=made.id,
+            photo=self._rows[made.photo].place,
+            number=made.number,
+            rank=place,
+            verdict=verdict,
+            reasons=made.row.reason,
+            person=self._person(made),
+            by_hand=by_hand,
+            accepted=decision.accepted,
+            gone=decision.not_a_face,
+        )
+
+    def _of(self, face: str) -> Made:
+        with self._known:
+            if face not in self._made:
+                raise NoSuchFaceError(face)
+            return self._made[face]
+
+    def _in(self, photo: str) -> list[Made]:
+        return [made for made in self._made.values() if made.photo == photo]
+
+    def _digest(self, photo: str) -> str:
+        return self._rows[photo].input_digest or ""
+
+    def _called(self, person: str) -> str:
+        return self._names.get(person, "somebody who is not enrolled any more")
+
+    def _person(self, made: Made) -> str | None:
+        match = made.row.match
+        if made.decision.person is not None or made.decision.stranger:
+            return made.decision.person
+        return None if match is None else self._names.get(match.person)
+
+    def _pixels(self, photo: str) -> Pixels:
+        return self._shelf.pixels(self._rows[photo].photo, self._digest(photo))
+
+    def _result(self, photo: str) -> Pixels:
+        """What is in the output folder; of a photo that was left out, the photo itself."""
+        row = self._rows[photo]
+        if row.output_digest is None:
+            return self._pixels(photo)
+        return self._shelf.pixels(self._out / row.place, row.output_digest)
+
+    def _found(self, made: Made) -> Face:
+        """The face as it was restored: its points are found again, in the very crop."""
+        with self._known:
+            known = self._described.get(made.id)
+        if known is not None:
+            return known
+        matrix = np.array(made.row.matrix, dtype=np.float32)
+        crop = crop_face(self._pixels(made.photo), matrix)
+        landmarks, embedding = self._finders.served.describe(crop)
+        face = Face(made.box, 1.0, matrix, NO_PIXELS, landmarks, embedding)
+        with self._known:
+            return self._described.setdefault(made.id, face)
+
+    def _seen(self, made: Made) -> Seen:
+        """The face as deciding wants it. Where its photo is gone it has no points, and none can be given."""
+        try:
+            found = self._found(made)
+        except UsageError:
+            matrix, nowhere = np.array(made.row.matrix, dtype=np.float32), np.zeros((68, 2), dtype=np.float32)
+            found = Face(made.box, 1.0, matrix, NO_PIXELS, Landmarks(nowhere), np.zeros(0, dtype=np.float32))
+        standing = found if made.decision.landmarks is None else replace(found, box=made.decision.box or made.box)
+        row = self._rows[made.photo]
+        looked = Looked(made.photo, PhotoFile(row.photo, PurePath(row.place)), self._digest(made.photo), (0, 0))
+        return Seen(made.id, looked, made.number, standing, found, b"", made.decision, made.kept)
+
+
+def _of_photos_there(rows: Sequence[PhotoRow]) -> list[PhotoRow]:
+    """The rows without those of a photo that is gone from its place and has another row, from where it is now."""
+    there = {row.input_digest for row in rows if _is_there(row)}
+    return [row for row in rows if _is_there(row) or row.input_digest not in there]
+
+
+def _is_there(row: PhotoRow) -> bool:
+    try:
+        return row.photo.is_file()
+    except OSError:
+        return False
+
+
+def _with_effect(decisions: Iterable[Decision]) -> frozenset[Decision]:
+    """What of decisions changes a result: all but that somebody looked at a face and found it right."""
+    plain = (replace(one, accepted=False) for one in decisions)
+    return frozenset(one for one in plain if not says_nothing(one))

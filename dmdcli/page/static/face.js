@@ -1,0 +1,393 @@
+// The face that is open: what was changed in it, step by step, and how that is saved, also where something goes wrong.
+import { Editor } from "./editor.js";
+import { fileName } from "./list.js";
+import { Changed, Preview, Strength, Who, ask, capital, comparison, factsPart, make, mark } from "./panels.js";
+import { PARTS, WHOLE } from "./points.js";
+
+const at = (id) => document.getElementById(id);
+const equal = (one, other) => one === other || JSON.stringify(one) === JSON.stringify(other);
+const rounded = (points) => points.map((point) => point.map((value) => Math.round(value * 100) / 100));
+const saysNothing = (decision) => Object.values(decision).every((value) => value === null || value === false);
+
+const draftOf = ({ landmarks, box, decision }) => ({
+  points: landmarks, box, person: decision.person, stranger: decision.stranger, not_a_face: decision.not_a_face,
+  leave_alone: decision.leave_alone, strength: decision.strength, accepted: decision.accepted,
+});
+
+function decisionOf(detail, { points, box, ...said }, refit = false) {
+  const found = detail.found_landmarks !== null && equal(points, detail.found_landmarks);
+  return {
+    ...said, strength: said.not_a_face || said.leave_alone ? null : said.strength,
+    landmarks: said.not_a_face || refit || found || !points.length ? null : rounded(points),
+    box: equal(box, detail.box) ? null : box,
+  };
+}
+
+export class OpenFace {
+  // about: {list, state() -> State, say(text), trouble(error or null, again, kind), saved(), none()}
+  constructor(about) {
+    Object.assign(this, about);
+    this.face = null; // { id, detail, draft, saved, past: [drafts], future: [drafts], step, sending: the draft on its way }
+    this.opening = false; // that another face was asked for and is not there yet
+    this.unsaved = new Map(); // id -> { face, error }: what could not be saved
+    this.saving = new Map(); // id -> Promise
+    this.editor = new Editor(at("stage"), {
+      changed: (points, box, step) => this.change({ points, box, accepted: false }, step),
+      selected: (number) => { at("part").value = number ?? ""; },
+      say: this.say,
+      view: (region, width, signal) => ask(`photos/${this.face.detail.photo_id}.jpg?region=${region}&width=${width}`, { signal, as: "blob" }),
+      failed: (error) => this.trouble(error, () => this.editor.fetch(), "view"),
+    });
+    this.preview = new Preview(({ components }, { landmarks }) => this.editor.showRead(components, landmarks ?? this.face.detail.landmarks));
+    this.who = new Who((said) => this.change({ ...said, not_a_face: false, leave_alone: false }));
+    this.strength = new Strength((strength) => this.change({ strength, leave_alone: false }, "strength"));
+    at("part").append(make("option", { value: "" }, "none"), ...PARTS.map(({ name }, number) => make("option", { value: number }, name)), make("option", { value: WHOLE }, "Whole face"));
+    at("part").addEventListener("change", () => this.editor.select(at("part").value === "" ? null : Number(at("part").value)));
+  }
+
+  get ready() { return this.face !== null && !this.opening; } // while another face is on its way, nothing is decided about this one
+  may(action) { return this.state().actions.includes(action); }
+  get faceless() { return !this.face.detail.landmarks.length; } // a photo in which no face was found
+
+  // One step of work. Those of the same name (one drag, keys pressed in a row) are undone together.
+  change(patch, step = null) {
+    if (!this.ready) return;
+    const { face } = this, draft = { ...face.draft, ...patch };
+    if (equal(draft, face.draft)) return;
+    if (step === null || step !== face.step) face.past.push(face.draft);
+    Object.assign(face, { step, future: [], draft });
+    this.#showDraft();
+  }
+
+  undo() { this.#step("past", "future", "undo", "Undone."); }
+  redo() { this.#step("future", "past", "do again", "Done again."); }
+  #step(from, onto, words, done) {
+    if (!this.ready) return;
+    const { face } = this;
+    if (!face[from].length) { this.say(`There is nothing to ${words}.`); return; }
+    face[onto].push(face.draft);
+    Object.assign(face, { draft: face[from].pop(), step: null });
+    this.#showDraft();
+    this.say(done);
+  }
+
+  asFound() {
+    const { found_landmarks: points, found_box: box } = this.face.detail;
+    this.change({ points, box, accepted: false });
+  }
+
+  // Opening another one
+
+  async open(id, { focus = false, push = false } = {}) {
+    if (id === undefined) { this.say("There is no other face in this list."); return; }
+    this.leave();
+    const turn = (this.turn = (this.turn ?? 0) + 1);
+    this.list.mark(id);
+    this.#wait(true);
+    await this.saving.get(id);
+    try {
+      const kept = this.unsaved.get(id)?.face, detail = await ask(`api/faces/${id}`);
+      if (turn !== this.turn) return;
+      const saved = draftOf(detail);
+      this.face = kept ? Object.assign(kept, { detail, saved }) : { id, detail, saved, draft: saved, past: [], future: [], step: null };
+    } catch (error) {
+      if (turn !== this.turn) return;
+      this.#wait(false);
+      this.list.mark(this.face?.id ?? null);
+      this.trouble(error, () => this.open(id, { focus, push }));
+      return;
+    }
+    this.#wait(false);
+    this.#show();
+    const hash = `#face-${id}`;
+    if (location.hash !== hash) history[push ? "pushState" : "replaceState"](null, "", hash);
+    if (focus) at("face-title").focus({ preventScroll: true });
+  }
+
+  // What is pressed while the next face is on its way would be meant for that one, and would reach the one before
+  #wait(on) {
+    const focused = document.activeElement;
+    if (on && at("face").contains(focused)) this.focused = focused; // what is inert loses the focus
+    this.opening = at("face").inert = on;
+    if (!on && document.activeElement === document.body) this.focused?.focus({ preventScroll: true });
+    if (!on) this.focused = null;
+  }
+
+  close() {
+    this.leave();
+    this.turn = (this.turn ?? 0) + 1;
+    this.#wait(false);
+    this.face = null;
+    this.editor.rest();
+    this.preview.clear();
+    document.body.classList.remove("showing");
+    at("face").hidden = true;
+    at("start").hidden = false;
+  }
+
+  #show() {
+    const { face, faceless } = this, { detail, draft } = face, results = this.state().mode === "results";
+    document.body.classList.add("showing");
+    at("start").hidden = true;
+    at("face").hidden = false;
+    at("face").classList.toggle("faceless", faceless);
+    at("stage").classList.remove("busy");
+    at("shown").scrollTop = 0;
+    face.previewed = undefined;
+    this.#showTitle();
+    this.preview.clear();
+    this.editor.open({ ...detail, points: draft.points, box: draft.box, editable: { landmarks: this.may("landmarks"), box: this.may("box") } });
+    this.who.open(detail);
+    this.preview.of(this.state().mode);
+    const preview = faceless ? null : this.preview.part, who = this.may("person") && !faceless ? this.who.part : null;
+    const facts = detail.facts.length ? factsPart(detail.facts) : null, strength = this.may("strength") ? this.strength.part : null;
+    at("beside").replaceChildren(...(results ? [facts, strength, preview, who] : [preview, who, strength, facts]).filter(Boolean));
+    this.showSteps();
+    this.draw(false);
+    this.#showDraft();
+    if (results) this.#compare();
+    this.show(results ? "result" : "points");
+    if (faceless && this.may("draw")) this.draw(true);
+  }
+
+  // Whether somebody put the points there: they are no more as found, or believed although nothing found them
+  get #put() {
+    const { draft: { points }, detail: { found_landmarks: found, landmarks, summary } } = this.face;
+    return !equal(points, found ?? landmarks) || (!found && summary.confidence === 1);
+  }
+
+  showSteps() {
+    at("before").disabled = this.list.beside(-1) === undefined;
+    at("next").disabled = this.list.beside(1) === undefined;
+  }
+
+  #showTitle() {
+    const { summary } = this.face.detail, { photo, number, verdict, reasons, person } = summary;
+    const folder = photo.slice(0, -fileName(photo).length).replace(/\/$/, ""), said = this.list.stateOf(summary);
+    at("face-title").replaceChildren(make("bdi", { dir: "auto" }, fileName(photo)), number ? `, ${this.list.noun} ${number}` : "");
+    const told = [[mark(verdict, capital(verdict)), reasons.length ? `: ${reasons.join("; ")}` : ""], person ? [make("bdi", {}, person)] : [], said ? [said] : [], folder ? ["in ", make("bdi", {}, folder)] : []];
+    at("face-told").replaceChildren(...told.filter((parts) => parts.length).map((parts) => make("span", {}, ...parts)));
+    document.title = `${this.list.nameOf(summary)} – ${this.state().title}`;
+  }
+
+  #showDraft() {
+    const { draft, detail, id, previewed, past, future } = this.face;
+    this.editor.put(draft.points, draft.box);
+    this.who.put(draft);
+    this.strength.put(draft.strength);
+    at("undo").disabled = !past.length;
+    at("redo").disabled = !future.length;
+    at("as-found").disabled = !detail.found_landmarks || (equal(draft.points, detail.found_landmarks) && equal(draft.box, detail.found_box));
+    at("refit").hidden = equal(draft.box, detail.box) || this.faceless;
+    this.#showDecisions();
+    this.showSaved();
+    const { accepted: _, ...looks } = draft, wanted = JSON.stringify(looks);
+    if (wanted === previewed || this.faceless) return;
+    this.face.previewed = wanted;
+    if (draft.not_a_face || draft.leave_alone) this.preview.clear(draft.not_a_face ? "It is said to be no face." : "It stays as it is.");
+    else if (previewed !== undefined || this.state().mode !== "results") this.preview.want(id, decisionOf(detail, draft), this.#put);
+    else this.preview.clear("Change the strength, the person or the points to see what would come of it.");
+  }
+
+  #showDecisions() {
+    const { draft, detail } = this.face, { faceless } = this;
+    const button = (id, words, keys, run, { pressed, main } = {}) => make("button", { type: "button", id, class: main ? "main" : null, "aria-keyshortcuts": keys, "aria-pressed": pressed === undefined ? null : String(pressed), onclick: run }, words);
+    const buttons = [
+      this.may("accept") ? button("accept", faceless ? "There is no face" : "Accept", "A", () => this.accept(), { main: true }) : null,
+      faceless ? null : button("save", this.state().mode === "results" ? "Save: do it again like this" : "Save", "S", () => this.save()),
+      this.may("leave_alone") && !faceless ? button("leave-alone", "Leave original", "L", () => this.leaveAlone(), { pressed: draft.leave_alone }) : null,
+      this.out && !faceless ? button("not-a-face", this.out, "X", () => this.reject(), { pressed: draft.not_a_face }) : null,
+      this.may("draw") ? button("draw", "Draw a missed face", "D", () => this.draw(true)) : null,
+      !faceless && !detail.found_landmarks && this.may("draw") ? button("remove-drawn", "Take back this drawn face", null, () => this.#takeBack()) : null,
+    ].filter(Boolean);
+    const had = [...at("decisions").children], focused = document.activeElement?.id;
+    if (had.length === buttons.length && had.every((one, place) => one.isEqualNode(buttons[place]))) return;
+    at("decisions").replaceChildren(...buttons);
+    if (focused && buttons.some((one) => one.id === focused)) at(focused).focus({ preventScroll: true });
+  }
+
+  // Saving: at once when something is decided, and whenever another face is gone to
+
+  leave() {
+    if (!this.face) return;
+    this.who.flush();
+    const { draft, saved, sending } = this.face;
+    if (!equal(draft, saved) && !(sending && equal(draft, sending))) this.save();
+  }
+
+  // The promise is of the detail, null where the face is gone by that, undefined where it could not be saved
+  save({ refit = false } = {}) {
+    if (!this.face) return undefined;
+    this.who.flush();
+    const running = this.#send(this.face, refit).finally(() => {
+      if (this.saving.get(one.id) === running) this.saving.delete(one.id);
+      this.showSaved();
+      this.saved();
+    });
+    const one = this.face;
+    this.saving.set(one.id, running);
+    this.showSaved();
+    return running;
+  }
+
+  async #send(one, refit) {
+    const { taken } = one, before = this.saving.get(one.id);
+    one.sending = one.draft;
+    await before;
+    if (one.taken !== taken) { one.sending = null; return undefined; }
+    const sent = (one.sending = one.draft), decision = decisionOf(one.detail, sent, refit); // with what the save before brought
+    const nothing = saysNothing(decision) && one.detail.landmarks.length > 0;
+    try {
+      const detail = await ask(`api/faces/${one.id}${nothing ? "/reset" : ""}`, { body: nothing ? {} : decision, keepalive: true });
+      this.unsaved.delete(one.id);
+      if (detail === null) { this.list.remove(one.id); return null; }
+      this.list.update([detail.summary], true);
+      Object.assign(one, { detail, saved: draftOf(detail) });
+      const { points, box } = one.saved, fitted = refit && one.draft.points === sent.points && one.draft.box === sent.box;
+      if (fitted) Object.assign(one, { past: [...one.past, one.draft], future: [], step: null }); // one step of its own to undo
+      if (one.draft === sent) one.draft = one.saved;
+      else if (fitted) one.draft = { ...one.draft, points, box };
+      if (this.face === one) { this.#showTitle(); this.#showDraft(); }
+      return detail;
+    } catch (error) {
+      if (error instanceof Changed) await this.#takeOver(one);
+      this.unsaved.set(one.id, { face: one, error });
+      this.say(`Not saved: ${error.message}`);
+      return undefined;
+    } finally { if (one.sending === sent) one.sending = null; }
+  }
+
+  // What was decided elsewhere is shown in place of the draft, which knew nothing of it
+  async #takeOver(one) {
+    one.taken = (one.taken ?? 0) + 1; // what waits to be sent knew nothing of it either
+    const detail = await ask(`api/faces/${one.id}`).catch(() => null);
+    if (!detail) return;
+    const saved = draftOf(detail);
+    this.list.update([detail.summary], true);
+    Object.assign(one, { detail, saved, draft: saved, past: [], future: [], step: null });
+    if (this.face === one) { this.#showTitle(); this.#showDraft(); }
+  }
+
+  async saveAgain() {
+    const { face } = this;
+    for (const { face: one } of [...this.unsaved.values()]) {
+      const running = this.#send(one, false);
+      this.saving.set(one.id, running);
+      await running;
+      if (this.saving.get(one.id) === running) this.saving.delete(one.id);
+    }
+    if (face && this.face === face) this.showSaved();
+    this.saved();
+  }
+
+  showSaved() {
+    if (!this.face) return;
+    const { id, draft, saved, detail } = this.face, failed = this.unsaved.get(id);
+    at("saved").className = failed ? "state bad" : "state";
+    at("saved").textContent = this.saving.has(id) ? "Saving…" : failed ? `Not saved: ${failed.error.message}` : !equal(draft, saved) ? "Changed. It is saved when you accept, save or go to another face." : this.list.stateOf(detail.summary) ? "Saved." : "Nothing decided yet.";
+  }
+
+  // Decides, saves and goes on to the next face
+  async #decide(patch, words) {
+    this.who.flush();
+    this.change(patch);
+    const name = this.list.nameOf(this.face.detail.summary), next = this.list.beside(1), done = this.save();
+    if (next !== undefined) {
+      await this.open(next, { focus: document.activeElement !== at("list") });
+      if (this.face?.id === next) this.say(`${name}: ${words}. Now ${this.list.nameOf(this.list.summary(next))}.`);
+    } else if (await done) this.say(`${name}: ${words}. That was the last face of this list.`);
+  }
+
+  accept() { if (this.ready && this.may("accept")) this.#decide({ accepted: true, not_a_face: false }, "accepted"); }
+  get out() { return this.may("remove") ? "Remove" : this.may("not_a_face") ? "Not a face" : null; }
+  reject() { if (this.out) this.#toggle("not_a_face", this.may("remove") ? "removed" : "not a face"); }
+  leaveAlone() { this.#toggle("leave_alone", "left as it was"); }
+
+  #toggle(key, words) {
+    if (!this.ready || this.faceless) return;
+    const patch = { person: null, stranger: false, not_a_face: false, leave_alone: false };
+    if (!this.face.draft[key]) { this.#decide({ ...patch, accepted: false, [key]: true }, words); return; }
+    this.change(patch);
+    this.save();
+  }
+
+  async refit() {
+    if (!this.ready) return;
+    if (await this.#fitting("refit", () => this.save({ refit: true }))) this.say("The points were found again in the box.");
+  }
+
+  // Finding points takes seconds: the button that asked for it says so meanwhile
+  async #fitting(id, run) {
+    const button = at(id), words = button.textContent;
+    this.say("Finding the points in the box…");
+    button.disabled = true;
+    button.textContent = "Finding the points…";
+    at("stage").classList.add("busy");
+    try { return await run(); } finally {
+      button.disabled = false;
+      button.textContent = words;
+      at("stage").classList.remove("busy");
+    }
+  }
+
+  async #takeBack() {
+    const { id } = this.face, next = this.list.beside(1) ?? this.list.beside(-1);
+    try {
+      await ask(`api/faces/${id}/reset`, { body: {} });
+      this.face = null;
+      this.editor.rest();
+      this.list.remove(id);
+      this.say("The face that was drawn is gone.");
+      if (next === undefined) this.none(); else this.open(next, { focus: true });
+    } catch (error) { this.trouble(error, () => this.#takeBack()); }
+  }
+
+  // A missed face
+
+  draw(on) {
+    if (on && (!this.ready || !this.may("draw"))) return;
+    at("face").classList.toggle("drawing", on);
+    at("draw-tools").hidden = !on;
+    at("point-tools").hidden = at("edit-hint").hidden = on;
+    if (on) {
+      this.show("points");
+      this.editor.startDrawing();
+      at("points").scrollIntoView({ block: "nearest" });
+      this.say("Draw a box around the missed face. Arrows move the box, Shift and arrows change its size, Enter finds the points in it, Escape cancels.");
+    } else if (this.editor.drawing) { this.editor.stopDrawing(); at("draw")?.focus({ preventScroll: true }); }
+  }
+
+  async drawn() {
+    if (!this.ready || at("draw-done").disabled) return;
+    const { id, detail: { photo_id } } = this.face;
+    try {
+      const { summary } = await this.#fitting("draw-done", () => ask(`api/photos/${photo_id}/faces`, { body: { box: this.editor.drawn } }));
+      this.list.update([summary]);
+      this.list.putBelow(summary.id, id);
+      if (this.face?.id !== id) return; // somewhere else by now
+      this.draw(false);
+      await this.open(summary.id, { focus: true });
+      this.say(`New face: ${this.list.nameOf(summary)}. Look whether its points are right.`);
+      this.saved();
+    } catch (error) { this.trouble(error, () => this.drawn()); }
+  }
+
+  // A result
+
+  #compare() {
+    const { photo_id, box: [x0, y0, x1, y1], size: [width, height] } = this.face.detail, side = 0.5 * Math.max(x1 - x0, y1 - y0);
+    const region = [Math.max(0, x0 - side), Math.max(0, y0 - side), Math.min(width, x1 + side), Math.min(height, y1 + side)].map(Math.round);
+    const address = (which) => `photos/${photo_id}.jpg?which=${which}&region=${region}&width=${Math.min(region[2] - region[0], 1600)}`;
+    this.compared = comparison(address("photo"), address("result"), region, (sentence) => this.trouble(new Error(sentence), () => this.#compare()));
+    at("comparison").replaceChildren(this.compared.box, make("p", { class: "soft small-text" }, "Drag the line, or use the arrow keys on it; C changes between before and after."));
+  }
+
+  show(what) {
+    const results = this.state().mode === "results", points = !results || what === "points";
+    at("views").hidden = !results;
+    at("comparison").hidden = points;
+    at("points").hidden = !points;
+    at("view-result").setAttribute("aria-pressed", String(!points));
+    at("view-points").setAttribute("aria-pressed", String(points));
+  }
+}
