@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -44,9 +43,8 @@ def test_the_browser_gets_the_address_and_is_not_heard(
 @pytest.mark.skipif(os.name != "posix", reason="the browser is a shell script")
 def test_a_browser_that_runs_on_holds_nothing_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BROWSER", a_browser(tmp_path, "sleep 0.7"))
-    began = time.monotonic()
     thread = browser.show(ADDRESS, lambda: None)
-    assert time.monotonic() - began < 0.5
+    assert thread.is_alive(), "the browser runs, and this goes on"
     assert thread.daemon, "nor does it keep the program from ending"
     thread.join(20)
 

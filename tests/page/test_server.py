@@ -493,7 +493,7 @@ def test_a_request_that_trickles_in_is_given_up_as_a_whole(desk: MadeUpDesk, par
                     heard = browser.hear()
                     break
         assert heard.status == 408
-        assert 0.15 < time.monotonic() - began < 1
+        assert 0.15 < time.monotonic() - began < 3
         assert desk.asked == []
 
 
@@ -523,8 +523,8 @@ def test_the_user_is_answered_however_many_connect(desk: MadeUpDesk, connect: Co
         for _ in range(3):
             own = connect(server, browser)
             assert own.get("api/state").status == 200
-        assert time.monotonic() - began < 1
-        for _ in range(100):
+        assert time.monotonic() - began < Limits().request / 2, "nobody waits for those that hang"
+        for _ in range(500):
             if len(page_threads()) <= 7:
                 break
             time.sleep(0.01)
@@ -545,10 +545,13 @@ def test_who_is_being_answered_is_never_dropped(
     with serving(desk, STATIC, Limits(connections=2)) as server:
         first = connect(server)
         first.follow(server.address)
-        second, third = connect(server, first), connect(server, first)
-        for one in (first, second, third):
-            assert one is not third or (begun.acquire(timeout=5) and begun.acquire(timeout=5))
-            one.send(f"GET /{first.secret}/api/faces/f1 HTTP/1.1\r\nHost: {first.host}\r\n\r\n".encode())
+        second = connect(server, first)
+        question = f"GET /{first.secret}/api/faces/f1 HTTP/1.1\r\nHost: {first.host}\r\n\r\n".encode()
+        for one in (first, second):
+            one.send(question)
+            assert begun.acquire(timeout=5)
+        third = connect(server, first)  # only now: it would end one that is still waiting, and rightly
+        third.send(question)
         third.channel.settimeout(0.1)
         with pytest.raises(TimeoutError):
             third.hear()
@@ -594,7 +597,7 @@ def test_ctrl_c_ends_it_and_is_passed_on(desk: MadeUpDesk) -> None:
         stop.start()
         with pytest.raises(KeyboardInterrupt):
             server.wait()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
     assert page_threads() == []
 
 
