@@ -98,11 +98,13 @@ def check(
         ["photo", "face", "verdict", "sure", "why"],
         [row for photo in seen for row in rows_of(photo, str(short[photo.photo]))],
     )
-    verdicts = Counter(face.verdict for photo in seen for face in photo.faces)
+    verdicts = Counter(face.verdict for photo in seen for face in photo.faces if not face.is_none)
+    none = sum(face.is_none for photo in seen for face in photo.faces)
     parts = ", ".join(f"{verdicts[name]} {name}" for name in ("good", "doubtful", "unusable"))
     without = sum(photo.error is None and not photo.faces for photo in seen)
     faces, photos_seen = counted(verdicts.total(), "face"), counted(len(seen), "photo")
-    terminal.result(f"{faces} in {photos_seen}: {parts}. Photos without a face: {without}.")
+    decided = f" No face, as decided: {none}." if none else ""
+    terminal.result(f"{faces} in {photos_seen}: {parts}. Photos without a face: {without}.{decided}")
     failed = bool(files.unreadable) or any(photo.error is not None for photo in seen)
     if failed or (strict and not all(photo.is_sure for photo in seen)):
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Generic
 
 from dmdcli.decisions import Decision, find
-from dmdcli.errors import DMDError, PhotoError, UsageError
+from dmdcli.errors import LibraryFormatError, PhotoError, UsageError
 from dmdcli.faces.face import Face
 from dmdcli.faces.finder import NOT_FITTED, same_centre
 from dmdcli.page.deciding import as_found, as_stored, check_room, decide
@@ -20,7 +20,7 @@ from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import Shelf, middle_square, thumbnail, view_of
 from dmdcli.page.previews import Previews
 from dmdcli.page.seen import Looked, Seen, line_of, line_without_face, points_in_photo, without_pixels
-from dmdcli.page.turns import Ended, Finders
+from dmdcli.page.turns import Finders, telling
 from dmdcli.photos import Photo, PhotoFile, read_photo
 from dmdcli.pipeline.blend import RestoreOptions
 from dmdcli.pipeline.by_hand import describe, with_landmarks
@@ -70,6 +70,7 @@ class PhotoDesk(Generic[DictionaryT]):
         self._title = title
         self._failures = list(failures)
         self._looked_at = 0
+        self._has_ended = False
         self._shelf = Shelf("Put it back, or go on with the others.")
         self._listing = Listing()
         self._photos: dict[str, Looked] = {}
@@ -103,7 +104,8 @@ class PhotoDesk(Generic[DictionaryT]):
             said = [seen.decision.person for seen in self._faces.values() if seen.decision.person is not None]
             people = list(dict.fromkeys((*self._gallery.people, *sorted(said))))
             failures = tuple(self._failures)
-        return State("photos", self._title, ACTIONS, people, len(self._files), self._looked_at, failures)
+        photos = self._looked_at if self._has_ended else len(self._files)  # nothing more will be found after the end
+        return State("photos", self._title, ACTIONS, people, photos, self._looked_at, failures)
 
     def summaries(self, since: int) -> tuple[int, Sequence[Summary]]:
         """As `Desk.summaries`."""
@@ -272,20 +274,23 @@ class PhotoDesk(Generic[DictionaryT]):
 
     def _search(self) -> None:
         try:
-            for number, file in enumerate(self._files, start=1):
-                self._finders.precedence.wait()
-                try:
-                    with only_this_photo(file.path):
-                        self._look_at(f"p{number}", file)
-                except PhotoError as error:
-                    with self._known:
-                        self._failures.append(f"{file.relative.as_posix()}: {error.reason}")
-                self._looked_at += 1
-        except Ended:
-            return
-        except DMDError as error:
-            with self._known:
-                self._failures.append(f"The search ended: {error}")
+            with telling(self._fail, "The search"):
+                for number, file in enumerate(self._files, start=1):
+                    self._finders.precedence.wait()
+                    try:
+                        with only_this_photo(file.path):
+                            self._look_at(f"p{number}", file)
+                    except PhotoError as error:
+                        self._fail(f"{file.relative.as_posix()}: {error.reason}")
+                    except LibraryFormatError as error:
+                        self._fail(f"{file.relative.as_posix()}: {error}")
+                    self._looked_at += 1
+        finally:
+            self._has_ended = True
+
+    def _fail(self, sentence: str) -> None:
+        with self._known:
+            self._failures.append(sentence)
 
     def _look_at(self, identity: str, file: PhotoFile) -> None:
         photo = read_photo(file.path)

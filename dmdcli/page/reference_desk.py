@@ -6,14 +6,14 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from dmdcli.decisions import Decision, FacePoints, find, says_nothing
-from dmdcli.errors import DMDError, UsageError
+from dmdcli.errors import DMDError, PhotoError, UsageError
 from dmdcli.faces.confidence import CERTAIN, confidences
 from dmdcli.faces.draw import draw_face
 from dmdcli.faces.face import Confidence, Face, Landmarks, Source, component_boxes, implausible, problems, verdict
@@ -25,10 +25,11 @@ from dmdcli.page.keeping import Kept, checked, points_of
 from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import thumbnail, view_of
 from dmdcli.page.seen import ACCEPTED, BY_HAND, DOUBTFUL, GONE, GOOD, UNUSABLE, points_in_photo
-from dmdcli.page.turns import Ended, Finders
+from dmdcli.page.turns import Finders, telling
 from dmdcli.person import Person, Reference, same_name
 from dmdcli.photos import read_photo
 from dmdcli.pipeline.by_hand import describe, with_landmarks
+from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.shapes import CROP, Box, Pixels, Points
 
 AS_IT_IS = np.eye(2, 3, dtype=np.float32)
@@ -283,15 +284,29 @@ class ReferenceDesk:
 
     def _work(self) -> None:
         """Measure how far points can be trusted; then keep what was corrected for the photos, until the end."""
-        with contextlib.suppress(Ended):
+        with telling(self._fail, "Looking at the references"):
             for face in list(self._held):
-                self._measure(face)
+                with self._told_of(self._of(face).reference):
+                    self._measure(face)
+                self._looked_at += 1
             while (corrected := self._from_photos.get()) is not None:
-                try:
+                with self._told_of(corrected[0]):
                     self._keep_for_photo(*corrected)
-                except DMDError as error:
-                    with self._known:
-                        self._failures.append(f"{corrected[0].source}: {error}")
+
+    @contextlib.contextmanager
+    def _told_of(self, reference: Reference) -> Iterator[None]:
+        """What goes wrong with one reference is told, and the others go on."""
+        try:
+            with only_this_photo(Path(reference.source)):
+                yield
+        except PhotoError as error:
+            self._fail(f"{reference.source}: {error.reason}")
+        except DMDError as error:
+            self._fail(f"{reference.source}: {error}")
+
+    def _fail(self, sentence: str) -> None:
+        with self._known:
+            self._failures.append(sentence)
 
     def _measure(self, face: str) -> None:
         held = self._of(face)
@@ -300,7 +315,6 @@ class ReferenceDesk:
             (sure,) = confidences(self._finders.searching.kit, held.crop[None], [landmarks])
             with self._known:
                 self._put(replace(self._held[face], confidence=sure))
-        self._looked_at += 1
 
     def _keep_for_photo(self, reference: Reference, crop: Pixels, landmarks: FacePoints | None) -> None:
         """Keep a reference's points as those of the face in its photo, if just this crop is cut from it today.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from dmdcli.errors import UsageError
+from dmdcli.errors import DMDError, UsageError
 from dmdcli.faces.face import Landmarks
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.identity import Curve
@@ -20,6 +20,23 @@ from dmdcli.shapes import Embedding, Pixels
 
 class Ended(Exception):
     """What is done in the background is no longer wanted."""
+
+
+@contextmanager
+def telling(tell: Callable[[str], None], what: str) -> Iterator[None]:
+    """What is done in the background, to its end or to what ends it, which is told in a sentence; `Ended` needs none.
+
+    what: as in "The search". Errors that only a bug can cause are told, and raised.
+    """
+    try:
+        yield
+    except Ended:
+        return
+    except DMDError as error:
+        tell(f"{what} ended: {error}")
+    except Exception as error:
+        tell(f"{what} ended because of a fault in the program, {error!r}; the terminal says more.")
+        raise
 
 
 class Precedence:

@@ -19,7 +19,7 @@ from dmdcli.faces.face import Confidence, Face, VerdictName, component_boxes, ve
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.files import write_file
 from dmdcli.photos import PhotoFile, read_photo
-from dmdcli.pipeline.by_hand import corrections_of, find_faces
+from dmdcli.pipeline.by_hand import NOT_A_FACE, corrections_of, find_faces
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.places import output_path
 from dmdcli.shapes import CROP, Box, ComponentBoxes, Pixels, Points
@@ -47,6 +47,11 @@ class CheckedFace:
     confidence: Confidence | None = None
     overlay: Path | None = None
 
+    @property
+    def is_none(self) -> bool:
+        """Whether somebody decided that it is no face, so that nothing is doubtful about it."""
+        return NOT_A_FACE in self.reasons
+
 
 @dataclass(frozen=True)
 class CheckedPhoto:
@@ -58,8 +63,9 @@ class CheckedPhoto:
 
     @property
     def is_sure(self) -> bool:
-        """Whether the photo was read, has a face, and all its faces are good."""
-        return self.error is None and bool(self.faces) and all(face.verdict == "good" for face in self.faces)
+        """Whether the photo was read, has a face, and all its faces are good, but those that are none as decided."""
+        faces = [face for face in self.faces if not face.is_none]
+        return self.error is None and bool(self.faces) and all(face.verdict == "good" for face in faces)
 
 
 def check(
@@ -129,7 +135,8 @@ def _check_face(face: Face, number: int, file: PhotoFile, out: Path | None, draw
         _write_png(picture, overlay)
         prefix = "" if sure is None else f"{sure.text}, "
         label = f"{prefix}{file.relative.as_posix()} {number}"
-        drawn.append(_Drawn(overlay, label, name, 0.0 if sure is None else sure.face))
+        if NOT_A_FACE not in reasons:
+            drawn.append(_Drawn(overlay, label, name, 0.0 if sure is None else sure.face))
     return CheckedFace(face.box, transform(points, invert(face.matrix)), boxes, name, reasons, sure, overlay)
 
 

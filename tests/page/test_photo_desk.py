@@ -418,6 +418,32 @@ def test_copies_are_shown_once_and_broken_photos_named(kit: AlbumKit, home: Path
         assert state.failures[1].startswith("broken.jpg: is no picture")
 
 
+def test_a_damaged_file_of_corrections_concerns_its_photo_alone(
+    files: list[PhotoFile], kit: AlbumKit, home: Path
+) -> None:
+    digest = hashlib.sha256(files[0].path.read_bytes()).hexdigest()
+    Corrections(home).keep(digest, [Decision(box=LEFT, stranger=True)])
+    (home / "corrections" / f"{digest}.toml").write_text("no such thing")
+    with desk_of(files, kit, home) as desk:
+        assert {photo for photo, _ in faces_of(desk)} == {"b.png", "none.png"}
+        (failure,) = desk.state().failures
+        assert failure.startswith("a.png: ")
+        assert f"{digest}.toml" in failure
+
+
+def test_a_fault_ends_the_search_aloud(
+    files: list[PhotoFile], kit: AlbumKit, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raised: list[object] = []
+    monkeypatch.setattr("threading.excepthook", lambda hook: raised.append(hook.exc_type))
+    monkeypatch.setattr(kit, "embed", lambda *_: {}["no such key"])
+    with desk_of(files, kit, home) as desk:
+        state = desk.state()
+        assert "ended because of a fault in the program" in state.failures[0]
+        assert state.looked_at == state.photos, "nothing is being searched for any more"
+    assert raised == [KeyError]
+
+
 def test_the_search_waits_while_somebody_is_served_and_ends_when_told(
     files: list[PhotoFile], kit: AlbumKit, home: Path
 ) -> None:

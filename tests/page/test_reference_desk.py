@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
 from dmdcli.faces.align import invert, transform
 from dmdcli.faces.finder import FaceFinder
+from dmdcli.faces.kit import Detection
 from dmdcli.journal import digest_of
 from dmdcli.library import Library, NewReference
 from dmdcli.page.desk import NoSuchFaceError
@@ -21,6 +22,7 @@ from dmdcli.page.keeping import Kept
 from dmdcli.page.reference_desk import ReferenceDesk
 from dmdcli.page.turns import share
 from dmdcli.photos import read_photo
+from dmdcli.shapes import Pixels
 from tests.page.album import LEFT, AlbumKit, add_photo, shifted, told_confidence  # noqa: F401 (a fixture)
 
 GREYS = (100, 140)
@@ -124,6 +126,26 @@ def test_a_photo_that_is_another_by_now_is_left_out(library: Library, kit: Album
             desk.save(line.id, Decision(landmarks=shifted(desk.detail(line.id).landmarks, 5)))
         assert desk.state().failures == ()
     assert list(Corrections(library.home)) == []
+
+
+def test_what_goes_wrong_with_one_photo_is_told_and_the_others_go_on(
+    library: Library, kit: AlbumKit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detect = kit.detect
+
+    def stumble(photos: Sequence[Pixels]) -> list[list[Detection]]:
+        if photos[0][0, 0, 0] == GREYS[0]:
+            raise RuntimeError("out of order")
+        return detect(photos)
+
+    monkeypatch.setattr(kit, "detect", stumble)
+    with desk_of(library, kit) as desk:
+        for line in desk.summaries(0)[1]:
+            desk.save(line.id, Decision(landmarks=shifted(desk.detail(line.id).landmarks, 5)))
+    (failure,) = desk.state().failures
+    assert "100.png" in failure
+    assert "out of order" in failure
+    assert len(list(Corrections(library.home))) == 1, "the points of the other photo are kept"
 
 
 def test_references_are_removed_and_put_back_but_never_the_last(library: Library, kit: AlbumKit) -> None:

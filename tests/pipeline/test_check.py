@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dmdcli.corrections import Corrections
+from dmdcli.decisions import Decision
 from dmdcli.errors import CannotGoOnError
 from dmdcli.faces.draw import contact_sheet
 from dmdcli.faces.embedded import rough_matrix
 from dmdcli.faces.face import Confidence, Face
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.kit import Detection
+from dmdcli.journal import digest_of
 from dmdcli.pipeline import check as pipeline
 from dmdcli.places import find_photos
 from dmdcli.shapes import Pixels
@@ -151,3 +154,19 @@ def test_what_a_library_says_of_one_photo_does_not_stop_the_rest(
     assert answers["odd.png"].error
     assert answers["odd.png"].error.startswith(("does not fit into memory", "cannot be worked on; a library says: odd"))
     assert answers["b.png"].is_sure
+
+
+def test_what_is_no_face_as_decided_leaves_nothing_to_doubt(
+    album: Path, finder: FaceFinder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "dmdcli.faces.finder.confidences", lambda _, crops, __: [Confidence(0.1, (0.1,) * 3)] * len(crops)
+    )
+    photo, corrections, out = album / "b.png", Corrections(tmp_path / "home"), tmp_path / "checked"
+    (doubtful,) = pipeline.check(find_photos([photo]), finder)
+    assert not doubtful.is_sure
+    corrections.keep(digest_of(photo), [Decision(box=BOX, not_a_face=True)])
+    (decided,) = pipeline.check(find_photos([photo]), finder, out, corrections)
+    assert decided.faces[0].is_none
+    assert decided.is_sure
+    assert not list(out.glob("contact-sheet*")), "it wants no looking at"
