@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from dmdcli.decisions import Decision, FacePoints, find, says_nothing
-from dmdcli.errors import UsageError
+from dmdcli.errors import LibraryFormatError, UsageError
 from dmdcli.faces.align import crop_face
 from dmdcli.faces.face import Face, Landmarks
 from dmdcli.journal import FaceRow, PhotoRow
@@ -95,10 +95,13 @@ class ResultDesk(Generic[DictionaryT]):
         self._changes: dict[str, tuple[Decision, Decision]] = {}
         self._known = threading.RLock()
         self._changing = threading.Lock()
-        for photo in self._rows:
-            self._read(photo)
-            digest = self._digest(photo)
-            self._before[digest] = _with_effect(kept.about(digest))
+        for photo, row in list(self._rows.items()):
+            try:
+                self._read(photo)
+                self._before[self._digest(photo)] = _with_effect(kept.about(self._digest(photo)))
+            except LibraryFormatError as error:  # of this photo's corrections
+                self._failures.append(f"{row.place}: {error}")
+                del self._rows[photo]
 
     # What is shown
 

@@ -262,3 +262,13 @@ def test_the_order_is_weaker_refused_doubted_and_the_least_similar_first() -> No
     assert [name for name, _ in ranked.values()] == ["doubtful", "unusable", "doubtful", "unusable", "good", "good"]
     assert verdict_of(replace(plain, result="none", reason=("already sharp",)))[0] == "good"
     assert verdict_of(replace(plain, result="none", reason=("as decided",)))[0] == "good"
+
+
+def test_a_damaged_file_of_corrections_concerns_its_photo_alone(album: Album) -> None:
+    digest = digest_of(album.files[0].path)
+    (album.home / "corrections").mkdir(parents=True, exist_ok=True)
+    (album.home / "corrections" / f"{digest}.toml").write_text("no such thing")
+    with album.desk() as desk:
+        assert {line.photo for line in desk.summaries(0)[1]} == {"b.png"}
+        assert [one for one in desk.state().failures if one.startswith("a.png: ") and digest in one]
+        assert desk.to_be_made_again() == []
