@@ -24,14 +24,14 @@ from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import THUMBNAIL, Shelf, thumbnail, view_of
 from dmdcli.page.previews import Previews
 from dmdcli.page.result_facts import sentences, verdict_of
-from dmdcli.page.seen import ACCEPTED, BY_HAND, GONE, NO_PIXELS, NOTHING, Looked, Seen, points_in_photo
+from dmdcli.page.seen import ACCEPTED, BY_HAND, GONE, NO_PIXELS, NOTHING, Looked, Seen, points_in_photo, without_pixels
 from dmdcli.page.turns import Finders
 from dmdcli.photos import PhotoFile
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
 from dmdcli.places import PICTURES
 from dmdcli.report.facts import facts_of, original_of
 from dmdcli.report_files import pictures_there
-from dmdcli.shapes import Box, Pixels
+from dmdcli.shapes import Box, Pixels, pair
 
 ACTIONS: tuple[Action, ...] = ("accept", "strength", "person", "landmarks", "box", "leave_alone", "not_a_face")
 MOVED = (
@@ -89,6 +89,7 @@ class ResultDesk(Generic[DictionaryT]):
         self._failures = [f"{row.place}: {row.reason}" for row in rows if row.result == "failed"]
         self._made: dict[str, Made] = {}
         self._described: dict[str, Face] = {}
+        self._searched: dict[str, Face | None] = {}
         self._pictures = pictures_there(out)
         self._before: dict[str, frozenset[Decision]] = {}
         self._made_with: dict[str, frozenset[Decision]] = {}
@@ -127,11 +128,13 @@ class ResultDesk(Generic[DictionaryT]):
         told = list(sentences(facts, facts["faces"][made.number - 1]))
         points: FacePoints = ()
         found: Face | None = None
+        described: Face | None = None
         try:
             pixels = self._pixels(made.photo)
             size = (pixels.shape[1], pixels.shape[0])
+            described = self._described_as_restored(made)
+            points = points_in_photo(described)
             found = self._found(made)
-            points = points_in_photo(found)
         except UsageError as error:
             told.insert(0, ("The photo", str(error)))
             size = tuple(facts["size"] or (round(made.box[2]), round(made.box[3])))
@@ -141,10 +144,10 @@ class ResultDesk(Generic[DictionaryT]):
             size=(size[0], size[1]),
             box=made.decision.box or made.box,
             landmarks=made.decision.landmarks or points,
-            found_box=made.box,
-            found_landmarks=points or None,
+            found_box=None if found is None else found.box,
+            found_landmarks=None if found is None else points_in_photo(found),
             decision=made.decision,
-            candidates=() if found is None else self._previews.candidates(found.embedding),
+            candidates=() if described is None else self._previews.candidates(described.embedding),
             others=others,
             facts=told,
         )
@@ -176,7 +179,9 @@ class ResultDesk(Generic[DictionaryT]):
         made, decision = self._of(face), checked(decision)
         if decision.landmarks is None and decision.box in (None, made.decision.box or made.box):
             decision = replace(decision, landmarks=made.decision.landmarks, box=made.decision.box)
-        return self._previews.of(self._found(made), self._person(made), decision, lambda: self._pixels(made.photo))
+        return self._previews.of(
+            self._described_as_restored(made), self._person(made), decision, lambda: self._pixels(made.photo)
+        )
 
     def decided(self) -> Mapping[str, int]:
         """As `Desk.decided`."""
@@ -213,6 +218,8 @@ class ResultDesk(Generic[DictionaryT]):
         with self._changing:
             made = self._of(face)
             seen = self._seen(made)
+            if seen.found is None:
+                raise UsageError("Nothing was found here; it was drawn by hand. Take it back in `dmd check --edit`.")
             self._put(made, replace(seen, face=seen.found or seen.face, decision=Decision(), kept=(), gone=False))
         return self.detail(face)
 
@@ -305,7 +312,23 @@ class ResultDesk(Generic[DictionaryT]):
             return self._pixels(photo)
         return self._shelf.pixels(self._out / row.place, row.output_digest)
 
-    def _found(self, made: Made) -> Face:
+    def _found(self, made: Made) -> Face | None:
+        """The face as the program finds it, None where it was drawn by hand.
+
+        Only where somebody put points the photo has to be searched again to tell.
+        """
+        if made.decision.landmarks is None:
+            return self._described_as_restored(made)
+        with self._known:
+            if made.id in self._searched:
+                return self._searched[made.id]
+        faces = self._finders.served.find(self._pixels(made.photo))
+        place = pair([made.decision.box or made.box], [face.box for face in faces]).get(0)
+        with self._known:
+            found = None if place is None else without_pixels(faces[place])
+            return self._searched.setdefault(made.id, found)
+
+    def _described_as_restored(self, made: Made) -> Face:
         """The face as it was restored: its points are found again, in the very crop."""
         with self._known:
             known = self._described.get(made.id)
@@ -320,12 +343,15 @@ class ResultDesk(Generic[DictionaryT]):
 
     def _seen(self, made: Made) -> Seen:
         """The face as deciding wants it. Where its photo is gone it has no points, and none can be given."""
+        found: Face | None
         try:
-            found = self._found(made)
+            found, described = self._found(made), self._described_as_restored(made)
         except UsageError:
             matrix, nowhere = np.array(made.row.matrix, dtype=np.float32), np.zeros((68, 2), dtype=np.float32)
-            found = Face(made.box, 1.0, matrix, NO_PIXELS, Landmarks(nowhere), np.zeros(0, dtype=np.float32))
-        standing = found if made.decision.landmarks is None else replace(found, box=made.decision.box or made.box)
+            described = Face(made.box, 1.0, matrix, NO_PIXELS, Landmarks(nowhere), np.zeros(0, dtype=np.float32))
+            found = described
+        is_found = made.decision.landmarks is None
+        standing = described if is_found else replace(described, box=made.decision.box or made.box)
         row = self._rows[made.photo]
         looked = Looked(made.photo, PhotoFile(row.photo, PurePath(row.place)), self._digest(made.photo), (0, 0))
         return Seen(made.id, looked, made.number, standing, found, b"", made.decision, made.kept)

@@ -27,6 +27,7 @@ from dmdcli.pipeline.blend import RestoreOptions
 from dmdcli.pipeline.people import People
 from dmdcli.pipeline.restore import restore
 from dmdcli.places import PICTURES, PhotoFile
+from tests.faces.conftest import drawn_points
 from tests.page.album import LEFT, RIGHT, SIZE, AlbumKit, OneByOne, add_photo, people_of, shifted, told_confidence  # noqa: F401
 from tests.pipeline.made_up import Brightener
 
@@ -272,3 +273,20 @@ def test_a_damaged_file_of_corrections_concerns_its_photo_alone(album: Album) ->
         assert {line.photo for line in desk.summaries(0)[1]} == {"b.png"}
         assert [one for one in desk.state().failures if one.startswith("a.png: ") and digest in one]
         assert desk.to_be_made_again() == []
+
+
+def test_a_face_that_was_drawn_is_not_lost_by_taking_back_what_nobody_found(album: Album) -> None:
+    digest = digest_of(album.files[2].path)
+    points = tuple((float(x), float(y)) for x, y in drawn_points() * 0.27 + (340, 60))
+    drawn = Decision(box=(340.0, 70.0, 470.0, 200.0), landmarks=points)
+    Corrections(album.home).keep(digest, [drawn])
+    assert album.restore()["none.png"] == "restored"
+    with album.desk() as desk:
+        (line,) = (line for line in desk.summaries(0)[1] if line.photo == "none.png")
+        assert desk.detail(line.id).found_landmarks is None, "nobody but the user found it"
+        with pytest.raises(UsageError, match="drawn by hand"):
+            desk.reset(line.id)
+        desk.save(line.id, Decision(accepted=True))
+    (kept,) = Corrections(album.home).faces(digest)
+    assert (kept.landmarks is not None, kept.accepted) == (True, True)
+    assert album.restore()["none.png"] == "skipped", "what was accepted is not made again"
