@@ -23,7 +23,7 @@ from dmdcli.page.seen import Looked, Seen, line_of, line_without_face, points_in
 from dmdcli.page.turns import Finders, telling
 from dmdcli.photos import Photo, PhotoFile, read_photo
 from dmdcli.pipeline.blend import RestoreOptions
-from dmdcli.pipeline.by_hand import describe, with_landmarks
+from dmdcli.pipeline.by_hand import describe, no_face_in, with_landmarks
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
 from dmdcli.pipeline.said import Said
@@ -197,6 +197,8 @@ class PhotoDesk(Generic[DictionaryT]):
                 identity = f"f{next(self._numbers)}"
             check_room(box, self._others(where))
             face = self._finders.served.fit(self._pixels(where), box)
+            for empty in [one for one, faceless in self._faceless.items() if faceless.photo.id == photo]:
+                self._accept_faceless(empty, Decision())
             nothing = Seen(identity, where, number, without_pixels(face), None, thumbnail(face.pixels))
             decision = Decision(box=face.box, landmarks=points_in_photo(face), fitted=True)
             is_fitted = NOT_FITTED not in face.doubts
@@ -227,9 +229,14 @@ class PhotoDesk(Generic[DictionaryT]):
         if any((decision.landmarks, decision.person, decision.not_a_face, decision.leave_alone)):
             raise UsageError("There is no face yet; draw a box around one first.")
         with self._known:
-            self._faceless[face] = replace(self._faceless[face], accepted=decision.accepted)
+            faceless = self._faceless[face]
+        photo, said = faceless.photo, (no_face_in(faceless.photo.size),)
+        before, after = said if faceless.accepted else (), said if decision.accepted else ()
+        self._kept.replace(photo.digest, photo.place, before, after)
+        with self._known:
+            self._faceless[face] = replace(faceless, accepted=decision.accepted)
             self._changes[face] = (Decision(), Decision(accepted=decision.accepted))
-            self._show(self._faceless[face].photo)
+            self._show(photo)
 
     # What is known
 
@@ -317,7 +324,8 @@ class PhotoDesk(Generic[DictionaryT]):
                 )
                 self._faces[seen.id] = seen if face is not found else replace(seen, found=seen.face)
             if not faces:
-                self._faceless[f"n{identity}"] = Faceless(looked, thumbnail(middle_square(photo.pixels)))
+                accepted = no_face_in(size) in self._kept.about(digest)
+                self._faceless[f"n{identity}"] = Faceless(looked, thumbnail(middle_square(photo.pixels)), accepted)
             self._show(looked)
 
     def _faces_of(self, photo: Photo, looked: Looked) -> list[tuple[Face, Face | None, Decision | None]]:

@@ -29,6 +29,13 @@ def corrections_of(path: Path, digest: str, corrections: Corrections | None) -> 
         raise PhotoReadError(path, str(error)) from error
 
 
+def no_face_in(size: tuple[int, int]) -> Decision:
+    """What is kept of a photo in which there is no face, as somebody saw: all of it, `size` its width and height, is
+    right as it is.
+    """
+    return Decision(box=(0.0, 0.0, float(size[0]), float(size[1])), accepted=True)
+
+
 def find_faces(finder: FaceFinder, pixels: Pixels, decisions: Sequence[Decision]) -> list[Face]:
     """All faces of a photo (H, W, 3) uint8 RGB, the largest first, with what was decided about them.
 

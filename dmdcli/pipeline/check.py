@@ -19,7 +19,7 @@ from dmdcli.faces.face import Confidence, Face, VerdictName, component_boxes, ve
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.files import write_file
 from dmdcli.photos import PhotoFile, read_photo
-from dmdcli.pipeline.by_hand import NOT_A_FACE, corrections_of, find_faces
+from dmdcli.pipeline.by_hand import NOT_A_FACE, corrections_of, find_faces, no_face_in
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.places import output_path
 from dmdcli.shapes import CROP, Box, ComponentBoxes, Pixels, Points
@@ -55,17 +55,25 @@ class CheckedFace:
 
 @dataclass(frozen=True)
 class CheckedPhoto:
-    """What is known of one photo. error: why it could not be read, or None. faces: the largest first."""
+    """What is known of one photo. error: why it could not be read, or None. faces: the largest first.
+
+    has_none: no face was found, and somebody said that there is none.
+    """
 
     photo: Path
     faces: tuple[CheckedFace, ...] = ()
     error: str | None = None
+    has_none: bool = False
 
     @property
     def is_sure(self) -> bool:
-        """Whether the photo was read, has a face, and all its faces are good, but those that are none as decided."""
+        """Whether the photo was read, and its faces are all good, but those that are none as decided.
+
+        A photo without a face is sure where somebody said so.
+        """
         faces = [face for face in self.faces if not face.is_none]
-        return self.error is None and bool(self.faces) and all(face.verdict == "good" for face in faces)
+        is_searched = self.error is None and (bool(self.faces) or self.has_none)
+        return is_searched and all(face.verdict == "good" for face in faces)
 
 
 def check(
@@ -92,7 +100,8 @@ def check(
         except PhotoError as error:
             yield CheckedPhoto(file.path, error=error.reason)
             continue
-        yield CheckedPhoto(file.path, checked)
+        size = (photo.pixels.shape[1], photo.pixels.shape[0])
+        yield CheckedPhoto(file.path, checked, has_none=not checked and no_face_in(size) in said)
     if out is not None:
         _write_sheets(drawn, out)
 

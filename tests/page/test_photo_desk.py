@@ -22,6 +22,7 @@ from dmdcli.page.photo_desk import PhotoDesk
 from dmdcli.page.turns import Precedence, share
 from dmdcli.photos import read_photo
 from dmdcli.pipeline.by_hand import NOT_A_FACE, find_faces
+from dmdcli.pipeline.check import check
 from dmdcli.places import PhotoFile
 from dmdcli.shapes import Box, overlap
 from tests.page.album import (
@@ -416,6 +417,19 @@ def test_copies_are_shown_once_and_broken_photos_named(kit: AlbumKit, home: Path
         assert (state.looked_at, state.photos) == (3, 3)
         assert state.failures[0] == "sub: cannot be read"
         assert state.failures[1].startswith("broken.jpg: is no picture")
+
+
+def test_that_there_is_no_face_is_remembered(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:
+    assert not next(iter(check(files[2:], FaceFinder(kit), None, Corrections(home)))).is_sure
+    with desk_of(files, kit, home) as desk:
+        desk.save(faces_of(desk)["none.png", 0].id, Decision(accepted=True))
+    assert next(iter(check(files[2:], FaceFinder(kit), None, Corrections(home)))).is_sure
+    with desk_of(files, kit, home) as desk:
+        empty = faces_of(desk)["none.png", 0]
+        assert empty.accepted
+        drawn = desk.draw(desk.detail(empty.id).photo_id, (20.0, 20.0, 540.0, 290.0))
+        assert [one.landmarks is not None for one in kept_of(home, files[2])] == [True], "that outdates it"
+        assert drawn.summary.photo == "none.png"
 
 
 def test_a_damaged_file_of_corrections_concerns_its_photo_alone(
