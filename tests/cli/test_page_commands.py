@@ -89,7 +89,8 @@ def test_check_edit_ends_with_what_was_decided(
     assert "The page: http://127.0.0.1:40123/open/once" in result.stderr
     kept = own_home / "library" / "corrections"
     assert result.stdout == (
-        f"1 face corrected, 1 accepted. They are kept in {kept}, and used by restore, enroll and check from now on.\n"
+        # the face that was accepted was doubtful: its points count as right from now on
+        f"2 faces corrected, 1 accepted. They are kept in {kept}, and used by restore, enroll and check from now on.\n"
     )
     assert len(list(kept.iterdir())) == 2
     again = visit("check", "--edit", photos)
