@@ -22,7 +22,7 @@ test: lint chromium  ## Lint and the fast tests (under 3 minutes)
 	$(PYTEST) -m "not slow"
 
 test-all: lint chromium  ## Lint and all tests, the slow ones too (under 30 minutes)
-	$(PYTEST)
+	DMD_SCREENSHOTS="$${DMD_SCREENSHOTS:-$(CURDIR)/build/screenshots}" $(PYTEST)
 
 chromium:  ## Install Debian's chromium for the tests of pages, where it is missing and that can be done
 	@if test -n "$$DMD_CHROMIUM" || command -v chromium || command -v chromium-browser; then \

@@ -37,7 +37,7 @@ from dmdcli.photos import read_photo
 from dmdcli.pipeline.blend import RestoreOptions
 from dmdcli.pipeline.people import People
 from dmdcli.pipeline.restore import restore
-from dmdcli.places import find_photos, plan_outputs
+from dmdcli.places import stream_outputs, survey_photos
 from dmdcli.shapes import Pixels
 from dmdcli.training.data import SHARP_UP_TO, FaceData, read_faces
 from dmdcli.training.degrade import Severity, apply, draw, generator_for
@@ -81,11 +81,11 @@ def distances(crop: Pixels, others: Sequence[Pixels], landmarks: Landmarks, kit:
 
 def restored_faces(photos: Path, out: Path, finder: FaceFinder, restorer: Restorer) -> Iterator[Kept]:
     """Restore all photos into `out` with nobody enrolled, and compare each restored face with what it was."""
-    files = find_photos([photos])
     nobody: People[Dictionary] = People(Gallery({}, finder.kit.similarity), dictionary=_nobody, enrolled={})
     options = RestoreOptions(engravings="restore", already_good="restore", judge=False)
     with open_journal(out) as journal:
-        for result in restore(files, plan_outputs(files, out), finder, restorer, nobody, journal, options):
+        pairs = stream_outputs(survey_photos([photos]), out, "auto", print)
+        for result in restore(pairs, finder, restorer, nobody, journal, options):
             if result.status != "restored" or result.output is None:
                 raise SystemExit(f"{result.photo}: {result.status}, {result.error or 'no usable face'}")
             faces = [face for face in finder.find(read_photo(result.photo).pixels) if face.rejected is None]

@@ -37,7 +37,7 @@ from dmdcli.photos import read_photo
 from dmdcli.pipeline.blend import RestoreOptions
 from dmdcli.pipeline.people import People
 from dmdcli.pipeline.restore import restore
-from dmdcli.places import find_photos, plan_outputs
+from dmdcli.places import stream_outputs, survey_photos
 from dmdcli.shapes import Pixels
 
 
@@ -69,10 +69,10 @@ def seams(
     photos: Sequence[Path], out: Path, finder: Remembering, restorer: Restorer, options: RestoreOptions
 ) -> Iterator[Seam]:
     """Restore all photos into `out` with nobody enrolled, and look at the outline of each restored face."""
-    files = find_photos(photos)
     nobody: People[Dictionary] = People(Gallery({}, finder.kit.similarity), dictionary=_nobody, enrolled={})
     with open_journal(out) as journal:
-        for result in restore(files, plan_outputs(files, out), finder, restorer, nobody, journal, options):
+        pairs = stream_outputs(survey_photos(photos), out, "auto", print)
+        for result in restore(pairs, finder, restorer, nobody, journal, options):
             if result.status != "restored" or result.output is None:
                 continue
             before, after = read_photo(result.photo), read_photo(result.output)

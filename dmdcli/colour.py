@@ -259,7 +259,8 @@ def _decode(value: Colour) -> npt.NDArray[np.float64]:
 
 
 def _unit(part: Part) -> npt.NDArray[np.float32]:
-    share: npt.NDArray[np.float32] = part.astype(np.float32) / np.float32(np.iinfo(part.dtype).max)
+    share: npt.NDArray[np.float32] = part.astype(np.float32)
+    share /= np.float32(np.iinfo(part.dtype).max)
     return share
 
 
@@ -269,7 +270,9 @@ def _spread(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def _rounded(share: npt.NDArray[np.floating], like: Part) -> Part:
     top = np.float32(np.iinfo(like.dtype).max)
-    return np.asarray(np.rint(share.clip(0, 1) * top)).astype(like.dtype)
+    bounded = share.clip(0, 1)
+    bounded *= top
+    return np.asarray(np.rint(bounded, out=bounded)).astype(like.dtype)
 
 
 def _apply(transform: ImageCms.ImageCmsTransform, part: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

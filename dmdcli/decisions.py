@@ -32,7 +32,7 @@ FILE_NAME = "decisions.toml"
 PHOTO_KEYS = frozenset({"sha256", "place", "face"})
 OUTCOMES = ("person", "stranger", "not_a_face", "leave_alone")
 FLAGS = ("stranger", "not_a_face", "leave_alone", "judge", "fitted", "accepted")
-FACE_KEYS = frozenset({"box", "number", "person", "landmarks", "strength", *FLAGS})
+FACE_KEYS = frozenset({"box", "number", "person", "landmarks", "found", "strength", *FLAGS})
 FacePoints: TypeAlias = tuple[tuple[float, float], ...]
 """The 68 iBUG points of a face as x, y in upright photo pixels; the centre of the first pixel is (0, 0)."""
 
@@ -46,6 +46,8 @@ class Decision:
     and kept unless `judge` says that less may be published. landmarks: put right by hand, to hundredths of a pixel, and
     only with a box; where no face is found in the box, they make one. fitted: the program fitted these landmarks in a
     box given by hand, and nobody moved or accepted them, so that they are no surer than those of a face that is found.
+    found: with landmarks, the box in which the program had found the face that was moved away from there; it changes
+    nothing, and tells what to go back to.
     accepted: somebody looked at the face and found it right, which changes nothing. line: where it stands in the file
     it was read from, 0 in none.
     """
@@ -59,6 +61,7 @@ class Decision:
     strength: float | None = None
     judge: bool = False
     landmarks: FacePoints | None = None
+    found: Box | None = None
     fitted: bool = False
     accepted: bool = False
     line: int = field(default=0, compare=False)
@@ -158,6 +161,7 @@ def combined(first: Decision, second: Decision) -> Decision:
         strength=None if stays else strong.strength,
         judge=not stays and strong.judge,
         landmarks=landmarks,
+        found=None if landmarks is None else drawn.found,
         fitted=landmarks is not None and drawn.fitted,
         accepted=first.accepted or second.accepted,
         line=first.line,
@@ -236,8 +240,9 @@ def format_decisions(decisions: Iterable[PhotoDecisions]) -> str:
         lines += [f"{key} = {_quoted(text)}" for key in ("sha256", "place") if (text := getattr(photo, key))]
         for face in photo.faces:
             lines += ["[[photo.face]]"]
-            if face.box is not None:
-                lines.append(f"box = [{', '.join(repr(float(edge)) for edge in face.box)}]")
+            for key, box in (("box", face.box), ("found", face.found)):
+                if box is not None:
+                    lines.append(f"{key} = [{', '.join(repr(float(edge)) for edge in box)}]")
             if face.number is not None:
                 lines.append(f"number = {face.number}")
             if face.person is not None:
@@ -301,11 +306,12 @@ class _Reader:
         if person is not None and name is None:
             raise self.mistake(line, "person has to be a name in quotes")
         decision = Decision(
-            box=self.box(entry.get("box"), line),
+            box=self.box("box", entry.get("box"), line),
             number=self.number(entry.get("number"), line),
             person=name,
             strength=self.strength(entry.get("strength"), line),
             landmarks=self.landmarks(entry.get("landmarks"), line),
+            found=self.box("found", entry.get("found"), line),
             line=line,
             **{key: bool(entry.get(key, False)) for key in FLAGS},
         )
@@ -315,21 +321,22 @@ class _Reader:
             raise self.mistake(line, f"only one of {', '.join(OUTCOMES)} can be true of a face")
         if decision.landmarks is not None and (decision.box is None or decision.not_a_face):
             raise self.mistake(line, "landmarks need the box of their face, and no other word that it is none")
-        if decision.fitted and decision.landmarks is None:
-            raise self.mistake(line, "fitted is said of landmarks, and there are none")
+        if (decision.fitted or decision.found) and decision.landmarks is None:
+            key = "fitted" if decision.fitted else "found"
+            raise self.mistake(line, f"{key} is said of landmarks, and there are none")
         if says_nothing(decision):
             raise self.mistake(line, f"nothing is decided; give one of {', '.join(OUTCOMES)}, strength or landmarks")
         if decision.strength is not None and (decision.not_a_face or decision.leave_alone):
             raise self.mistake(line, "a face that is left alone has no strength")
         return decision
 
-    def box(self, value: object, line: int) -> Box | None:
+    def box(self, key: str, value: object, line: int) -> Box | None:
         if value is None:
             return None
         match [_as_number(one) for one in value] if isinstance(value, list) else []:
             case [float(x0), float(y0), float(x1), float(y1)] if x0 < x1 and y0 < y1:
                 return x0, y0, x1, y1
-        raise self.mistake(line, "box has to be [left, top, right, bottom] in pixels of the photo as it is seen")
+        raise self.mistake(line, f"{key} has to be [left, top, right, bottom] in pixels of the photo as it is seen")
 
     def number(self, value: object, line: int) -> int | None:
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):

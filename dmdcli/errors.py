@@ -10,13 +10,14 @@ DMDError
 ├── WeightsError
 │   └── WeightsMissingError WeightsCorruptError WeightsMismatchError
 ├── DeviceError            no such device; out of memory even with a batch of one
+├── KitError               a process with face networks ended by itself over a photo
 ├── PackageError           an installed package is missing, broken or of another build
 ├── UsageError             a refused name, place or combination of flags
 ├── FaceDataError          a folder of training crops is not as it should be
 ├── JournalFormatError     the journal of an output folder is of a newer version
 ├── DecisionsFormatError   a file of decisions is of a newer version
 ├── NothingToDoError       no photo found
-└── CannotGoOnError        output folder not writable, disk full
+└── CannotGoOnError        output folder not writable, disk full, no process to be had
 ShapeError(ValueError)     a programmer's mistake, outside the tree
 
 A message says what happened, to which file or person, and what to do next.
@@ -55,6 +56,9 @@ class PhotoError(DMDError):
         self.path = path
         self.reason = reason
         super().__init__(f"{path}: {reason}")
+
+    def __reduce__(self) -> tuple[type[PhotoError], tuple[Path, str]]:
+        return type(self), (self.path, self.reason)
 
 
 class PhotoReadError(PhotoError):
@@ -143,6 +147,12 @@ class DeviceError(DMDError):
     exit_code = EXIT_USAGE
 
 
+class KitError(DMDError):
+    """A process with face networks ended by itself over a photo; this photo fails, others may not."""
+
+    exit_code = EXIT_CANNOT_GO_ON
+
+
 class PackageError(DMDError):
     """An installed package is missing, broken or of another build; the cure is in the message."""
 
@@ -153,6 +163,10 @@ class UsageError(DMDError):
     """A refused name, place, or combination of flags."""
 
     exit_code = EXIT_USAGE
+
+
+class ReferenceChangedError(UsageError):
+    """A reference is not as it was when somebody looked at it, or is none any more."""
 
 
 class FaceDataError(DMDError):
@@ -180,7 +194,7 @@ class NothingToDoError(DMDError):
 
 
 class CannotGoOnError(DMDError):
-    """The whole run must end: output folder not writable or taken by another run, disk full."""
+    """The whole run must end: output folder not writable or taken by another run, disk full, no process to be had."""
 
     exit_code = EXIT_CANNOT_GO_ON
 

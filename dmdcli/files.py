@@ -65,6 +65,7 @@ def _file_errors(path: Path) -> Iterator[None]:
             raise CannotGoOnError(f"{path}: the disk is full. Make room and run the same command again.") from error
         if error.errno in NOT_WRITABLE:
             raise CannotGoOnError(
-                f"{path}: the folder {path.parent} cannot be written to ({error.strerror}). Choose another with --out."
+                f"{path}: the folder {path.parent} cannot be written to ({error.strerror}). Mend that, "
+                "then run the same command again."
             ) from error
         raise PhotoWriteError(path, f"cannot be written: {error.strerror or error}") from error

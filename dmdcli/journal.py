@@ -19,7 +19,20 @@ from pathlib import Path
 from typing import Literal
 
 from dmdcli.errors import CannotGoOnError
-from dmdcli.journal_file import DamagedJournalError, connect, copied, journal_path, locked, put_aside, readable
+from dmdcli.journal_copying import begin_shard
+from dmdcli.journal_division import Share
+from dmdcli.journal_file import (
+    DamagedJournalError,
+    check_division,
+    connect,
+    connect_anyway,
+    copied,
+    journal_path,
+    locked,
+    readable,
+    shards_left,
+)
+from dmdcli.shards import Shard
 
 CHUNK = 1 << 20
 """Bytes read at a time to make a digest."""
@@ -116,13 +129,16 @@ def digest_of(path: Path) -> str:
 class Journal:
     """The journal of one output folder, made by `open_journal` or `copy_journal`.
 
-    out: the output folder. notes: sentences the user should see. What it cannot read or write raises CannotGoOnError.
+    out: the output folder. notes: sentences the user should see. shard: whose it is alone, beside others'. share: what
+    a run does of the collection. What it cannot read or write raises CannotGoOnError.
     """
 
-    def __init__(self, out: Path, database: sqlite3.Connection, notes: Sequence[str] = ()) -> None:
-        self.out = out
-        self.notes = tuple(notes)
-        self._database = database
+    def __init__(
+        self, out: Path, database: sqlite3.Connection, notes: Iterable[str] = (), shard: Shard | None = None
+    ) -> None:
+        self.out, self.notes, self.shard = out, tuple(notes), shard
+        self._path, self._database = journal_path(out, shard), database
+        self.share = Share(database, self._path, shard)
 
     def place(self, output: Path) -> str:
         """Names the row of the photo whose result goes to `output`, which is below `out`."""
@@ -130,7 +146,7 @@ class Journal:
 
     def row(self, place: str) -> PhotoRow | None:
         """The row of a photo with its faces, or None."""
-        with readable(self.out):
+        with readable(self._path):
             found = self._database.execute("SELECT * FROM photos WHERE place = ?", (_text(place),)).fetchone()
             if found is None:
                 return None
@@ -142,26 +158,26 @@ class Journal:
             faces = self._database.execute("SELECT * FROM faces WHERE photo = ? ORDER BY number", (found["number"],))
             return _photo_row(found, tuple(_face_row(face, near.get(face["number"], ())) for face in faces))
 
-    def places(self) -> list[str]:
+    def places(self) -> Iterator[str]:
         """The places of all photos, in no order."""
-        with readable(self.out):
-            found = self._database.execute("SELECT place FROM photos").fetchall()
-        return [os.fsdecode(one["place"]) for one in found]
+        with readable(self._path):
+            for one in self._database.execute("SELECT place FROM photos"):
+                yield os.fsdecode(one["place"])
 
     def people(self) -> dict[str, int]:
         """The ids of all people that were ever looked for, and their numbers."""
-        with readable(self.out):
+        with readable(self._path):
             return {one["id"]: one["number"] for one in self._database.execute("SELECT id, number FROM people")}
 
     def unfinished(self) -> list[str]:
         """The places whose results were being written when a run was stopped."""
-        with readable(self.out):
+        with readable(self._path):
             found = self._database.execute("SELECT place FROM photos WHERE finished IS NULL ORDER BY place").fetchall()
         return [os.fsdecode(one["place"]) for one in found]
 
     def settings(self, digest: str | None) -> dict[str, object]:
         """The settings of a digest, empty for one that is not known."""
-        with readable(self.out):
+        with readable(self._path):
             found = self._database.execute("SELECT content FROM settings WHERE digest = ?", (digest,)).fetchone()
         content: dict[str, object] = {} if found is None else json.loads(found["content"])
         return content
@@ -256,7 +272,7 @@ class Journal:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """One transaction: all of it is kept, or nothing."""
-        with readable(self.out):
+        with readable(self._path):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -268,47 +284,42 @@ class Journal:
 
 
 @contextmanager
-def open_journal(out: Path) -> Iterator[Journal]:
+def open_journal(out: Path, shard: Shard | None = None) -> Iterator[Journal]:
     """Open the journal of an output folder, both made if missing, and keep every other run out of the folder.
 
+    shard: open its own instead, which begins with the folder's rows that fall to it; other shards are not kept out.
     A damaged journal is put aside and a new one begun; `notes` says so. Raises CannotGoOnError where another run has
-    the folder or nothing can be written there, JournalFormatError for a journal of a newer version.
+    the folder or nothing can be written, UsageError where (others') shards are not merged, JournalFormatError.
     """
-    notes = []
-    with locked(out):
-        path = journal_path(out)
-        try:
-            database = connect(path)
-        except DamagedJournalError as damage:
-            kept = put_aside(path)
-            notes.append(
-                f"The journal {path} was damaged ({damage}); it is kept as {kept.name}, and a new one is begun. "
-                "Nothing is known any more of what is in the folder: it stays as it is, unless --overwrite is given."
-            )
-            database = connect(path)
+    with locked(out, shard):
+        database, notes = connect_anyway(journal_path(out, shard))
         with closing(database):
-            yield Journal(out, database, notes)
+            notes += [] if shard is None else begin_shard(out, shard, database)
+            yield Journal(out, database, notes, shard)
 
 
 @contextmanager
-def copy_journal(out: Path) -> Iterator[Journal]:
-    """A copy in memory of the journal of an output folder, empty where there is none: nothing done to it is kept."""
-    path, notes = journal_path(out), []
+def copy_journal(out: Path, shard: Shard | None = None) -> Iterator[Journal]:
+    """A copy of what `open_journal` would open, with its errors; empty where there is none. Nothing done is kept."""
+    check_division(out, shard)
+    own, notes = journal_path(out, shard), []
+    path = next((one for one in (own, journal_path(out)) if one.is_file() and one.stat().st_size), None)
     try:
-        database = copied(path) if path.is_file() else connect(None)
+        database = connect(None) if path is None else copied(path)
     except DamagedJournalError as damage:
         notes.append(f"The journal {path} is damaged ({damage}); a run would put it aside and begin a new one.")
         database = connect(None)
     with closing(database):
-        yield Journal(out, database, notes)
+        yield Journal(out, database, notes, shard)
 
 
 @contextmanager
 def read_journal(out: Path) -> Iterator[Journal]:
     """The journal of an output folder for reading, also while a run has the folder.
 
-    Raises CannotGoOnError where it is damaged or cannot be read, JournalFormatError for one of a newer version.
+    Raises CannotGoOnError where it is damaged or cannot be read, UsageError and JournalFormatError as `open_journal`.
     """
+    check_division(out)
     path = journal_path(out)
     try:
         database = copied(path)
@@ -322,8 +333,8 @@ def read_journal(out: Path) -> Iterator[Journal]:
 
 
 def has_journal(folder: Path) -> bool:
-    """Whether a folder is one that results were written to."""
-    return journal_path(folder).is_file()
+    """Whether a folder is one that results were written to, by shards perhaps; CannotGoOnError where none can look."""
+    return bool(shards_left(folder)) or journal_path(folder).is_file()
 
 
 def numbered(person: str, numbers: Mapping[str, int]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dmdcli.errors import JournalFormatError, UsageError
-from dmdcli.journal_file import DamagedJournalError, connect, journal_path, locked, readable
+from dmdcli.journal_file import DamagedJournalError, check_division, connect, journal_path, locked, readable
 
 NOBODY = ""
 """Stands in the journal where the id of somebody forgotten stood: nobody is enrolled with it, so the next run takes the
@@ -42,13 +42,13 @@ class ForgetfulJournal:
 
     def people(self) -> set[str]:
         """The ids of everybody who was ever looked for."""
-        with readable(self.out):
+        with readable(journal_path(self.out)):
             found = self.database.execute("SELECT id FROM people UNION SELECT person FROM faces WHERE person != ''")
             return {one for (one,) in found}
 
     def photos_of(self, ids: Collection[str]) -> list[ShownIn]:
         """The photos in which one of these people was recognised, by place."""
-        with readable(self.out):
+        with readable(journal_path(self.out)):
             found = self.database.execute(
                 "SELECT DISTINCT place, photos.result, output_digest FROM photos "
                 f"JOIN faces ON faces.photo = photos.number WHERE person IN {_marks(ids)} ORDER BY place",
@@ -58,12 +58,12 @@ class ForgetfulJournal:
 
     def places(self) -> list[str]:
         """The places of all photos."""
-        with readable(self.out):
+        with readable(journal_path(self.out)):
             return [os.fsdecode(place) for (place,) in self.database.execute("SELECT place FROM photos")]
 
     def accounts(self) -> Iterator[Mapping[str, Any]]:
         """The accounts of all faces of all photos."""
-        with readable(self.out):
+        with readable(journal_path(self.out)):
             for (account,) in self.database.execute("SELECT account FROM faces"):
                 yield json.loads(account)
 
@@ -73,7 +73,7 @@ class ForgetfulJournal:
         Of a face of theirs stays where it is and what was done, and of a photo that shows them no picture is named.
         """
         theirs, execute = f"person IN {_marks(ids)}", self.database.execute
-        with readable(self.out):
+        with readable(journal_path(self.out)):
             execute("BEGIN IMMEDIATE")
             try:
                 faces = execute(
@@ -129,10 +129,11 @@ class ForgetfulJournal:
 def opened_to_forget(out: Path) -> Iterator[ForgetfulJournal]:
     """The journal of an output folder, which every other run is kept out of.
 
-    Raises UsageError where there is no journal, JournalFormatError for one that is damaged or of a newer version,
-    CannotGoOnError where another run has the folder or nothing can be written there.
+    Raises UsageError where there is no journal or those of shards are not merged, JournalFormatError for one that is
+    damaged or of a newer version, CannotGoOnError where another run has the folder or nothing can be written there.
     """
     path = journal_path(out)
+    check_division(out)
     if not path.is_file():
         raise UsageError(f"{out} is no folder that `dmd restore` wrote to: there is no {path.relative_to(out)} in it.")
     with locked(out):

@@ -7,7 +7,6 @@ describes the files. Reading never creates anything; writing is atomic, private 
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import shutil
@@ -18,7 +17,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
 
-import filelock
 import numpy as np
 import numpy.typing as npt
 import platformdirs
@@ -33,21 +31,28 @@ from dmdcli.errors import (
     UsageError,
 )
 from dmdcli.faces.face import Landmarks, component_boxes
+from dmdcli.library_catalogue import Catalogue, Known, mark, stamp
 from dmdcli.library_files import (
     FARTHEST,
-    FORMAT,
     POINTS,
     Arrays,
+    Cache,
+    ReferenceFiles,
     cache_header,
+    check_format,
+    check_points,
+    decode_points,
+    digest_of_references,
     encode_crop,
     encode_points,
-    is_there,
+    locked,
     make_private,
     read,
     read_cache,
     read_crop,
     read_json,
     read_points,
+    remove_unlisted,
     write,
     write_cache,
     write_json,
@@ -64,10 +69,6 @@ Memorize: TypeAlias = Callable[[Pixels, ComponentBoxes], Arrays]
 """crops (N, 512, 512, 3) uint8, boxes (N, 3, 4) int64 in crop pixels -> a dictionary's 18 named arrays."""
 
 
-ReferenceFiles: TypeAlias = tuple[bytes, bytes]
-"""A reference's crop as PNG, and its landmarks as text."""
-
-
 @dataclass(frozen=True)
 class NewReference:
     """A reference to add. crop: (512, 512, 3) uint8 RGB. points: (68, 2) float32 in crop pixels."""
@@ -80,15 +81,6 @@ class NewReference:
     landmark_source: Literal["detected", "corrected"] = "detected"
 
 
-@dataclass(frozen=True)
-class Cache:
-    """A file made from a person's references. maker: weights id or kit. current: the references are still the same."""
-
-    kind: Literal["dictionary", "embeddings"]
-    maker: str
-    current: bool
-
-
 class Library:
     """The enrolled people in the folder `home`; without one, in the platform's data folder for `dmd`.
 
@@ -99,12 +91,14 @@ class Library:
         self.home = home if home is not None else Path(platformdirs.user_data_dir("dmd", appauthor=False))
         self._people = self.home / "people"
         self._lock_seconds = lock_seconds
+        self._catalogue = Catalogue(self.home)
+        self._seen: dict[str, tuple[bytes | None, Person]] = {}  # id -> stamp of person.json, what it says
 
     # Reading
 
     def people(self) -> list[Person]:
         """Return everybody enrolled, by name. Raises LibraryFormatError for damaged files or a newer format."""
-        self._check_format()
+        check_format(self.home)
         if not self._people.is_dir():
             return []
         folders = [folder for folder in self._people.iterdir() if not folder.name.startswith(".")]
@@ -153,7 +147,26 @@ class Library:
         kit: names the kit and its weights, letters, digits, `.`, `_` and `-` only. embed: called only when the cache
         is missing or was made from other references.
         """
+        return self._embeddings(person, kit, embed, self.version(person))
 
+    def known(self, people: Iterable[Person], kit: str, embed: Embed) -> dict[str, Known]:
+        """Return the version and the embeddings of people, by their ids, in their order; `kit`, `embed` as above.
+
+        Nothing is read of references that have not changed since they were last read for this: the catalogue knows.
+        """
+
+        def read(person_id: str) -> Known:
+            version = self.version(asked[person_id])
+            return Known(version, self._embeddings(asked[person_id], kit, embed, version))
+
+        asked = {person.id: person for person in people}
+        marks = {
+            one.id: mark(self.folder(one) / "references", (reference.id for reference in one.references))
+            for one in asked.values()
+        }
+        return self._catalogue.recall(kit, marks, read)
+
+    def _embeddings(self, person: Person, kit: str, embed: Embed, version: str) -> npt.NDArray[np.float32]:
         def make() -> Arrays:
             crops, points = self.references(person)
             landmarks = [
@@ -162,7 +175,8 @@ class Library:
             ]
             return {"embeddings": embed(crops, landmarks).astype(np.float32)}
 
-        found = self._cached(person, "embeddings", kit, make)["embeddings"].astype(np.float32, copy=False)
+        kept = self._cached(person, "embeddings", kit, version, make)["embeddings"]
+        found = np.array(kept, np.float32)  # a file that stays mapped stays open, and there may be thousands
         check_shape("embeddings", found, (len(person.references), None), np.float32)
         return found
 
@@ -177,7 +191,7 @@ class Library:
             crops, points = self.references(person)
             return memorize(crops, np.stack([component_boxes(face) for face in points]))
 
-        return self._cached(person, "dictionary", weights_id, make)
+        return self._cached(person, "dictionary", weights_id, self.version(person), make)
 
     # Writing
 
@@ -212,12 +226,18 @@ class Library:
             return person
 
     def correct_reference(
-        self, name: str, reference: str, points: Points, source: Literal["detected", "corrected"] = "corrected"
+        self,
+        name: str,
+        reference: str,
+        points: Points,
+        source: Literal["detected", "corrected"] = "corrected",
+        seen: Points | None = None,
     ) -> Person:
         """Give a reference of a person other landmarks, (68, 2) float32 in crop pixels; reference: its id.
 
-        What was made of the references is stale from then on. Raises UnknownPersonError, UsageError where there is no
-        such reference or a point is far out of the crop, LibraryLockedError, CannotGoOnError.
+        What was made of the references is stale from then on. seen: the landmarks it is to have until then, None: any.
+        Raises UnknownPersonError, ReferenceChangedError where it has others or there is no such reference, UsageError
+        where a point is far out of the crop, LibraryLockedError, CannotGoOnError.
         """
         check_shape("points", points, (POINTS, 2), np.float32)
         if not (np.abs(points) <= FARTHEST).all():  # what is no number is not within
@@ -225,19 +245,19 @@ class Library:
         with self.writing():
             person = self.person(name)
             known = person.reference(reference)
+            check_points(self._points_path(person, known), seen)
             crop, _ = self.reference_files(person, known)
             given = replace(known, landmark_source=source)
             changed = person.with_references(given if one is known else one for one in person.references)
             self.keep(changed, {reference: (crop, encode_points(points))})
             return changed
 
-    def remove_reference(self, name: str, reference: str) -> Person:
-        """Remove one of a person's references by its id. Raises as `correct_reference`; TooFewReferencesError for the
-        last one.
-        """
+    def remove_reference(self, name: str, reference: str, seen: Points | None = None) -> Person:
+        """Remove a reference by its id. Raises as `correct_reference`; TooFewReferencesError for the last one."""
         with self.writing():
             person = self.person(name)
             known = person.reference(reference)
+            check_points(self._points_path(person, known), seen)
             if len(person.references) == 1:
                 raise TooFewReferencesError(
                     f"It is the last reference of {person.name!r}. Add a better one first, or `dmd people forget` them."
@@ -248,10 +268,14 @@ class Library:
             return changed
 
     def put_back_reference(self, name: str, place: int, reference: Reference, files: ReferenceFiles) -> Person:
-        """Put a reference that was removed back as the one with number `place`, counted from 0, of the person."""
+        """Put a reference that was removed back as the one with number `place`, counted from 0, of the person.
+
+        Raises ReferenceChangedError where it is there again with other landmarks.
+        """
         with self.writing():
             person = self.person(name)
-            if reference in person.references:
+            if any(one.id == reference.id for one in person.references):
+                check_points(self._points_path(person, reference), decode_points(files[1]))
                 return person
             changed = person.with_references((*person.references[:place], reference, *person.references[place:]))
             self.keep(changed, {reference.id: files})
@@ -301,7 +325,7 @@ class Library:
         files = sorted(path for path in folder.rglob("*") if not path.is_dir())
         leaving = self._people / f".{person.id}"  # from here on nobody is enrolled there, whatever happens
         folder.rename(leaving)
-        shutil.rmtree(leaving)
+        self._clear(leaving)
         return files
 
     def folder(self, person: Person) -> Path:
@@ -315,23 +339,12 @@ class Library:
     def _points_path(self, person: Person, reference: Reference) -> Path:
         return self.folder(person) / "references" / f"{reference.id}.txt"
 
-    def _check_format(self) -> None:
-        path = self.home / "library.json"
-        if not is_there(path):
-            if self._people.exists():
-                raise LibraryFormatError(f"{path} is missing; the library is damaged. Restore it from a backup.")
-            return
-        found = read_json(path).get("format")
-        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-            raise LibraryFormatError(f"{path} names no format; the library is damaged. Restore it from a backup.")
-        if found > FORMAT:
-            raise LibraryFormatError(
-                f"The library in {self.home} has format {found}; this version of dmd reads up to format {FORMAT}. "
-                "Install a newer dmd, or set DMD_HOME to another folder."
-            )
-
     def _read_person(self, folder: Path) -> Person | None:
         path = folder / "person.json"
+        now = stamp(path)
+        seen, person = self._seen.get(folder.name, (None, None))
+        if now is not None and now == seen:
+            return person
         if not folder.is_dir():
             return None
         try:
@@ -340,20 +353,23 @@ class Library:
             if folder.exists():
                 raise
             return None  # forgotten in the meantime
-        return person_of(fields, folder.name, str(path))
+        person = person_of(fields, folder.name, str(path))
+        self._seen[folder.name] = (now, person)
+        return person
 
-    def _cached(self, person: Person, kind: str, maker: str, make: Callable[[], Arrays]) -> Arrays:
+    def _cached(self, person: Person, kind: str, maker: str, version: str, make: Callable[[], Arrays]) -> Arrays:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", maker):
             raise ValueError(f"{maker!r} cannot be part of a file name")
         path = self.folder(person) / f"{kind}-{maker}.safetensors"
-        header = cache_header(kind, maker, self.version(person))
+        header = cache_header(kind, maker, version)
         found = read_cache(path, header)
         if found is not None:
             return found
         made = make()
         try:
-            with self.writing():
-                if path.parent.is_dir():
+            with locked(self.home, self._lock_seconds):
+                # Another may have made it meanwhile, and have it mapped: it is not replaced.
+                if path.parent.is_dir() and read_cache(path, header) is None:
                     write_cache(path, made, header)
         except (LibraryLockedError, CannotGoOnError):
             pass  # a cache that cannot be kept now is made again next time
@@ -362,44 +378,23 @@ class Library:
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Hold the lock of the library, which is made if missing; what a killed writer left behind is removed."""
-        lock = filelock.FileLock(self.home / "library.lock", mode=0o600)
-        try:
-            make_private(self.home)
-            with lock.acquire(timeout=self._lock_seconds):
-                self._check_format()
-                if not (self.home / "library.json").exists():
-                    write_json(self.home / "library.json", {"format": FORMAT})
-                make_private(self._people)
+        with locked(self.home, self._lock_seconds):
+            self._sweep()
+            try:
+                yield
+            except BaseException:
                 self._sweep()
-                try:
-                    yield
-                except BaseException:
-                    self._sweep()
-                    raise
-        except filelock.Timeout as error:
-            raise LibraryLockedError(f"Another dmd is writing to {self.home}; wait for it, then try again.") from error
-        except OSError as error:
-            raise CannotGoOnError(
-                f"The library in {self.home} cannot be written: {error.strerror or error}."
-            ) from error
+                raise
+
+    def _clear(self, leaving: Path) -> None:
+        """Remove a folder of somebody who is not, or no longer, enrolled."""
+        self._catalogue.forget([leaving.name.removeprefix(".")])
+        shutil.rmtree(leaving)
 
     def _sweep(self) -> None:
         """Remove unfinished people, files written halfway, and reference files that no person.json lists."""
         for folder in self._people.iterdir():
             if folder.name.startswith("."):
-                shutil.rmtree(folder)
+                self._clear(folder)
         for person in self.people():
-            folder = self.folder(person)
-            listed = {reference.id for reference in person.references}
-            for path in folder.rglob("*"):
-                orphan = path.parent.name == "references" and path.stem not in listed
-                if path.is_file() and (orphan or path.name.startswith(".")):
-                    path.unlink()
-
-
-def digest_of_references(files: Iterable[ReferenceFiles]) -> str:
-    """What names references, given their files in the person's order: see docs/library-format.md."""
-    digest = hashlib.sha256()
-    for content in (one for both in files for one in both):
-        digest.update(hashlib.sha256(content).digest())
-    return digest.hexdigest()
+            remove_unlisted(self.folder(person), {reference.id for reference in person.references})

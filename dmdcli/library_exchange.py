@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dmdcli.errors import CannotGoOnError, LibraryFormatError, PersonExistsError, UsageError
-from dmdcli.library import Library, ReferenceFiles, digest_of_references
-from dmdcli.library_files import decode_crop, decode_points, encode_json, whole
+from dmdcli.library import Library
+from dmdcli.library_files import ReferenceFiles, decode_crop, decode_points, digest_of_references, encode_json, whole
 from dmdcli.person import Person, Reference, check_name, person_fields, person_of, same_name
 
 FORMAT = 1

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
 import secrets
 import struct
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias
 
+import filelock
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from dmdcli.errors import CannotGoOnError, LibraryFormatError
+from dmdcli.errors import CannotGoOnError, LibraryFormatError, LibraryLockedError, ReferenceChangedError
 from dmdcli.shapes import CROP, Pixels, Points
 
 FORMAT = 1
@@ -27,7 +31,21 @@ POINTS = 68
 FARTHEST = 16 * CROP
 """Crop pixels: no landmark is farther from the corner of its crop."""
 
+STORED = {"F64": np.float64, "F32": np.float32, "F16": np.float16, "U16": np.uint16}
+"""The types of arrays in caches, as safetensors and as NumPy call them."""
+
 Arrays: TypeAlias = Mapping[str, npt.NDArray[np.generic]]
+ReferenceFiles: TypeAlias = tuple[bytes, bytes]
+"""A reference's crop as PNG, and its landmarks as text."""
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A file made from a person's references. maker: weights id or kit. current: the references are still the same."""
+
+    kind: Literal["dictionary", "embeddings"]
+    maker: str
+    current: bool
 
 
 def is_there(path: Path) -> bool:
@@ -42,6 +60,44 @@ def is_there(path: Path) -> bool:
             "another folder."
         ) from error
     return True
+
+
+def check_format(home: Path) -> None:
+    """Raise LibraryFormatError for a library that is damaged, or of a newer format."""
+    path = home / "library.json"
+    if not is_there(path):
+        if (home / "people").exists():
+            raise LibraryFormatError(f"{path} is missing; the library is damaged. Restore it from a backup.")
+        return
+    found = read_json(path).get("format")
+    if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+        raise LibraryFormatError(f"{path} names no format; the library is damaged. Restore it from a backup.")
+    if found > FORMAT:
+        raise LibraryFormatError(
+            f"The library in {home} has format {found}; this version of dmd reads up to format {FORMAT}. "
+            "Install a newer dmd, or set DMD_HOME to another folder."
+        )
+
+
+@contextmanager
+def locked(home: Path, seconds: float) -> Iterator[None]:
+    """Hold the lock of a library, which is made if missing; seconds: to wait for it. LibraryLockedError.
+
+    Raises CannotGoOnError for what cannot be written meanwhile.
+    """
+    lock = filelock.FileLock(home / "library.lock", mode=0o600)
+    try:
+        make_private(home)
+        with lock.acquire(timeout=seconds):
+            check_format(home)
+            if not (home / "library.json").exists():
+                write_json(home / "library.json", {"format": FORMAT})
+            make_private(home / "people")
+            yield
+    except filelock.Timeout as error:
+        raise LibraryLockedError(f"Another dmd is writing to {home}; wait for it, then try again.") from error
+    except OSError as error:
+        raise CannotGoOnError(f"The library in {home} cannot be written: {error.strerror or error}.") from error
 
 
 def read_crop(path: Path) -> Pixels:
@@ -64,6 +120,12 @@ def decode_crop(content: bytes) -> Pixels:
             return np.array(picture)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(str(error)) from error
+
+
+def check_points(path: Path, seen: Points | None) -> None:
+    """ReferenceChangedError where the landmarks in a file are not those that were seen; None: any will do."""
+    if seen is not None and encode_points(seen) != encode_points(read_points(path)):
+        raise ReferenceChangedError("The points of this reference were changed meanwhile. Look at it again.")
 
 
 def read_points(path: Path) -> Points:
@@ -94,14 +156,36 @@ def cache_header(kind: str, maker: str, truth: str) -> dict[str, str]:
 
 
 def read_cache(path: Path, header: dict[str, str]) -> Arrays | None:
-    """Return the arrays of a cache file, or None when it is missing, damaged, or says something else than `header`."""
+    """Return the arrays of a cache file, or None when it is missing, damaged, or says something else than `header`.
+
+    They are mapped, where that does not keep the file from being replaced: the system reads what is used of them, and
+    may forget it again.
+    """
     try:
-        with safe_open(path, framework="np") as file:
+        with safe_open(path, framework="np") as file:  # looks whether all of it is there
             if file.metadata() != header:
                 return None
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            if sys.platform == "win32":
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        return _mapped(path)
     except (OSError, SafetensorError):
         return None
+
+
+def _mapped(path: Path) -> Arrays:
+    """The arrays of a safetensors file that is whole, without reading them; what is written into them is not kept."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        entries = json.loads(file.read(length))
+    if path.stat().st_size == 8 + length:
+        return {}
+    content = np.memmap(path, np.uint8, "c", offset=8 + length)
+    arrays = {}
+    for name, entry in entries.items():
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            arrays[name] = content[begin:end].view(STORED[entry["dtype"]]).reshape(entry["shape"])
+    return arrays
 
 
 def read(path: Path) -> bytes:
@@ -142,6 +226,14 @@ def encode_json(fields: Mapping[str, object]) -> bytes:
     return (json.dumps(fields, ensure_ascii=False, indent=2) + "\n").encode("utf-8", "backslashreplace")
 
 
+def remove_unlisted(folder: Path, listed: Collection[str]) -> None:
+    """Remove what was written halfway in a person's folder, and the files of references with other ids than these."""
+    for path in folder.rglob("*"):
+        orphan = path.parent.name == "references" and path.stem not in listed
+        if path.is_file() and (orphan or path.name.startswith(".")):
+            path.unlink()
+
+
 def encode_crop(crop: Pixels) -> bytes:
     """A crop, (512, 512, 3) uint8 RGB, as PNG."""
     picture = io.BytesIO()
@@ -179,3 +271,11 @@ def whole(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def digest_of_references(files: Iterable[ReferenceFiles]) -> str:
+    """What names references, given their files in the person's order: see docs/library-format.md."""
+    digest = hashlib.sha256()
+    for content in (one for both in files for one in both):
+        digest.update(hashlib.sha256(content).digest())
+    return digest.hexdigest()

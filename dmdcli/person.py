@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from dmdcli.errors import LibraryFormatError, UsageError
+from dmdcli.errors import LibraryFormatError, ReferenceChangedError, UsageError
 
 LONGEST_NAME = 100
 """Characters a person's name may have."""
@@ -57,10 +57,11 @@ class Person:
         return replace(self, references=tuple(references))
 
     def reference(self, reference: str) -> Reference:
-        """The reference of an id; UsageError where there is none of it any more."""
+        """The reference of an id; ReferenceChangedError where there is none of it any more."""
         found = next((one for one in self.references if one.id == reference), None)
         if found is None:
-            raise UsageError(f"This is no reference of {self.name!r} any more; `dmd people show` lists them.")
+            gone = f"This is no reference of {self.name!r} any more; `dmd people show` lists them."
+            raise ReferenceChangedError(gone)
         return found
 
 

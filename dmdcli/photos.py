@@ -11,10 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
+import cv2
 import numpy as np
 
 from dmdcli.colour import AsStored, Colours, colours_of
-from dmdcli.errors import PhotoError, PhotoReadError, PhotoWriteError, ShapeError
+from dmdcli.errors import PhotoReadError, PhotoWriteError, ShapeError
 from dmdcli.files import write_file
 from dmdcli.formats import bmp, heif, jpeg, jpeg2000, png, tiff, webp
 from dmdcli.formats.location import doubt_about, strip_xmp
@@ -26,11 +27,8 @@ from dmdcli.places import (
     FoundPhotos,
     PhotoFile,
     check_extension,
-    check_output_places,
     find_photos,
     output_path,
-    plan_outputs,
-    side_files,
 )
 from dmdcli.shapes import FloatPixels, Pixels
 
@@ -41,14 +39,13 @@ __all__ = [
     "FoundPhotos",
     "Photo",
     "PhotoFile",
-    "check_output_places",
-    "copy_side_files",
+    "decode_photo",
     "encode_photo",
     "find_photos",
     "is_converted",
     "location_doubt",
     "output_path",
-    "plan_outputs",
+    "read_file",
     "read_metadata",
     "read_photo",
     "room_for_xmp",
@@ -70,6 +67,8 @@ COLOUR_CHANNELS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3, "CMYK": 4}
 """Mode -> channels that are not transparency."""
 LEAST_CHANGE = 0.25 / 65535
 """In sRGB from 0 to 1; less is rounding of floating point."""
+BAND = 32
+"""Rows that are written at a time, so that what is computed for them stays in the processor's cache."""
 
 MOST_XMP = 1 << 26
 """Bytes; far more than any photo has."""
@@ -154,11 +153,35 @@ class Canvas:
             raise ShapeError(f"a region must be (h, w, 3) and finite, got {region.shape} {region.dtype}")
         height, width = region.shape[:2]
         part = _part(self.stored, self.orientation, self.channels, (x0, y0, x0 + width, y0 + height))
+        for top in range(0, height, BAND):
+            rows = slice(top, top + BAND)
+            before = self.colours.to_srgb(part[rows])
+            shown = before.clip(0, 1)
+            self._change(part[rows], before, region[rows].clip(0, 1) - shown)
+
+    def add(self, x0: int, y0: int, change: FloatPixels) -> None:
+        """Add (h, w, 3) float32 sRGB in [-1, 1] to what is seen, with its first pixel at x0, y0; otherwise as `put`."""
+        if change.ndim != 3 or change.shape[2] != 3 or not np.isfinite(change.sum()):
+            raise ShapeError(f"a change must be (h, w, 3) and finite, got {change.shape} {change.dtype}")
+        height, width = change.shape[:2]
+        part = _part(self.stored, self.orientation, self.channels, (x0, y0, x0 + width, y0 + height))
+        if isinstance(self.colours, AsStored) and part.ndim == 3 and part.dtype == np.uint8:  # in one pass
+            part[:] = cv2.addWeighted(np.ascontiguousarray(part), 1, change, 255, 0, dtype=cv2.CV_8U)
+            return
         before = self.colours.to_srgb(part)
         shown = before.clip(0, 1)
-        change = region.clip(0, 1) - shown
-        moved = (np.abs(change) > LEAST_CHANGE).any(axis=2)
-        part[moved] = self.colours.from_srgb(before + change, part)[moved]
+        wanted = shown + change
+        np.clip(wanted, 0, 1, out=wanted)
+        wanted -= shown
+        self._change(part, before, wanted)
+
+    def _change(self, part: Samples, before: FloatPixels, change: FloatPixels) -> None:
+        """Change samples that are seen as `before` where the change (h, w, 3) float32 can be seen; it is used up."""
+        far = np.abs(change) > LEAST_CHANGE
+        moved = far[..., 0] | far[..., 1] | far[..., 2]
+        change += before
+        where = moved if part.ndim == 2 else moved[..., np.newaxis]
+        np.copyto(part, self.colours.from_srgb(change, part), where=where)
 
 
 def upright(samples: Samples, orientation: int) -> Samples:
@@ -175,7 +198,14 @@ def read_photo(path: Path) -> Photo:
 
     Raises PhotoReadError with the reason in plain words.
     """
-    source, modified = _read_file(path)
+    return decode_photo(path, *read_file(path))
+
+
+def decode_photo(path: Path, source: bytes, modified: int) -> Photo:
+    """The photo in the bytes of a file that was read already; the file at `path` is not touched.
+
+    modified: its time, in nanoseconds. Raises as `read_photo`.
+    """
     if not source:
         raise PhotoReadError(path, "is empty (0 bytes)")
     name = _recognize(source)
@@ -260,7 +290,7 @@ def room_for_xmp(photo: Photo, ext: str = "auto") -> int:
 
 def read_metadata(path: Path) -> tuple[bytes, Metadata]:
     """The bytes of a photo's file, and the metadata in them; the picture is not decoded. PhotoReadError."""
-    content, _ = _read_file(path)
+    content, _ = read_file(path)
     name = _recognize(content)
     if name is None:
         raise PhotoReadError(path, NO_PICTURE)
@@ -318,34 +348,8 @@ def location_doubt(photo: Photo) -> str | None:
     return doubt_about(photo.metadata.xmp and strip_xmp(photo.metadata.xmp))
 
 
-def copy_side_files(photo: Path, output: Path, *, without_location: bool = False) -> tuple[str, ...]:
-    """Copy what lies beside a photo (.xmp, .json) to beside its result; sentences about what was not copied.
-
-    What is there already stays. without_location: XMP is stripped, JSON is not copied, for it has no fixed places.
-    CannotGoOnError where nothing can be written.
-    """
-    notes: list[str] = []
-    for source, target in side_files(photo, output):
-        if target.exists():
-            continue
-        is_xmp = source.suffix.lower() == ".xmp"
-        if without_location and not is_xmp:
-            notes.append(f"has a side file {source.name}, which may say where it was taken; it was not copied")
-            continue
-        try:
-            content, modified = _read_file(source)
-            if without_location:
-                content = strip_xmp(content)
-                doubt = doubt_about(content)
-                notes += [] if doubt is None else [f"has a side file {source.name}, which {doubt}"]
-            write_file(content, target, modified)
-        except PhotoError as error:
-            notes.append(f"has a side file {source.name}, which was not copied: it {error.reason}")
-    return tuple(notes)
-
-
-def _read_file(path: Path) -> tuple[bytes, int]:
-    """Content and time; PhotoReadError."""
+def read_file(path: Path) -> tuple[bytes, int]:
+    """The bytes of a file, and its time in nanoseconds; PhotoReadError."""
     try:
         return path.read_bytes(), path.stat().st_mtime_ns
     except OSError as error:

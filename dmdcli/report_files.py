@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ REPORTS = {
 HEXADECIMAL = "[0-9a-f]"
 PICTURE_FOLDERS = HEXADECIMAL * 2
 PICTURE_NAMES = f"{PICTURE_FOLDERS}/{HEXADECIMAL * 30}.jpg"
-"""As `pipeline.evidence` names pictures."""
+"""As `pipeline.evidence` names pictures, for `glob`."""
+PICTURE_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{30}\.jpg")
+"""The same."""
 
 
 def is_report(path: Path) -> bool:
@@ -36,18 +40,31 @@ def pictures_of(account: Mapping[str, Any]) -> Iterator[str]:
         yield account["reference"]["picture"]
 
 
-def pictures_there(out: Path) -> set[str]:
-    """The names of the pictures in an output folder, used or not."""
-    folder = out / PICTURES
-    return {path.relative_to(folder).as_posix() for path in folder.glob(PICTURE_NAMES)}
+@dataclass(frozen=True)
+class PicturesThere:
+    """The names of the pictures in an output folder, used or not; looked for when they are asked for."""
+
+    out: Path
+
+    def __contains__(self, name: object) -> bool:
+        """Whether it names a picture that is there."""
+        is_name = isinstance(name, str) and PICTURE_NAME.fullmatch(name) is not None
+        return is_name and (self.out / PICTURES / str(name)).is_file()
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of all, in no order."""
+        folder = self.out / PICTURES
+        return (path.relative_to(folder).as_posix() for path in folder.glob(PICTURE_NAMES))
 
 
-def pictures_unused(out: Path, used: Collection[str], places: Collection[str]) -> set[str]:
+def pictures_unused(out: Path, is_used: Callable[[str], bool], is_place: Callable[[str], bool]) -> Iterator[str]:
     """The names of the pictures in an output folder that may be removed.
 
-    used: those that accounts speak of. places: of results, which might be named like pictures.
+    is_used: whether an account speaks of a picture. is_place: whether a result belongs to a place, which might be named
+    like a picture.
     """
-    return pictures_there(out) - {*used} - {place.removeprefix(f"{PICTURES}/") for place in places}
+    there = PicturesThere(out)
+    return (name for name in there if not is_used(name) and not is_place(f"{PICTURES}/{name}"))
 
 
 def remove_unfinished_files(out: Path) -> None:

@@ -36,6 +36,12 @@ SAME_FACE = 0.3
 neighbouring faces, side by side, by less."""
 
 
+def rounded(box: Box) -> Box:
+    """A box to hundredths of a pixel, as it is kept, so that it is the same one whichever way it comes."""
+    x0, y0, x1, y1 = (round(float(edge), 2) for edge in box)
+    return x0, y0, x1, y1
+
+
 def overlap(one: Box, other: Box) -> float:
     """Intersection over union of two boxes in any one unit, in [0, 1]."""
     width = min(one[2], other[2]) - max(one[0], other[0])

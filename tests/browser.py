@@ -1,7 +1,7 @@
 """A real browser for tests: Debian's chromium without a window, driven by playwright.
 
-`DMD_CHROMIUM` names another program. Where either is missing the tests skip. `DMD_SCREENSHOTS` names the folder for
-pictures of the window; without it they are in build/screenshots.
+`DMD_CHROMIUM` names another program. Where either is missing the tests skip. `DMD_SCREENSHOTS` names a folder for
+pictures of the window; without it none are taken.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 PROGRAM = os.environ.get("DMD_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-SCREENSHOTS = Path(__file__).parents[1] / "build" / "screenshots"
+SCREENSHOTS = os.environ.get("DMD_SCREENSHOTS")
 FLAGS = ["--disable-gpu", "--disable-dev-shm-usage"]
+STILL = """Promise.all([
+  ...[...document.images].filter((one) => one.src && one.checkVisibility()).map((one) => one.decode().catch(() => {})),
+  ...document.getAnimations().map((one) => one.finished),
+]).then(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))))"""
 
 
 class OpenPage(Protocol):
@@ -83,6 +87,7 @@ def page(open_page: OpenPage) -> Page:
 
 
 def shoot(page: Page, name: str) -> None:
-    """Write what is in the window to NAME.png in the folder for pictures."""
-    page.wait_for_timeout(300)
-    page.screenshot(path=Path(os.environ.get("DMD_SCREENSHOTS") or SCREENSHOTS) / f"{name}.png")
+    """Write what is in the window to NAME.png in the folder for pictures, once nothing in it moves or is missing."""
+    if SCREENSHOTS:
+        page.evaluate(STILL)
+        page.screenshot(path=Path(SCREENSHOTS) / f"{name}.png")

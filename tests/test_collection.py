@@ -17,11 +17,11 @@ from PIL import Image
 
 from dmdcli.faces.align import region_of_interest
 from dmdcli.journal import open_journal
-from dmdcli.photos import find_photos, read_photo, upright
+from dmdcli.photos import read_photo, upright
 from dmdcli.pipeline.blend import RestoreOptions
 from dmdcli.pipeline.outcome import RestoredPhoto
 from dmdcli.pipeline.restore import restore
-from dmdcli.places import plan_outputs
+from dmdcli.places import stream_outputs, survey_photos
 from tests.collection import MODIFIED, PACKET, Sample, make_collection
 from tests.pipeline.made_up import STRANGER, Brightener, MadeUpFinder, face_at, people_of
 
@@ -65,13 +65,17 @@ TAGS_OF_A_MARK = {".bmp": 0, ".j2k": 0}
 
 
 def run(folder: Path, out: Path, **options: Any) -> list[RestoredPhoto]:
-    files = find_photos([folder])
     finder, people = MadeUpFinder((*FACE, STRANGER, None)), people_of(alice=(9.0, 9.0))
-    outputs = plan_outputs(files, out, options.get("ext", "auto"))
+    pairs = stream_outputs(survey_photos([folder]), out, options.get("ext", "auto"), pytest.fail)
     with open_journal(out) as journal:
         return list(
             restore(
-                files, outputs, finder, Brightener(), people, journal, RestoreOptions(engravings="restore", **options)
+                pairs,
+                finder,
+                Brightener(),
+                people,
+                journal,
+                RestoreOptions(engravings="restore", **options),
             )
         )
 

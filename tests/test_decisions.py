@@ -157,12 +157,12 @@ def points(seed: float = 0.0) -> FacePoints:
 
 def test_landmarks_are_kept_to_hundredths_and_what_was_looked_at_too(tmp_path: Path) -> None:
     path = tmp_path / "d.toml"
-    drawn = Decision(box=BOX, landmarks=points(), person="Alice")
+    drawn = Decision(box=BOX, landmarks=points(), found=OTHER, person="Alice")
     write_decisions(path, [PhotoDecisions(DIGEST, None, (drawn, Decision(box=BOX, accepted=True)))])
     first, second = read_decisions(path)
     assert first.landmarks is not None
     assert first.landmarks[:2] == ((10.0, 20.13), (10.33, 21.13))
-    assert (first.person, second) == ("Alice", Decision(box=BOX, accepted=True))
+    assert (first.person, first.found, second) == ("Alice", OTHER, Decision(box=BOX, accepted=True))
     again = tmp_path / "again.toml"
     write_decisions(again, [PhotoDecisions(DIGEST, None, (first, second))])
     assert again.read_bytes() == path.read_bytes(), "read and written again it stays the same"
@@ -178,6 +178,8 @@ def test_landmarks_are_kept_to_hundredths_and_what_was_looked_at_too(tmp_path: P
         ("box = [1, 2, 3, 4]\nlandmarks = [" + "[1, 2], " * 67 + "[1, 2, 3]]", "68 points"),
         ("box = [1, 2, 3, 4]\nlandmarks = 7", "68 points"),
         ("box = [1, 2, 3, 4]\nstranger = true\nfitted = true", "fitted is said of landmarks"),
+        ("box = [1, 2, 3, 4]\nstranger = true\nfound = [1, 2, 3, 4]", "found is said of landmarks"),
+        ("box = [1, 2, 3, 4]\nfound = [1, 2, 3]\nlandmarks = [" + "[1, 2], " * 68 + "]", "found has to be"),
         ("box = [1, 2, 3, 4]\naccepted = 1", "true or false"),
         ("box = [1, 2, 3, 4]\naccepted = false", "nothing is decided"),
     ],
@@ -218,8 +220,8 @@ OTHER = (11.0, 20.0, 111.0, 121.0)
         (Decision(box=BOX, strength=0.3), Decision(box=OTHER, leave_alone=True), Decision(box=BOX, strength=0.3)),
         (
             Decision(box=BOX, landmarks=points(), fitted=True, person="a"),
-            Decision(box=OTHER, landmarks=points(1)),
-            Decision(box=OTHER, landmarks=points(1), person="a"),
+            Decision(box=OTHER, landmarks=points(1), found=BOX),
+            Decision(box=OTHER, landmarks=points(1), found=BOX, person="a"),
         ),
         (
             Decision(box=BOX, landmarks=points(), fitted=True),

@@ -199,6 +199,7 @@ def test_a_crop_is_never_its_own_reference_and_nothing_is_memorized_twice(faces:
     assert len(restorer.boxes) == 6, "one encoding for generic and specific"
 
 
+@pytest.mark.slow
 def test_boxes_are_the_true_ones_unless_landmarks_are_to_be_found(faces: FaceData) -> None:
     for found in (False, True):
         kit = FakeKit(faces.samples[0].points + 7)

@@ -14,7 +14,7 @@ FREE = {"dmdcli", "dmdcli.devices", "dmdcli.errors", "dmdcli.shapes", "dmdcli.te
 
 PHOTOS = {"photos", "files", "places", "report_files", "formats", "colour", "tags"}
 FACES = {"faces", "weights"}
-LIBRARY = {"library", "library_files", "library_exchange", "person"}
+LIBRARY = {"library", "library_catalogue", "library_files", "library_exchange", "person"}
 ALLOWED: dict[str, set[str]] = {
     "devices": {"errors"},
     "errors": set(),
@@ -25,6 +25,8 @@ ALLOWED: dict[str, set[str]] = {
     "fetch": {"weights", "weights_folder"},
     "bundle": {"weights", "weights_folder"},
     "files": set(),
+    "memory": set(),
+    "side_files": {"photos", "places", "files", "formats"},
     "places": set(),
     "report_files": {"files", "places"},
     "formats": set(),
@@ -37,14 +39,21 @@ ALLOWED: dict[str, set[str]] = {
     "model": set(),
     "faces": {"weights"},
     "library_files": set(),
-    "journal_file": set(),
-    "journal": {"journal_file"},
+    "library_catalogue": set(),
+    "shards": set(),
+    "journal_file": {"shards"},
+    "journal_copying": {"journal_file", "shards"},
+    "journal_division": {"journal_file", "shards"},
+    "journal": {"journal_file", "journal_copying", "journal_division", "shards"},
+    "journal_merging": {"journal", "journal_file", "journal_copying", "journal_division", "files", "shards"},
     "journal_forgetting": {"journal_file"},
     "person": set(),
-    "library": {"library_files", "person", *FACES, *PHOTOS},
+    "library": {"library_catalogue", "library_files", "person", *FACES, *PHOTOS},
     "library_exchange": {"library", "library_files", "person"},
     "pipeline": {
         *LIBRARY,
+        "memory",
+        "side_files",
         "journal",
         "journal_forgetting",
         "decisions",
@@ -60,9 +69,13 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": {"model", "faces", "library", *PHOTOS, "training"},
     "cli": {
         "pipeline",
+        "memory",
         "report",
         *LIBRARY,
         "journal",
+        "journal_file",
+        "journal_merging",
+        "shards",
         "marks",
         "decisions",
         "corrections",
@@ -77,7 +90,7 @@ ALLOWED: dict[str, set[str]] = {
         "bundle",
         "doctor",
     },
-    "page": {"pipeline", "decisions", "corrections", "journal", "report", *LIBRARY, *FACES, *PHOTOS},
+    "page": {"pipeline", "decisions", "corrections", "journal", "marks", "report", *LIBRARY, *FACES, *PHOTOS},
     "__main__": {"cli"},
 }
 """Part of the package -> the other parts it may import. `model` stands alone."""
@@ -103,6 +116,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "socketserver": ("page/",),
     "requests": ("fetch.py",),
     "socket": ("fetch.py", "page/"),
+    "ray": ("pipeline/ray_run.py",),
 }
 """Package or module -> the only files that may import it."""
 

@@ -155,7 +155,7 @@ def test_a_run_that_was_killed_while_it_wrote_can_be_copied(tmp_path: Path, open
 
 
 def test_two_runs_exclude_each_other(tmp_path: Path) -> None:
-    with open_journal(tmp_path), pytest.raises(CannotGoOnError, match="Another dmd is restoring into"):
+    with open_journal(tmp_path), pytest.raises(CannotGoOnError, match="Another dmd is at work in"):
         open_journal(tmp_path).__enter__()
     with open_journal(tmp_path):
         pass

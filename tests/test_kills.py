@@ -1,7 +1,7 @@
 """Runs over the collection of all formats, killed at random instants: what is left, and what the last run makes of it.
 
 Real are the reader, the writer and the journal; who is found, and what is made of a face, is made up and takes no time.
-`tests/pipeline/test_reruns.py` kills before every step, `tests/cli/test_kill.py` the real program.
+`tests/pipeline/test_kill_steps.py` kills before every step, `tests/cli/test_kill.py` the real program.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from dmdcli import journal_file
 from dmdcli.faces.face import Face
 from dmdcli.faces.identity import Match
 from dmdcli.journal import open_journal
-from dmdcli.photos import Canvas, Photo, find_photos
+from dmdcli.photos import Canvas, Photo
 from dmdcli.pipeline import restore as pipeline
+from dmdcli.pipeline import steps
 from dmdcli.pipeline.blend import RestoreOptions, expected
 from dmdcli.pipeline.judge import Judgement, Plan
-from dmdcli.places import plan_outputs
+from dmdcli.places import stream_outputs, survey_photos
 from dmdcli.shapes import Pixels
 from tests.collection import make_collection
 from tests.nursery import Nursery, nursery
@@ -67,18 +68,17 @@ def without_waiting() -> None:
     cv2.setNumThreads(1)
     journal_file.SETTINGS = (*journal_file.SETTINGS, "synchronous = OFF")
     dmdcli.files.os.fsync = lambda descriptor: None  # type: ignore[assignment]
-    pipeline.restore_faces = brighten  # type: ignore[assignment]
+    steps.restore_faces = brighten  # type: ignore[assignment]
 
 
 def run(arguments: Sequence[str]) -> None:
     """Restore a folder into another with a strength, in a process of its own."""
     album, out, strength = Path(arguments[0]), Path(arguments[1]), float(arguments[2])
-    files = find_photos([album])
-    outputs = plan_outputs(files, out, "auto")
+    pairs = stream_outputs(survey_photos([album]), out, "auto", print)
     options = RestoreOptions(strength=strength, engravings="restore", already_good="restore")
     people = people_of(alice=(0.0, 0.1), bob=(5.0, 5.1))
     with open_journal(out) as journal:
-        found = list(pipeline.restore(files, outputs, Quick(), Brightener(), people, journal, options))
+        found = list(pipeline.restore(pairs, Quick(), Brightener(), people, journal, options))
     if any(one.status == "failed" or one.standing == "foreign" for one in found):
         sys.exit(f"{[(one.photo, one.error, one.reason) for one in found if one.error or one.standing == 'foreign']}")
 

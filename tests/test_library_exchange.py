@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from dmdcli.errors import DMDError, LibraryFormatError, LibraryLockedError, PersonExistsError, UsageError
-from dmdcli.library import Library, ReferenceFiles
+from dmdcli.library import Library
 from dmdcli.library_exchange import MANIFEST, export_people, import_people, merge_people
-from dmdcli.library_files import encode_crop
+from dmdcli.library_files import ReferenceFiles, encode_crop
 from dmdcli.person import Person
-from tests.test_library import files_of, mean_colour, reference
+from tests.references import files_of, mean_colour, reference
 
 PNG = encode_crop(np.full((512, 512, 3), 9, np.uint8))
 

@@ -74,3 +74,9 @@ def test_where_none_can_be_had_that_is_said_and_nothing_fails(tmp_path: Path, pr
     assert said.startswith(MISSING)
     assert len(said.splitlines()) == 1
     assert told == ""
+
+
+def test_pictures_of_the_pages_are_where_they_are_looked_for() -> None:
+    told = subprocess.run([str(MAKE), "-n", "test-all"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert f'DMD_SCREENSHOTS="${{DMD_SCREENSHOTS:-{ROOT}/build/screenshots}}"' in told
+    assert "build/" in (ROOT / ".gitignore").read_text().splitlines()

@@ -19,7 +19,8 @@ from PIL.PngImagePlugin import PngInfo
 from dmdcli.errors import CannotGoOnError, PhotoWriteError
 from dmdcli.files import write_file
 from dmdcli.formats import bmp, heif, jpeg, jpeg2000, png, tiff, webp
-from dmdcli.photos import Photo, copy_side_files, is_converted, read_photo, write_photo
+from dmdcli.photos import Photo, is_converted, read_photo, write_photo
+from dmdcli.side_files import copy_side_files
 from tests.formats.pictures import encoded, exif_with_orientation, photograph, picture
 
 

@@ -6,13 +6,25 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import unicodedata
 from pathlib import Path, PurePath
 
 import pytest
 
 from dmdcli.errors import NothingToDoError, UsageError
-from dmdcli.photos import PhotoFile, check_output_places, find_photos, output_path, plan_outputs, side_files
+from dmdcli.places import (
+    PhotoFile,
+    check_output_folder,
+    find_photos,
+    natural_key,
+    natural_order,
+    output_path,
+    side_files,
+    stream_outputs,
+    stream_photos,
+    survey_photos,
+)
 
 NOBODY = 65534
 
@@ -109,28 +121,79 @@ def test_unreadable_folders_are_named(tmp_path: Path, blocked: str) -> None:
 
 
 def test_outputs_keep_endings_or_take_the_new_one(tmp_path: Path) -> None:
-    files = [
-        PhotoFile(tmp_path / name, PurePath(name)) for name in ("d/a.tif", "d/a.jpg", "d/a.png", "b.jpg", "c.x.TIF")
-    ]
-    out = Path("out")
-    assert plan_outputs(files, out) == [out / file.relative for file in files]
-    names = [path.relative_to(out).as_posix() for path in plan_outputs(files, out, ".PNG")]
-    assert names == ["d/a.tif.png", "d/a.jpg.png", "d/a.png", "b.png", "c.x.png"]
-    assert output_path(files[3], out, "webp") == out / "b.webp"
+    make(tmp_path, "d/a.tif", "d/a.jpg", "d/a.png", "b.jpg", "c.x.TIF")
+    assert planned([tmp_path]) == planned([tmp_path], "AUTO") == places([tmp_path])
+    assert planned([tmp_path], ".PNG") == ["b.png", "c.x.png", "d/a.jpg.png", "d/a.png", "d/a.tif.png"]
+    photo = PhotoFile(tmp_path / "b.jpg", PurePath("b.jpg"))
+    assert output_path(photo, Path("out"), "webp") == Path("out/b.webp")
     with pytest.raises(UsageError, match="'gif' is no format"):
-        output_path(files[0], out, "gif")
+        output_path(photo, Path("out"), "gif")
+    with pytest.raises(UsageError, match="'gif' is no format"):
+        planned([tmp_path], "gif")
 
 
 def test_outputs_are_all_different_even_where_the_long_name_exists(tmp_path: Path) -> None:
-    names = ("a.tif", "a.jpg", "a.tif.png", "a.jpg.png")
-    planned = plan_outputs([PhotoFile(tmp_path / name, PurePath(name)) for name in names], Path("o"), "png")
-    assert len(set(planned)) == 4
-    assert planned[2:] == [Path("o/a.tif.png"), Path("o/a.jpg.png")]
+    make(tmp_path, "a.tif", "a.jpg", "a.tif.png", "a.jpg.png")
+    assert planned([tmp_path], "png") == ["a.jpg-2.png", "a.jpg.png", "a.tif-2.png", "a.tif.png"]
+
+
+def test_files_beside_a_folder_give_way_to_what_is_in_it(tmp_path: Path) -> None:
+    album = make(tmp_path / "album", "a.tif", "b.png", "c.jpg/x.jpg")
+    alone = make(tmp_path / "alone", "a.png", "b.jpg", "b.tif", "c.jpg", "d.bmp")
+    inputs = [*sorted(alone.iterdir()), album, album / "b.png"]
+    assert places(inputs) == ["a.tif", "b.png", "c.jpg/x.jpg", "a.png", "b.jpg", "b.tif", "c-2.jpg", "d.bmp"]
+    assert planned(inputs, "png") == [
+        "a.png", "b.png", "c.jpg/x.png", "a.png.png", "b.jpg.png", "b.tif.png", "c-2.png", "d.png",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("order", [("all", "all/sub"), ("all/sub", "all"), ("all/sub/b.jpg", "all", "all/sub", "all")])
+def test_a_photo_in_several_inputs_comes_once(tmp_path: Path, order: tuple[str, ...]) -> None:
+    make(tmp_path / "all", "a.jpg", "sub/b.jpg", "sub/deep/c.jpg", "z.jpg")
+    inputs = [tmp_path / name for name in order]
+    found = [file.path for file in find_photos(inputs)]
+    assert sorted(path.name for path in found) == ["a.jpg", "b.jpg", "c.jpg", "z.jpg"]
+    assert survey_photos(inputs).photos == 4
+
+
+def test_the_survey_counts_and_the_stream_is_lazy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "a.jpg", "b/b.jpg", "c/c.jpg", "c/notes.txt")
+    assert survey_photos([tmp_path]).photos == 3
+    walked: list[str] = []
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: (walked.append(Path(path).name), scan(path))[1])
+    stream = stream_photos([tmp_path], pytest.fail)
+    assert walked == []
+    assert next(stream).relative == PurePath("a.jpg")
+    assert next(stream).relative == PurePath("b/b.jpg")
+    assert walked == [tmp_path.name, "b"]
+
+
+def test_of_photos_nothing_is_remembered(tmp_path: Path) -> None:
+    """Ten folders of 200 names, one in memory at a time."""
+    make(tmp_path, *(f"{folder}/{'x' * 100}{number}.jpg" for folder in range(10) for number in range(200)))
+    survey = survey_photos([tmp_path])
+    pairs = stream_outputs(survey, tmp_path.parent / "out", "png", pytest.fail)
+    for _ in range(400):
+        next(pairs)
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    peak = max(tracemalloc.get_traced_memory()[0] - before for _ in pairs)
+    tracemalloc.stop()
+    assert survey.photos == 2000
+    assert peak < 200 * 500, "less than what one folder's names take"
+
+
+def planned(inputs: list[Path], ext: str = "auto") -> list[str]:
+    out = inputs[0].parent / "planned"
+    pairs = stream_outputs(survey_photos(inputs), out, ext, pytest.fail)
+    return [output.relative_to(out).as_posix() for _, output in pairs]
 
 
 def check(inputs: list[Path], out: Path) -> None:
-    files = find_photos(inputs)
-    check_output_places(inputs, files, out, plan_outputs(files, out))
+    survey = survey_photos(inputs)
+    check_output_folder(survey, out)
+    list(stream_outputs(survey, out, "auto", pytest.fail))
 
 
 @pytest.mark.parametrize("out", ["photos", "photos/restored/today", "link", "link/new", "photos/../photos/sub"])
@@ -185,7 +248,47 @@ def test_names_that_differ_only_in_ending_or_in_form_stay_apart(tmp_path: Path) 
     for name in names:
         (tmp_path / name).touch()
     present = len(list(tmp_path.iterdir()))  # some file systems take the two forms for one
-    files = find_photos([tmp_path])
     for ext in ("auto", "png", "jpg"):
-        outputs = plan_outputs(files, tmp_path / "out", ext)
-        assert len({str(path) for path in outputs}) == len(files) == present
+        assert len({*planned([tmp_path], ext)}) == len(find_photos([tmp_path])) == present
+
+
+def test_an_output_folder_that_leads_into_the_photos_is_refused(tmp_path: Path) -> None:
+    """By a name, by a link in the output folder, by a link among the photos; there is nothing to overwrite yet."""
+    photos = make(tmp_path / "photos", "photos/a.jpg", "sub/b.jpg")
+    with pytest.raises(UsageError, match="which is an input folder"):
+        check([photos], tmp_path)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "photos").symlink_to(photos / "sub")
+    with pytest.raises(UsageError, match="which is an input folder"):
+        check([photos], out)
+    elsewhere = make(tmp_path / "elsewhere", "c.jpg")
+    (photos / "link").symlink_to(elsewhere)
+    with pytest.raises(UsageError, match="lies inside, the input folder"):
+        check([photos], elsewhere / "new")
+    with pytest.raises(UsageError, match="is the same file as the photo"):
+        check([make(tmp_path / "x", "c.jpg") / "c.jpg", elsewhere / "c.jpg"], elsewhere)
+
+
+def test_places_sort_in_the_database_as_anywhere() -> None:
+    names = [
+        "a",
+        "a1",
+        "a2",
+        "a10",
+        "a007b",
+        "A7",
+        "b/a",
+        "b",
+        "b 1/x10",
+        "b 1/x9",
+        "b/1",
+        "é",
+        "e\u0301",
+        "z\udcff",
+        "1",
+        "02",
+    ]
+    assert sorted(names, key=natural_key) == sorted(
+        names, key=lambda place: [natural_order(part) for part in place.split("/")]
+    )

@@ -70,13 +70,13 @@ def check(
 
     from dmdcli.corrections import Corrections
     from dmdcli.pipeline import check as pipeline
-    from dmdcli.places import check_output_places, find_photos
+    from dmdcli.places import check_output_folder, find_photos, survey_photos
 
     files = find_photos(photos)
     for error in files.unreadable:
         terminal.fail(str(error))
     if out is not None:
-        check_output_places(photos, files, out, [])
+        check_output_folder(survey_photos(photos), out)
     finder = build_finder(kit, thorough, min_face, device, terminal.say)
     if edit:
         from dmdcli.cli.check_edit import edit as edit_faces

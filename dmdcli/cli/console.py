@@ -20,6 +20,15 @@ UNWRAPPED = 100_000
 """Columns of a table that nobody's window cuts off."""
 
 
+class Precision(str, Enum):
+    """Numbers the network may compute with."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
 class Kit(str, Enum):
     """Which networks find, measure and recognise faces."""
 
@@ -88,6 +97,33 @@ BatchSizeOption = Annotated[
     int | None,
     typer.Option(
         "--batch-size", metavar="N", min=1, help="Faces that go through the network at once; without it 2, on CUDA 16."
+    ),
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option(
+        "--precision",
+        help="Numbers the network computes with; auto takes half precision where that is faster.",
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        envvar="DMD_WORKERS",
+        help="Photos read, searched and written at the same time; without it as many as there are processor cores for "
+        "this program. Each takes about 160 MB of memory, and up to 250 MB of photos.",
+    ),
+]
+RayOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Have the work done by a Ray cluster that runs already: auto, HOST:PORT or ray://HOST:PORT. --workers is "
+        "then how many of its cores or GPUs to use at most.",
     ),
 ]
 KitOption = Annotated[

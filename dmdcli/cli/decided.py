@@ -12,8 +12,8 @@ from dmdcli.cli.console import Tags, Terminal, counted
 from dmdcli.errors import UnknownPersonError, UsageError
 
 if TYPE_CHECKING:
+    from dmdcli.cli.tally import Tally
     from dmdcli.decisions import Decision, Decisions
-    from dmdcli.pipeline.outcome import RestoredPhoto
 
 MOST_LINES = 20
 """Decisions without a face of which each is told; of more only the number."""
@@ -51,55 +51,53 @@ def tell_unknown(terminal: Terminal, decisions: Decisions, people: Sequence[str]
     return bool(unknown)
 
 
-def tell_unheard(terminal: Terminal, decisions: Decisions, results: Sequence[RestoredPhoto]) -> bool:
-    """Tell which decisions were about no photo, or no face in it; say whether there were any."""
-    heard = {id(one) for result in results for one in result.heard}
-    photos = {id(one): result.photo for result in results for one in result.said}
-    unheard = [one for one in decisions if id(one) not in heard]
+def tell_unheard(terminal: Terminal, decisions: Decisions, tally: Tally, *, all_given: bool = True) -> bool:
+    """Tell which decisions were about no photo, or no face in it; say whether there were any.
+
+    all_given: the photos were those of the whole collection; else a decision may be about another one.
+    """
+    from dmdcli.cli.tally import told_apart
+
+    missed = [(told_apart(one), one) for one in decisions if told_apart(one) not in tally.heard]
+    unheard = [(key, one) for key, one in missed if all_given or key in tally.said]
     lines = [
         f"{_where(one, decisions)}: "
         + (
-            f"{photos[id(one)]} has no such face, or another decision is about it"
-            if id(one) in photos
+            f"{tally.said[key]} has no such face, or another decision is about it"
+            if key in tally.said
             else "the photo it is about is not among those given"
         )
-        for one in unheard
+        for key, one in unheard
     ]
     _tell(terminal, lines, "more decisions are about no photo or face given")
     return bool(unheard)
 
 
-def tell_tags(terminal: Terminal, results: Sequence[RestoredPhoto]) -> None:
+def tell_tags(terminal: Terminal, tally: Tally) -> None:
     """Tell how many faces were named by tags and decisions, and how many of the tags recognition contradicts."""
-    faces = [face for result in results for face in result.faces]
     parts = [
         counted(count, "face") + f" by {'a tag' if by == 'tag' else 'a decision'}"
         for by in ("decision", "tag")
-        if (count := sum(face.assigned_by == by and face.usable for face in faces))  # not those that are no face
+        if (count := tally.assigned[by])
     ]
-    conflicts = sum(face.conflict is not None for face in faces)
     if parts:
-        doubt = f"; {counted(conflicts, 'tag')} at odds with recognition" if conflicts else ""
+        doubt = f"; {counted(tally.conflicts, 'tag')} at odds with recognition" if tally.conflicts else ""
         terminal.result(f"Said whose they are: {', '.join(parts)}{doubt}.")
 
 
-def tell_lost(terminal: Terminal, decisions: Decisions, results: Sequence[RestoredPhoto]) -> None:
+def tell_lost(terminal: Terminal, decisions: Decisions, tally: Tally) -> None:
     """Tell, in a run without decisions, how many photos are made again because something was decided about them."""
-    from dmdcli.pipeline.standing import SAID_CHANGED
-
-    lost = sum(result.reason == SAID_CHANGED and not result.corrected for result in results)
-    if lost and decisions.path is None:
+    if tally.lost and decisions.path is None:
         terminal.say(
-            f"Of {counted(lost, 'photo')} something else was said last time. If there was a file of decisions, "
+            f"Of {counted(tally.lost, 'photo')} something else was said last time. If there was a file of decisions, "
             "give it with --decisions again, or keep it in the output folder as decisions.toml."
         )
 
 
-def tell_corrected(terminal: Terminal, results: Sequence[RestoredPhoto]) -> None:
+def tell_corrected(terminal: Terminal, tally: Tally) -> None:
     """Tell of how many faces the landmarks were put right by hand."""
-    count = sum(face.landmarks == "corrected" for result in results for face in result.faces)
-    if count:
-        terminal.result(f"Landmarks put right by hand: those of {counted(count, 'face')}.")
+    if tally.corrected:
+        terminal.result(f"Landmarks put right by hand: those of {counted(tally.corrected, 'face')}.")
 
 
 def _where(decision: Decision, decisions: Decisions) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dmdcli.cli.console import JsonOption, OutOption, OverwriteOption, PhotosArgument, QuietOption, Terminal
-from dmdcli.errors import EXIT_SOME_FAILED
+from dmdcli.errors import EXIT_SOME_FAILED, PhotoReadError
 from dmdcli.training.severity import Severity
 
 SeverityOption = Annotated[
@@ -41,19 +41,23 @@ def degrade(
     quiet: QuietOption = False,
 ) -> None:
     """Make bad copies of good photos, to try the restoration on."""
-    from dmdcli.photos import check_output_places, find_photos, plan_outputs
     from dmdcli.pipeline.degrade import degrade_photos
+    from dmdcli.places import check_output_folder, stream_outputs, survey_photos
 
     terminal = Terminal(quiet=quiet, json_lines=json_lines)
-    files = find_photos(photos)
-    outputs = plan_outputs(files, out, ext)
-    check_output_places(photos, files, out, outputs)
-    for unreadable in files.unreadable:
-        terminal.fail(str(unreadable))
+    survey = survey_photos(photos)
+    check_output_folder(survey, out)
     rows: list[tuple[str, str, str, str, str, str]] = []
-    failed = bool(files.unreadable)
-    with terminal.progress("photos", len(files)) as advance:
-        for result in degrade_photos(files, outputs, severity, seed, crop_side=crop_side, ext=ext, overwrite=overwrite):
+    failed = False
+
+    def tell(unreadable: PhotoReadError) -> None:
+        nonlocal failed
+        failed = True
+        terminal.fail(str(unreadable))
+
+    pairs = stream_outputs(survey, out, ext, tell)
+    with terminal.progress("photos", survey.photos) as advance:
+        for result in degrade_photos(pairs, severity, seed, crop_side=crop_side, ext=ext, overwrite=overwrite):
             advance()
             degradation = result.degradation
             terminal.record(

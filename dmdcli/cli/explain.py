@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from dmdcli.cli.console import JsonOption, PhotosArgument, Terminal, counted
-from dmdcli.errors import EXIT_SOME_FAILED
+from dmdcli.errors import EXIT_SOME_FAILED, PhotoReadError
 
 if TYPE_CHECKING:
     from dmdcli.journal import FaceRow
@@ -28,14 +28,18 @@ def explain(photos: PhotosArgument, json: JsonOption = False) -> None:
     journal there also tells which faces were left alone, and why. Nothing is written.
     """
     from dmdcli.pipeline import explain as pipeline
-    from dmdcli.places import find_photos
+    from dmdcli.places import stream_photos, survey_photos
 
     terminal = Terminal(json_lines=json)
-    files = find_photos(photos)
-    for unreadable in files.unreadable:
+    survey_photos(photos)  # says at once that there are none
+    failed = False
+
+    def tell(unreadable: PhotoReadError) -> None:
+        nonlocal failed
+        failed = True
         terminal.fail(str(unreadable))
-    failed = bool(files.unreadable)
-    for one in pipeline.explain(files):
+
+    for one in pipeline.explain(stream_photos(photos, tell)):
         terminal.record(record_of(one))
         if one.error is not None:
             failed = True

@@ -25,6 +25,7 @@ from dmdcli.cli.doctor import doctor
 from dmdcli.cli.enroll import enroll
 from dmdcli.cli.evaluate import evaluate
 from dmdcli.cli.explain import explain
+from dmdcli.cli.merge import merge
 from dmdcli.cli.models import models
 from dmdcli.cli.people import people
 from dmdcli.cli.report import report
@@ -32,6 +33,7 @@ from dmdcli.cli.restore import restore
 from dmdcli.cli.review import review
 from dmdcli.cli.train import train
 from dmdcli.errors import EXIT_BUG, EXIT_CANNOT_GO_ON, EXIT_INTERRUPTED, DMDError
+from dmdcli.memory import use_huge_pages
 
 ENVIRONMENT = """\
 \b
@@ -149,6 +151,7 @@ def dmd(
     offline: OfflineOption = False,
 ) -> None:
     """Take the options that stand before the verb."""
+    use_huge_pages()
     if offline:
         from dmdcli.fetch import forbid_connections
 
@@ -157,6 +160,7 @@ def dmd(
 
 app.command("enroll")(enroll)
 app.command("restore")(restore)
+app.command("merge")(merge)
 app.command("explain")(explain)
 app.command("review")(review)
 app.command("report")(report)

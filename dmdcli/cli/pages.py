@@ -78,7 +78,8 @@ def people_for_page(
             terminal.fail(f"There are no previews: {error}")
 
     people = recall_people(library, finder, later, memorize)
-    threading.Thread(target=load, name="load the network", daemon=True).start()
+    # No daemon: a program that ends while libraries are being loaded would crash. It waits these few seconds instead.
+    threading.Thread(target=load, name="load the network").start()
     return later, people
 
 

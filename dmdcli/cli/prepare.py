@@ -78,13 +78,16 @@ def prepare(
     terminal = Terminal(quiet=quiet, verbose=verbose, json_lines=json)
 
     from dmdcli.pipeline import prepare as pipeline
-    from dmdcli.places import check_output_places, find_photos
+    from dmdcli.places import check_output, check_output_folder, find_photos, survey_photos
 
     files = find_photos(photos)
     for error in files.unreadable:
         terminal.fail(str(error))
-    check_output_places(photos, files, out, [out / name for name in ("index.csv", "landmarks.json", "report.csv")])
-    check_output_places(photos, files, out / "aligned_crops", [])
+    survey = survey_photos(photos)
+    check_output_folder(survey, out)
+    check_output_folder(survey, out / "aligned_crops")
+    for name in ("index.csv", "landmarks.json", "report.csv"):
+        check_output(survey, out / name)
     pipeline.check_folder(out)
     labelled = pipeline.label(files, sum(path.is_dir() for path in photos), strangers=strangers)
     check_people(labelled, pipeline.LEAST_PEOPLE, strangers)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +16,6 @@ from dmdcli.errors import UsageError
 
 if TYPE_CHECKING:
     from dmdcli.journal import Journal
-    from dmdcli.pipeline.outcome import RestoredPhoto
 
 
 def report(
@@ -48,40 +47,35 @@ def report(
 
 @contextmanager
 def leaving_report(
-    journal: Journal,
-    results: Sequence[RestoredPhoto],
-    outputs: Sequence[Path],
-    *,
-    single_file: bool,
-    write_names: bool,
-) -> Iterator[None]:
+    journal: Journal, outputs: Iterable[Path], *, single_file: bool, write_names: bool
+) -> Iterator[Callable[[Path, Path, str], None]]:
     """Write the report when the run inside ends, also when it was interrupted; UsageError at once where it could not.
 
-    results: filled by the run. outputs: where each photo's result goes.
+    outputs: where each photo's result goes, asked for with `single_file` only. Yields a function to be told of each
+    photo whose place has a file that stays: that place, the photo and the reason.
     """
+    from dmdcli.report.roll import Roll
     from dmdcli.report.write import Told, check_report_places, check_single_file, write_report
 
     check_report_places(journal.out)
-    places = [journal.place(output) for output in outputs]
     if single_file:
-        check_single_file(len({*places, *journal.places()}))
+        check_single_file(len({*journal.places(), *map(journal.place, outputs)}))
     began = time.monotonic()
+    with closing(Roll()) as roll:
 
-    def leave() -> None:
-        skipped = {
-            place: (one.photo, f"{one.reason}; it stays as it is")
-            for place, one in zip(places, results, strict=False)
-            if one.standing == "foreign" and one.status == "skipped"
-        }
-        names = names_by_id() if write_names else {}
-        write_report(journal, Told(names, single_file, skipped, time.monotonic() - began))
+        def leave() -> None:
+            names = names_by_id() if write_names else {}
+            write_report(journal, Told(names, single_file, time.monotonic() - began), roll)
 
-    try:
-        yield
-    except KeyboardInterrupt:
+        def left_alone(output: Path, photo: Path, reason: str) -> None:
+            roll.leave_alone(journal.place(output), photo, f"{reason}; it stays as it is")
+
+        try:
+            yield left_alone
+        except KeyboardInterrupt:
+            leave()
+            raise
         leave()
-        raise
-    leave()
 
 
 def names_by_id() -> dict[str, str]:

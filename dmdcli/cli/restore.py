@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dmdcli.cli.build import build_finder, build_library, build_memorize, build_restorer, licence_of, stay_offline
+from dmdcli.cli.build import build_library, build_memorize, stay_offline
+from dmdcli.cli.cluster import Toolmaker, check_ray
 from dmdcli.cli.console import (
     LEAST_FACE,
     THRESHOLD,
@@ -28,7 +32,10 @@ from dmdcli.cli.console import (
     OverwriteOption,
     PersonOption,
     PhotosArgument,
+    Precision,
+    PrecisionOption,
     QuietOption,
+    RayOption,
     ReportOption,
     SingleFileOption,
     StrengthOption,
@@ -39,6 +46,7 @@ from dmdcli.cli.console import (
     ThoroughOption,
     ThresholdOption,
     VerboseOption,
+    WorkersOption,
     WriteNamesOption,
 )
 from dmdcli.cli.decided import (
@@ -51,12 +59,15 @@ from dmdcli.cli.decided import (
     tell_unheard,
     tell_unknown,
 )
+from dmdcli.cli.interrupts import second_one_ends
+from dmdcli.cli.late import LateRestorer
 from dmdcli.cli.report import leaving_report, show
-from dmdcli.cli.restored import as_record, print_estimate, print_table, print_totals
-from dmdcli.errors import EXIT_SOME_FAILED
+from dmdcli.cli.restored import Lines, as_record, print_estimate, print_totals
+from dmdcli.cli.tools import build_tools
+from dmdcli.errors import EXIT_SOME_FAILED, PhotoReadError, UsageError
 
 if TYPE_CHECKING:
-    from dmdcli.pipeline.outcome import RestoredPhoto
+    from dmdcli.places import PhotoFile
 
 
 class Strip(str, Enum):
@@ -66,6 +77,7 @@ class Strip(str, Enum):
 
 
 def restore(
+    context: typer.Context,
     photos: PhotosArgument,
     out: OutOption,
     person: PersonOption = None,
@@ -100,6 +112,9 @@ def restore(
     model: ModelOption = "base",
     device: DeviceOption = "auto",
     batch_size: BatchSizeOption = None,
+    precision: PrecisionOption = Precision.AUTO,
+    workers: WorkersOption = None,
+    ray: RayOption = None,
     thorough: ThoroughOption = False,
     only_restored: Annotated[
         bool, typer.Option("--only-restored", help="Do not copy photos in which no face was restored.")
@@ -121,6 +136,12 @@ def restore(
     mark: Annotated[
         bool, typer.Option("--mark/--no-mark", help="Restored photos say so in their XMP; `dmd explain` shows it.")
     ] = True,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard", metavar="N/COUNT", help="Restore the photos of one part only; `dmd merge` joins what all did."
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
     dry_run: DryRunOption = False,
     report: ReportOption = True,
@@ -143,35 +164,51 @@ def restore(
     missing and what would come out differently now; files that are not, or no longer, the journal's are kept.
     """
     stay_offline(offline)
-    from dmdcli.photos import find_photos
-    from dmdcli.places import REPORT, check_output_places, plan_outputs
+    if ray is not None:
+        check_ray(ray, offline=offline, dry_run=dry_run)
+    from dmdcli.journal_file import check_division
+    from dmdcli.memory import map_large_blocks
+    from dmdcli.places import REPORT, check_extension, check_output_folder, stream_outputs, survey_photos
+    from dmdcli.shards import read_shard
 
+    map_large_blocks()
+    context.with_resource(second_one_ends())
     terminal = Terminal(quiet=quiet, verbose=verbose, json_lines=json)
-    files = find_photos(photos)
-    outputs = plan_outputs(files, out, ext)
-    check_output_places(photos, files, out, outputs)
-    for unreadable in files.unreadable:
-        terminal.fail(str(unreadable))
+    check_extension(ext)
+    part = None if shard is None else read_shard(shard)
+    if part is not None and (single_file or open_):
+        raise UsageError("--single-file and --open are about the report, which `dmd merge` writes. Give them there.")
+    survey = survey_photos(photos)
+    check_output_folder(survey, out)
+    check_division(out, part)
     library = build_library()
     library.people()  # a damaged or newer library, and an unknown person, are said at once
     names = tuple(library.person(name).name for name in person) if person else None
     decided = open_decisions(decisions, out)
     ignorant = tell_unknown(terminal, decided, [one.name for one in library.people()])
 
+    from dmdcli.cli.tally import Tally
     from dmdcli.corrections import Corrections
-    from dmdcli.journal import copy_journal, open_journal
+    from dmdcli.journal import copy_journal, has_journal, open_journal
     from dmdcli.pipeline import restore as pipeline
     from dmdcli.pipeline.blend import RestoreOptions
     from dmdcli.pipeline.people import recall_people
 
-    finder = build_finder(kit, thorough, min_face, device, terminal.say)
-    restorer = build_restorer(model, device, batch_size)
+    processes = context.with_resource(ExitStack())
+    tools = build_tools(
+        Toolmaker(kit, thorough, min_face, model, device, batch_size, precision.value, names),
+        photos=survey.photos,
+        workers=workers,
+        ray=ray,
+        has_results=has_journal(out),
+        processes=processes,
+        cluster=context.with_resource(ExitStack()),
+        say=terminal.say,
+    )
+    finder, restorer = tools.finder, tools.restorer
     people = recall_people(library, finder, restorer, build_memorize(restorer), names)
     known = len(people.gallery.people)
-    terminal.say(
-        f"Restoring: {model}{licence_of(model)} on {restorer.device}. "
-        f"{known or 'No'} {'person' if known == 1 else 'people'} enrolled."
-    )
+    terminal.say(f"Restoring: {tools.network}. {known or 'No'} {'person' if known == 1 else 'people'} enrolled.")
     options = RestoreOptions(
         strength=strength,
         tone=tone.value,
@@ -192,25 +229,58 @@ def restore(
         write_names=write_names,
         evidence=report,
     )
-    results: list[RestoredPhoto] = []
-    faces = skipped = 0
-    opened = copy_journal(out) if dry_run else open_journal(out)
+    references = {name: person.references for name, person in people.enrolled.items()}
+    tally, lines = Tally(), Lines(references if dry_run else None)
+    unreadable: list[PhotoReadError] = []
+    started: deque[tuple[PhotoFile, Path]] = deque()  # the photos on their way through the pipeline, which keeps order
+
+    def tell(error: PhotoReadError) -> None:
+        unreadable.append(error)
+        terminal.fail(str(error))
+
+    def pairs() -> Iterator[tuple[PhotoFile, Path]]:
+        for pair in stream_outputs(survey, out, ext, tell):
+            if journal.share.holds(journal.place(pair[1])):
+                started.append(pair)
+                yield pair
+
+    def stop() -> None:
+        terminal.say("Stopping...")
+        processes.close()  # nobody waits for what they still look for
+
+    opened = (copy_journal if dry_run else open_journal)(out, part)
+    about, to_come = ("", survey.photos) if part is None else ("about ", round(survey.photos / part.count))
     with opened as journal, ExitStack() as stack:
         for note in journal.notes:
             terminal.fail(note)
-        if report and not dry_run:
-            leaving = leaving_report(journal, results, outputs, single_file=single_file, write_names=write_names)
-            stack.enter_context(leaving)
+        leave_alone = None
+        if report and not dry_run and part is None:
+            outputs = (output for _, output in stream_outputs(survey, out, ext, lambda _: None))
+            leaving = leaving_report(journal, outputs, single_file=single_file, write_names=write_names)
+            leave_alone = stack.enter_context(leaving)
         advance = stack.enter_context(terminal.progress("faces", None))
         corrections = Corrections(library.home)
-        for result in pipeline.restore(
-            files, outputs, finder, restorer, people, journal, options, decided, corrections
-        ):
-            results.append(result)
-            faces += len(result.faces)
-            skipped += result.status == "skipped"
-            total = faces_in_all(faces, len(results) - skipped, len(files) - skipped)
-            advance(len(result.faces), total=total, what=f"faces, {len(results)} of {len(files)} photos done")
+        run = pipeline.restore(
+            pairs(),
+            finder,
+            restorer,
+            people,
+            journal,
+            options,
+            decided,
+            corrections,
+            workers=tools.at_once,
+            crew=tools.crew,
+            stop=stop,
+        )
+        for result in stack.enter_context(closing(run)):
+            file, output = started.popleft()
+            tally.see(result)
+            lines.see(result, str(file.relative))
+            if leave_alone is not None and result.standing == "foreign" and result.status == "skipped":
+                leave_alone(output, result.photo, result.reason or "")
+            total = faces_in_all(tally.faces, tally.photos - tally.skipped, to_come - tally.skipped)
+            advance(len(result.faces), total=total, what=f"faces, {tally.photos} of {about}{to_come} photos done")
             if result.error is not None:
                 terminal.fail(f"{result.photo}: {result.error}")
             for note in result.notes:
@@ -218,22 +288,26 @@ def restore(
             why = f" ({result.reason})" if result.reason else ""
             terminal.detail(f"{result.photo}: {result.status}{why}, {result.seconds:.1f} s")
             terminal.record(as_record(result, model, finder.kit_name, finder.kit.similarity))
-    references = {name: person.references for name, person in people.enrolled.items()}
-    print_table(terminal, results, {file.path: str(file.relative) for file in files}, references if dry_run else None)
-    print_totals(terminal, results, out, dry_run)
+    lines.show(terminal)
+    if part is not None and not tally.photos:
+        terminal.result(f"None of the photos falls to shard {part}.")
+    else:
+        print_totals(terminal, tally, out, dry_run)
     if dry_run:
-        print_estimate(terminal, results, out)
+        loading = restorer.late.seconds if isinstance(restorer, LateRestorer) else 0.0
+        print_estimate(terminal, tally.estimator.estimate(loading, tally.pace), out)
+    elif part is not None:
+        terminal.result(f"When all shards have ended, `dmd merge {out}` joins what they did.")
     elif report:
         terminal.result(f"What was done, photo by photo: {out / REPORT}")
         if open_:
             show(out / REPORT)
-    tell_tags(terminal, results)
-    tell_corrected(terminal, results)
-    tell_lost(terminal, decided, results)
-    unheard = tell_unheard(terminal, decided, results)
-    unsure = strict and (unheard or ignorant or any(face.unsure for result in results for face in result.faces))
-    left_out = any(result.status == "failed" or result.standing == "taken" for result in results)
-    if files.unreadable or unsure or left_out:
+    tell_tags(terminal, tally)
+    tell_corrected(terminal, tally)
+    tell_lost(terminal, decided, tally)
+    unheard = tell_unheard(terminal, decided, tally, all_given=part is None)
+    unsure = strict and (unheard or ignorant or tally.is_unsure)
+    if unreadable or unsure or tally.left_out:
         raise typer.Exit(EXIT_SOME_FAILED)
 
 

@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from dmdcli.cli.console import Terminal, counted
 
 if TYPE_CHECKING:
+    from dmdcli.cli.tally import Tally
     from dmdcli.faces.identity import Curve
+    from dmdcli.pipeline.estimate import Estimate
     from dmdcli.pipeline.outcome import RestoredFace, RestoredPhoto
+
+Line: TypeAlias = tuple[str, str, str, str]
 
 SCHEMA = 1
 """Version of the JSON objects."""
 MOST_ROWS = 200
-"""Photos up to which the table at the end has a line for each; beyond, only for people recognised and failures."""
+"""Lines of the table at the end."""
 WHERE = {"current": "up to date", "taken": "not restored"}
 """What the table says of photos that were skipped, by their standing; else there is a file that is not ours."""
 BY = {"forced": ", as asked", "tag": ", as tagged", "decision": ", as decided"}
 """What the table says where somebody was not just recognised."""
 NUMBERS = re.compile(r" \([^()]*\d[^()]*\)")
-NO_PLACE = "without a place"
-STANDINGS = {"current": "up to date", "taken": NO_PLACE}
-"""What is said of photos that were skipped, by their standing."""
 WIDTHS = re.compile(r"(?:only )?\d+ pixels wide")
 """What differs between the same reasons of two faces."""
 
@@ -77,36 +78,60 @@ def problems_of(face: RestoredFace) -> list[str]:
     return [face.conflict if problem in CONFLICTS else problem for problem in face.problems]
 
 
-def print_table(
-    terminal: Terminal, results: Sequence[RestoredPhoto], names: dict[Path, str], references: dict[str, int] | None
-) -> None:
-    """Print a line a photo: what became of it, how many faces, who was recognised.
+class Lines:
+    """The lines of the table at the end, gathered photo by photo and bounded.
 
-    references: under --dry-run, how many each person has; then it is said, too, where in the photo people are.
+    Up to MOST_ROWS photos have a line each; of more, those that failed or stayed as they were, and, as far as there is
+    room, those with people recognised. references: under --dry-run, how many each person has; then it is said, too,
+    where in the photo people are.
     """
-    telling = results
-    if len(results) > MOST_ROWS:
-        telling = [
-            one
-            for one in results
-            if one.error
-            or one.standing in ("foreign", "taken")
-            or any(face.person or face.conflict for face in one.faces)
-        ]
+
+    def __init__(self, references: Mapping[str, int] | None) -> None:
+        self._references = references
+        self._photos = 0
+        self._every: list[Line] = []
+        self._wrong: list[tuple[int, Line]] = []
+        self._recognised: list[tuple[int, Line]] = []
+        self._told = 0
+
+    def see(self, photo: RestoredPhoto, name: str) -> None:
+        """Note what became of a photo. name: what it is called in the table."""
+        self._photos += 1
+        is_wrong = photo.error is not None or photo.standing in ("foreign", "taken")
+        is_told = is_wrong or any(face.person or face.conflict for face in photo.faces)
+        kept = self._wrong if is_wrong else self._recognised
+        self._told += is_told
+        if self._photos > MOST_ROWS and (not is_told or len(kept) == MOST_ROWS):
+            return
+        line = line_of(photo, name, self._references)
+        if self._photos <= MOST_ROWS:
+            self._every.append(line)
+        if is_told:
+            kept.append((self._photos, line))
+
+    def show(self, terminal: Terminal) -> None:
+        """Print the table, in the order of the photos, and say what has no line in it."""
+        lines = self._every
+        if self._photos > MOST_ROWS:
+            lines = [line for _, line in sorted((self._wrong + self._recognised)[:MOST_ROWS])]
+        terminal.table(["photo", "result", "faces", "remarks, and who was recognised (similarity)"], lines)
+        if (more := self._told - MOST_ROWS) > 0 and self._photos > MOST_ROWS:
+            terminal.result(f"{counted(more, 'photo')} more of this kind; --json tells of every photo.")
+
+
+def line_of(photo: RestoredPhoto, name: str, references: Mapping[str, int] | None) -> Line:
+    """Return the line of one photo: what became of it, how many faces, who was recognised."""
     words = {"restored": "would be restored", "untouched": "would be copied"} if references is not None else {}
-    rows = []
-    for one in telling:
-        what = words.get(one.status, one.status)
-        if one.status == "skipped":
-            what = WHERE.get(one.standing or "", "there already")
-        again = [one.reason] if one.reason and one.reason != "--overwrite" and one.standing != "current" else []
-        people = [recognised(face, references) for face in one.faces if face.person]
-        restored = sum(face.used != "none" for face in one.faces)
-        conflicts = [face.conflict for face in one.faces if face.conflict]
-        wrong = [one.error] if one.error else []
-        remarks = "; ".join(dict.fromkeys(wrong + again + people + conflicts + less_than_asked(one.faces)))
-        rows.append((names[one.photo], what, f"{restored} of {len(one.faces)}" if one.faces else "-", remarks))
-    terminal.table(["photo", "result", "faces", "remarks, and who was recognised (similarity)"], rows)
+    what = words.get(photo.status, photo.status)
+    if photo.status == "skipped":
+        what = WHERE.get(photo.standing or "", "there already")
+    again = [photo.reason] if photo.reason and photo.reason != "--overwrite" and photo.standing != "current" else []
+    people = [recognised(face, references) for face in photo.faces if face.person]
+    restored = sum(face.used != "none" for face in photo.faces)
+    conflicts = [face.conflict for face in photo.faces if face.conflict]
+    wrong = [photo.error] if photo.error else []
+    remarks = "; ".join(dict.fromkeys(wrong + again + people + conflicts + less_than_asked(photo.faces)))
+    return (name, what, f"{restored} of {len(photo.faces)}" if photo.faces else "-", remarks)
 
 
 def less_than_asked(faces: Sequence[RestoredFace]) -> list[str]:
@@ -134,7 +159,7 @@ def less_than_asked(faces: Sequence[RestoredFace]) -> list[str]:
     return said
 
 
-def recognised(face: RestoredFace, references: dict[str, int] | None) -> str:
+def recognised(face: RestoredFace, references: Mapping[str, int] | None) -> str:
     """Say who a face is, how surely, and, with `references`, by how many and where: the middle of the face."""
     forced = BY.get(face.assigned_by or "", "")
     if references is None or face.person is None:
@@ -144,19 +169,12 @@ def recognised(face: RestoredFace, references: dict[str, int] | None) -> str:
     return f"{face.person}{forced} ({face.similarity:.2f}, {by}) at {(x0 + x1) / 2:.0f}, {(y0 + y1) / 2:.0f}"
 
 
-def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path, dry_run: bool) -> None:
+def print_totals(terminal: Terminal, tally: Tally, out: Path, dry_run: bool) -> None:
     """Print what the run came to, in a few sentences."""
+    from dmdcli.cli.tally import NO_PLACE
     from dmdcli.pipeline.judge import ALREADY_GOOD, RESTORED_ALREADY
 
-    statuses = Counter(
-        STANDINGS.get(result.standing or "", result.status) if result.status == "skipped" else result.status
-        for result in results
-    )
-    used = Counter(face.used for result in results for face in result.faces)
-    people = Counter(
-        face.person for result in results for face in result.faces if face.person and face.assigned_by == "recognition"
-    )
-    seconds = sum(result.seconds for result in results)
+    statuses, used = tally.statuses, tally.used
     would = "would be " if dry_run else ""
     parts = [
         f"{count} {would if status in ('restored', 'untouched') else ''}{status}"
@@ -165,20 +183,18 @@ def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path
     ]
     restored = used["specific"] + used["generic"]
     worked_on = f"{counted(restored, 'face')}, {used['specific']} from their own dictionary, " if used else ""
-    terminal.result(f"{counted(len(results), 'photo')}: {', '.join(parts)}; {worked_on}{seconds:.0f} s.")
-    lowered = sum(face.used != "none" and face.reason is not None for result in results for face in result.faces)
-    less = [f"{counted(lowered, 'face')} {would}restored in part or weaker"] if lowered else []
+    terminal.result(f"{counted(tally.photos, 'photo')}: {', '.join(parts)}; {worked_on}{tally.elapsed:.0f} s.")
+    less = [f"{counted(tally.lowered, 'face')} {would}restored in part or weaker"] if tally.lowered else []
     less += [f"{counted(used['none'], 'face')} left alone"] if used["none"] else []
     if less:
         terminal.result(f"{', '.join(less)}.")
-    reasons = Counter(face.reason for result in results for face in result.faces)
     for reason, one, more in ((ALREADY_GOOD, "is", "are"), (RESTORED_ALREADY, "was", "were")):
-        if count := reasons[reason]:
+        if count := tally.good_already[reason]:
             terminal.result(f"Of these {count} {one if count == 1 else more} {reason}: --already-good restore.")
-    if people:
+    if tally.people:
         terminal.result(
             f"Recognised{' in these' if statuses['up to date'] else ''}: "
-            + ", ".join(f"{name} in {count}" for name, count in sorted(people.items()))
+            + ", ".join(f"{name} in {count}" for name, count in sorted(tally.people.items()))
             + "."
         )
     if statuses["skipped"]:
@@ -193,17 +209,14 @@ def print_totals(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path
         )
     if dry_run:
         terminal.result("Nothing was written (--dry-run).")
-    elif any(result.output is not None for result in results):
+    elif tally.is_written:
         terminal.result(f"The results are in {out}.")
 
 
-def print_estimate(terminal: Terminal, results: Sequence[RestoredPhoto], out: Path) -> None:
+def print_estimate(terminal: Terminal, expected: Estimate, out: Path) -> None:
     """Say what the run would take, and what room there is; on stderr where stdout is for JSON."""
     import shutil
 
-    from dmdcli.pipeline.estimate import estimate
-
-    expected = estimate(results)
     if not expected.space:
         return
     place = next(folder for folder in (out.absolute(), *out.absolute().parents) if folder.is_dir())

@@ -119,7 +119,9 @@ def cores() -> int:
     """How many processor cores this process may use: those it is bound to, and no more than its container has."""
     number = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota, _, period = _limit("cpu.max").partition(" ")
-    if quota.isdigit() and period.strip().isdigit():
+    if not quota:  # the older files, where no limit is -1
+        quota, period = _limit("cpu/cpu.cfs_quota_us"), _limit("cpu/cpu.cfs_period_us")
+    if quota.isdigit() and period.isdigit() and int(period):
         number = min(number, max(1, round(int(quota) / int(period))))
     return number
 

@@ -9,6 +9,8 @@ photo under the crop is read or filtered, whatever the size of the photo.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import cv2
@@ -34,6 +36,8 @@ FOREHEAD = 0.75
 OUTLINE_FEATHER = 8.0
 """Standard deviation in crop pixels of the blur at the edge of hair and hands: narrower than at the face's own edge, so
 that no restored skin shines through."""
+BAND = 128
+"""Rows of a photo in which a face is pasted at a time: what is computed stays in the processor's cache."""
 OUTLINED = 0.4
 """Part of the mask that an outline must leave: below it the parsing network has not understood the picture."""
 
@@ -143,15 +147,54 @@ def paste_face(
     if height == 0 or width == 0 or strength == 0:
         unchanged: FloatPixels = region.copy()
         return unchanged
-    back = _to_region(matrix, origin)
-    weight = np.clip(photo_mask(mask, matrix, origin, (width, height)) * np.float32(strength), 0, 1)[:, :, None]
     if reference_crop is None:
-        change = _warp(crop, back, width, height, cv2.INTER_CUBIC) - region
-    else:
-        check_shape("reference_crop", reference_crop, (CROP, CROP, 3), np.float32)
-        change = _warp(crop - reference_crop, back, width, height, cv2.INTER_CUBIC)
-    pasted: FloatPixels = np.where(weight > 0, np.clip(region + weight * change, 0, 1), region)
+        weight = np.clip(photo_mask(mask, matrix, origin, (width, height)) * np.float32(strength), 0, 1)[..., None]
+        there = _warp(crop, _to_region(matrix, origin), width, height, cv2.INTER_CUBIC)
+        replaced: FloatPixels = np.where(weight > 0, np.clip(region + weight * (there - region), 0, 1), region)
+        return replaced
+    check_shape("reference_crop", reference_crop, (CROP, CROP, 3), np.float32)
+    pasted: FloatPixels = region.copy()
+    for rows, columns, change in carry_change(crop - reference_crop, mask, matrix, origin, (width, height), strength):
+        np.clip(region[rows, columns] + change, 0, 1, out=pasted[rows, columns])
     return pasted
+
+
+def carry_change(
+    change: FloatPixels,
+    mask: npt.NDArray[np.float32],
+    matrix: Matrix,
+    origin: tuple[int, int],
+    size: tuple[int, int],
+    strength: float = 1.0,
+) -> Iterator[tuple[slice, slice, FloatPixels]]:
+    """The change of a face, (512, 512, 3) float32, weighed by its mask, as it lies in a part of the photo.
+
+    mask: (512, 512) float32 in [0, 1]. matrix: (2, 3) photo -> crop. origin: x0, y0 of the part's first pixel in the
+    photo. size: its width and height. strength: the mask is multiplied by it. Yields, from top to bottom, rows and
+    columns of the part, and the change there, (h, w, 3) float32, the taker's own. Left out is nothing but places
+    where the mask is 0.
+    """
+    left, top, width, height = cv2.boundingRect((mask > 0).view(np.uint8))
+    if not width:
+        return
+    inside = (slice(top, top + height), slice(left, left + width))
+    weight = mask[inside] * np.float32(strength)
+    weighed = cv2.multiply(change[inside], cv2.merge([weight, weight, weight]))
+    from_crop = compose(np.array([[1, 0, left], [0, 1, top]], dtype=np.float32), _to_region(matrix, origin))
+    # Cubic interpolation reaches two crop pixels beyond the mask.
+    x0, y0, x1, y1 = _source_box(invert(from_crop), width, height, size, margin=math.ceil(2 / scale_of(matrix)))
+    if x0 == x1 or y0 == y1:  # what is masked lies beyond the photo's edge
+        return
+    part, to_part, border = _prepare(weighed, from_crop, *size, cv2.BORDER_CONSTANT)
+    for first in range(y0, y1, BAND):
+        rows, columns = slice(first, min(first + BAND, y1)), slice(x0, x1)
+        shift = np.array([[0, 0, x0], [0, 0, first]])
+        width_height = (x1 - x0, rows.stop - first)
+        yield (
+            rows,
+            columns,
+            cv2.warpAffine(part, to_part - shift, width_height, flags=cv2.INTER_CUBIC, borderMode=border),
+        )
 
 
 def photo_mask(
@@ -178,14 +221,17 @@ def blend_mask(points: Points) -> npt.NDArray[np.float32]:
     hull = cv2.convexHull(np.concatenate([points, forehead]))
     outside = np.full((CROP, CROP), 1, dtype=np.uint8)
     cv2.fillConvexPoly(outside, np.rint(hull).astype(np.int32), 0)
+    mask = np.zeros((CROP, CROP), dtype=np.float32)
     if outside.all():
-        return np.zeros((CROP, CROP), dtype=np.float32)
-    distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    face = 1 - _smooth_step((distance - MASK_MARGIN) / MASK_FEATHER)
-    along = np.minimum(np.arange(CROP), np.arange(CROP)[::-1]).astype(np.float64)
-    edge = np.minimum(along[:, None], along[None, :])
-    inner = _smooth_step((edge - MASK_EDGE[0]) / (MASK_EDGE[1] - MASK_EDGE[0]))
-    return (face * inner).astype(np.float32)
+        return mask
+    reach = math.ceil(MASK_MARGIN + MASK_FEATHER) + 1
+    (x0, y0), (x1, y1) = (np.clip(side, 0, CROP) for side in (hull.min((0, 1)) - reach, hull.max((0, 1)) + reach))
+    there = (slice(math.floor(y0), math.ceil(y1)), slice(math.floor(x0), math.ceil(x1)))
+    distance = cv2.distanceTransform(outside[there], cv2.DIST_L2, cv2.DIST_MASK_5)
+    distance -= np.float32(MASK_MARGIN)
+    distance /= np.float32(MASK_FEATHER)
+    mask[there] = _inner()[there] * (1 - _smooth_step(distance))
+    return mask
 
 
 def outlined_mask(mask: npt.NDArray[np.float32], outline: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
@@ -219,9 +265,19 @@ def _to_region(matrix: Matrix, origin: tuple[int, int]) -> Matrix:
     return compose(invert(matrix), shift)
 
 
-def _smooth_step(value: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+@lru_cache(maxsize=1)
+def _inner() -> npt.NDArray[np.float32]:
+    """How far each crop pixel is from the crop's edge, (512, 512) float32: 0 near it, 1 far from it."""
+    along = np.minimum(np.arange(CROP), np.arange(CROP)[::-1]).astype(np.float32)
+    edge = np.minimum(along[:, None], along[None, :])
+    inner = _smooth_step((edge - np.float32(MASK_EDGE[0])) / np.float32(MASK_EDGE[1] - MASK_EDGE[0]))
+    inner.flags.writeable = False
+    return inner
+
+
+def _smooth_step(value: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """0 below 0, 1 above 1, and a cubic without corners between."""
-    bounded = np.clip(value.astype(np.float64), 0, 1)
+    bounded = np.clip(value, 0, 1)
     return bounded * bounded * (3 - 2 * bounded)
 
 
@@ -256,11 +312,24 @@ def _reaches_far_out(
 def _warp(
     source: Array, matrix: Matrix, width: int, height: int, interpolation: int, border: int = cv2.BORDER_REFLECT_101
 ) -> Array:
-    """`source` taken through `matrix` (source -> target) into (height, width, ...), dtype kept.
+    """`source` taken through `matrix` (source -> target) into (height, width, ...), dtype kept, antialiased."""
+    part, whole, border = _prepare(source, matrix, width, height, border)
+    warped: Array = cv2.warpAffine(part, whole, (width, height), flags=interpolation, borderMode=border)
+    if source.dtype == np.float32:
+        return warped
+    rounded: Array = np.clip(np.rint(warped), 0, np.iinfo(np.dtype(source.dtype).name).max).astype(source.dtype)
+    return rounded
 
-    Where the target is smaller, the source pixels under one target pixel are averaged first: a mean over whole blocks
-    for the whole part of the factor and a Gaussian for the rest, so that nothing finer than a target pixel is left to
-    alias.
+
+def _prepare(
+    source: npt.NDArray[Any], matrix: Matrix, width: int, height: int, border: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64], int]:
+    """The part of `source` under a target of width x height, float32, ready to be interpolated; the transform (2, 3)
+    from its pixels to the target's; and how OpenCV is to go on beyond its edge.
+
+    matrix: source -> target. Where the target is smaller, the source pixels under one target pixel are averaged first:
+    a mean over whole blocks for the whole part of the factor and a Gaussian for the rest, so that nothing finer than a
+    target pixel is left to alias.
     """
     shrink = 1 / max(scale_of(matrix), 1e-6)
     block = max(1, math.floor(shrink))
@@ -277,7 +346,7 @@ def _warp(
         part = cv2.copyMakeBorder(part, 0, bottom, 0, right, cv2.BORDER_REPLICATE)
         reduced = (part.shape[1] // block, part.shape[0] // block)
         part = cv2.resize(part, reduced, interpolation=cv2.INTER_AREA)
-    part = part.astype(np.float32)
+    part = part.astype(np.float32, copy=False)
     rest = shrink / block
     if rest > 1.01:
         part = cv2.GaussianBlur(part, (0, 0), 0.5 * math.sqrt(rest * rest - 1), borderType=cv2.BORDER_REFLECT_101)
@@ -287,8 +356,4 @@ def _warp(
     whole = compose(to_source, matrix).astype(np.float64)
     if border == cv2.BORDER_REFLECT_101 and _reaches_far_out(whole, width, height, part.shape[1], part.shape[0]):
         border = cv2.BORDER_REPLICATE
-    warped: Array = cv2.warpAffine(part, whole, (width, height), flags=interpolation, borderMode=border)
-    if source.dtype == np.float32:
-        return warped
-    rounded: Array = np.clip(np.rint(warped), 0, np.iinfo(np.dtype(source.dtype).name).max).astype(source.dtype)
-    return rounded
+    return part, whole, border

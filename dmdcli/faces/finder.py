@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dmdcli.errors import UsageError
-from dmdcli.faces.align import TEMPLATE, compose, crop_face, crop_matrix, five_points, invert, scale_of, transform
+from dmdcli.faces.align import TEMPLATE, compose, crop_face, five_points, invert, scale_of, transform
 from dmdcli.faces.confidence import CERTAIN, confidences
 from dmdcli.faces.face import Confidence, Face, Landmarks, Source, implausible, problems
-from dmdcli.faces.fitting import aligning, average_points, fit_points, start_matrix
+from dmdcli.faces.fitting import aligning, average_points, fit_points, matrix_by, start_matrix
 from dmdcli.faces.kit import Detection, FaceKit
 from dmdcli.shapes import SAME_FACE, Box, Embedding, Matrix, Pixels, Points, check_shape, overlap
 
@@ -25,9 +25,6 @@ SAME_CENTRE = 0.25
 TURNS = (0, 1, 3, 2)
 """Quarter turns of the picture in which faces are looked for until some are found; upside down is the rarest."""
 
-
-LEAST_SPREAD = 20.0
-"""Extent in rough crop pixels of the five points below which they coincide and align nothing (faces: 110 and more)."""
 SETTLED = 4.0
 """Crop pixels by which the five points of an aligned crop may still move before it is cut anew: RetinaFace's points and
 the means of the 68 differ by as much."""
@@ -190,7 +187,8 @@ class FaceFinder:
         rejected = [self._too_small(detection.box) for detection in detections]
         again = []
         for index, detection in enumerate(detections):
-            exact = _exact_matrix(landmarks[index].points, detection.matrix)
+            five = transform(five_points(landmarks[index].points), invert(detection.matrix))
+            exact = matrix_by(five, detection.matrix)
             if exact is None:
                 rejected[index] = rejected[index] or NO_ALIGNMENT
             elif rejected[index] is None and not (detection.aligned and _agree(exact, detection.matrix)):
@@ -245,14 +243,6 @@ class FaceFinder:
         if side < self._min_face:
             return f"the face is {side:.0f} pixels wide; faces under {self._min_face:.0f} are not used"
         return None
-
-
-def _exact_matrix(points: Points, rough: Matrix) -> Matrix | None:
-    """The matrix photo -> crop by the points (68, 2) seen in the rough crop; None where they give none."""
-    five = transform(five_points(points), invert(rough))
-    if float(np.ptp(transform(five, rough), axis=0).max()) < LEAST_SPREAD:
-        return None
-    return crop_matrix(five)
 
 
 def _agree(exact: Matrix, rough: Matrix) -> bool:

@@ -29,7 +29,7 @@ LEAST_SHARED = 0.15
 """Overlap of the points' surroundings with the box from which they are those of the face that was meant. A box around
 the whole head has 0.22 to 0.31 with them."""
 LEAST_SPREAD = 20.0
-"""Extent in crop pixels of the five points below which they coincide and align nothing (faces: 110 and more)."""
+"""Extent in rough crop pixels of the five points below which they coincide and align nothing (faces: 110 and more)."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,15 @@ def aligning(points: Points, box: Box) -> Matrix | None:
     """The matrix (2, 3) photo -> crop by points (68, 2) of a face in a box, all in photo pixels; None where they give
     none.
     """
-    if not np.isfinite(points).all():
-        return None
-    five = five_points(points)
-    if float(np.ptp(transform(five, start_matrix(box)), axis=0).max()) < LEAST_SPREAD:
+    return matrix_by(five_points(points), start_matrix(box)) if np.isfinite(points).all() else None
+
+
+def matrix_by(five: Points, rough: Matrix) -> Matrix | None:
+    """The matrix (2, 3) photo -> crop by five points (5, 2) in photo pixels; None where they give none.
+
+    rough: photo -> a rough crop of the face.
+    """
+    if float(np.ptp(transform(five, rough), axis=0).max()) < LEAST_SPREAD:
         return None
     return crop_matrix(five)
 

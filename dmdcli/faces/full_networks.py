@@ -6,6 +6,7 @@ file. They and torchvision are imported when a network is built, never when this
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -37,6 +38,7 @@ class Network:
 
     net: in eval mode. title: what messages call it. mean, deviation: per channel, in grey levels; the network reads
     (pixel - mean) / deviation. batch_size: pictures at a time; halved for good where they do not fit into memory.
+    Threads take turns.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Network:
         self._answer = answer
         self._device = device
         self._batch_size = batch_size
+        self._turn = threading.Lock()
         self._mean = torch.tensor(mean, dtype=torch.float32, device=device).reshape(1, 3, 1, 1)
         self._deviation = torch.tensor(deviation, dtype=torch.float32, device=device).reshape(1, 3, 1, 1)
 
@@ -68,7 +71,8 @@ class Network:
         done = 0
         while done < len(pictures):
             try:
-                parts.append(self._run(pictures[done : done + self._batch_size]))
+                with self._turn:  # the packages' networks keep notes of the picture they are at
+                    parts.append(self._run(pictures[done : done + self._batch_size]))
                 done += len(parts[-1][0])
             except RuntimeError as error:
                 self._batch_size = smaller_batch(self._batch_size, error, str(self._device), self._title)

@@ -8,7 +8,6 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 
 from dmdcli.shapes import CROP, ComponentBoxes, FloatPixels, check_shape
 
@@ -110,6 +109,8 @@ def keep_grain(
     noise = [
         bands(generator.standard_normal((CROP, CROP), dtype=np.float32), size)[band] for band in range(len(before))
     ]
+    from scipy.optimize import nnls  # takes longer to import than everything else here
+
     # The bands overlap: column k is the energy that noise of band k has in each of them.
     energies = np.array([[np.square(band).mean() for band in bands(field, size)] for field in noise]).T
     shares = np.sqrt(nnls(energies, missing)[0])

@@ -49,6 +49,8 @@ SOI, EOI, SOS, COM, APP0, APP1, APP2, APP13, APP14 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE_FRAMES = (0xC2, 0xCA)
 STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+BAND = 256
+"""Rows of samples that are converted at a time."""
 FULL, HALF_ACROSS, HALF_BOTH = 0, 1, 2
 """Chroma sampling as Pillow counts it: 4:4:4, 4:2:2, 4:2:0."""
 
@@ -179,9 +181,9 @@ def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | No
     else:
         options["quality"] = quality
     if model == "YCbCr":
-        image = Image.frombytes(
-            model, (frame.width, frame.height), _components(bare, original, stored, frame, model).tobytes()
-        )
+        planes = np.ascontiguousarray(_components(bare, original, stored, frame, model))
+        image = Image.frombuffer(model, (frame.width, frame.height), planes, "raw", model, 0, 1)
+        del planes  # the image is a copy
     else:
         image = Image.fromarray(eight_bit(stored))
         options["keep_rgb"] = model == "RGB"
@@ -321,13 +323,17 @@ def _components(bare: bytes, original: Samples, stored: Samples, frame: Frame, m
         untouched = [Segment(APP14, s.payload[:11] + b"\0") if s.marker == APP14 else s for s in segments]
         bare = _bare(untouched, scans)
     planes = decode_components(bare, frame)
-    changed = (stored != original).any(axis=2)
-    given = eight_bit(stored)
-    if model == "CMYK":
-        wanted = 255 - given
-    else:
-        wanted = np.array(Image.fromarray(np.ascontiguousarray(given[..., :3])).convert("YCbCr"))
-        if model == "YCCK":
-            wanted = np.dstack([wanted, 255 - given[..., 3]])
-    planes[changed] = wanted[changed]
+    for top in range(0, len(stored), BAND):
+        rows = slice(top, top + BAND)
+        changed = (stored[rows] != original[rows]).any(axis=2)
+        if not changed.any():
+            continue
+        given = eight_bit(stored[rows])
+        if model == "CMYK":
+            wanted = 255 - given
+        else:
+            wanted = np.asarray(Image.fromarray(np.ascontiguousarray(given[..., :3])).convert("YCbCr"))
+            if model == "YCCK":
+                wanted = np.dstack([wanted, 255 - given[..., 3]])
+        planes[rows][changed] = wanted[changed]
     return planes

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+MOST_COMPRESSED = 10
+"""Pixels that a byte of a photo stands for, at most, as far as room in memory is concerned."""
 MAX_PIXELS = 200_000_000
 """Larger pictures are refused from their header, before any memory is taken."""
 
@@ -117,7 +121,7 @@ def samples_of(image: Image.Image) -> Samples:
         image = image.convert("L")
     if image.mode not in (*MODES.values(), "CMYK"):
         raise Unreadable(f"is stored as {image.mode!r}, which is not supported; save a copy as 8 or 16 bit grey or RGB")
-    return np.array(image)
+    return np.asarray(image)  # a copy more of a large photo would be felt
 
 
 def orientation_of(exif: bytes | None) -> int:
@@ -136,3 +140,17 @@ def orientation_of(exif: bytes | None) -> int:
     except struct.error:
         return 1
     return 1
+
+
+def megapixels(path: Path) -> float:
+    """How large a photo is, read off its head, for making room in memory; 0 where there is no such file.
+
+    Where the head says nothing, as many as a file of its size may have.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                return float(picture.width * picture.height / 1e6)
+    except (*BROKEN, Image.DecompressionBombError):
+        return path.stat().st_size * MOST_COMPRESSED / 1e6 if path.is_file() else 0.0

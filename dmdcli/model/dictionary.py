@@ -79,20 +79,23 @@ class Dictionary:
             }
         )
 
-    def to_arrays(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Return 18 float32 arrays named `left_eye_256.key`, `left_eye_256.value` and so on, for keeping in a file.
+    def to_arrays(self) -> dict[str, npt.NDArray[np.uint16]]:
+        """Return 18 arrays named `left_eye_256.key`, `left_eye_256.value` and so on, for keeping in a file.
 
-        Not float16: nothing bounds what a network memorises, since AdaIN takes the scale out again.
+        Each uint16 holds the bits of a bfloat16. Not float16: nothing bounds what a network memorises, since AdaIN
+        takes the scale out again. What bfloat16 leaves out is below a grey level in the restored face.
         """
         return {
-            f"{name}.{part}": getattr(memory, part).detach().to("cpu", torch.float32).contiguous().numpy()
+            f"{name}.{part}": bits_of(getattr(memory, part))
             for name, memory in self.memories.items()
             for part in ("key", "value")
         }
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[np.generic]]) -> Dictionary:
-        """Inverse of `to_arrays`, as float32 tensors. Raises ShapeError when an array is missing."""
+        """Inverse of `to_arrays`, as bfloat16 tensors on the arrays' own memory; arrays of float32, as they were kept
+        once, give such. Raises ShapeError when an array is missing.
+        """
         missing = [
             f"{name}.{part}" for name in PATCH_NAMES for part in ("key", "value") if f"{name}.{part}" not in arrays
         ]
@@ -100,6 +103,15 @@ class Dictionary:
             raise ShapeError(f"a dictionary's arrays lack {missing[0]}")
 
         def tensor(name: str) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(arrays[name])).float()
+            array = np.ascontiguousarray(arrays[name])
+            if array.dtype != np.uint16:
+                return torch.from_numpy(array).float()
+            return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
 
         return cls({name: Memory(tensor(f"{name}.key"), tensor(f"{name}.value")) for name in PATCH_NAMES})
+
+
+def bits_of(tensor: Tensor) -> npt.NDArray[np.uint16]:
+    """The bits of a tensor's numbers as bfloat16."""
+    bits: npt.NDArray[np.int16] = tensor.detach().to("cpu", torch.bfloat16).contiguous().view(torch.int16).numpy()
+    return bits.view(np.uint16)

@@ -5,8 +5,8 @@ what such a component should look like: the *generic* dictionary, learnt from ma
 known, the *specific* one, made by `memorize` from their own photographs. The answers take on the statistics of the
 degraded patch, are gated, and go back into the feature maps, which steer the decoder.
 
-All convolutions are 3 x 3 with bias and zero padding that keeps the size; the activation is LeakyReLU(0.2). Cutting a
-patch out and putting it back are written as products with interpolation matrices, so a batch needs no loop over faces.
+All convolutions are 3 x 3 with bias and zero padding that keeps the size; the activation is LeakyReLU(0.2)
+(`model.convolution`). How patches are cut out and put back is in `model.patches`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dmdcli.errors import ShapeError
+from dmdcli.model.convolution import SLOPE, ConvPair, Residual, conv, convolve
 from dmdcli.model.dictionary import PATCHES, SCALES, Dictionary, Memory, patch_name
+from dmdcli.model.patches import cut_patches, paste_patches, patch_side
 from dmdcli.shapes import COMPONENTS, CROP
-
-COMPONENT_SIDES = {"left_eye": 80, "right_eye": 80, "mouth": 110}
-"""Side of a component patch in crop pixels; divided by the stride, rounded down, it is the side in feature cells."""
 
 ADAIN_EPSILON = 1e-5
 
@@ -51,7 +50,7 @@ class Features:
     """What `encode` knows of B faces; `decode` may be called on it any number of times.
 
     images: (B, 3, 512, 512). maps: by scale, (B, C, scale, scale). context: (B, 4 * width, 64, 64), the decoder's
-    start. patches, queries: by patch name, (B, C, s, s) and (B, C / 4, s, s). boxes: (B, 3, 4) on the maps' device.
+    start. patches, queries: by patch name, (B, C, s, s) and (B, C / 4, s, s). boxes: (B, 3, 4) as they were given.
     """
 
     images: Tensor
@@ -62,45 +61,23 @@ class Features:
     boxes: Tensor
 
 
-def conv(source: int, target: int, stride: int = 1, dilation: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(source, target, 3, stride, padding=dilation, dilation=dilation)
-
-
-def conv_pair(source: int, target: int, stride: int = 1, dilations: tuple[int, int] = (1, 1)) -> nn.Sequential:
-    """Two convolutions with an activation between them and none after: the network's building block."""
-    first = conv(source, target, stride, dilations[0])
-    return nn.Sequential(first, nn.LeakyReLU(0.2), conv(target, target, dilation=dilations[1]))
-
-
-class Residual(nn.Sequential):
-    """x + f(x)."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        branch: Tensor = super().forward(x)  # type: ignore[no-untyped-call]
-        return x + branch
-
-
-def residual_pair(channels: int, dilations: tuple[int, int] = (1, 1)) -> Residual:
-    return Residual(*conv_pair(channels, channels, dilations=dilations))
-
-
 class Encoder(nn.Module):
     """(B, 3, 512, 512) to feature maps at scales 256, 128 and 64."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.conv1 = conv_pair(3, width, stride=2)
-        self.res1 = residual_pair(width, (5, 3))
-        self.conv2 = conv_pair(width, width)
-        self.res2 = residual_pair(width, (5, 3))
-        self.conv3 = conv_pair(width, 2 * width, stride=2)
-        self.res3 = residual_pair(2 * width, (3, 1))
-        self.conv4 = conv_pair(2 * width, 2 * width)
-        self.res4 = residual_pair(2 * width, (3, 1))
-        self.conv5 = conv_pair(2 * width, 4 * width, stride=2)
-        self.res5 = residual_pair(4 * width)
-        self.conv6 = conv_pair(4 * width, 4 * width)
-        self.res6 = residual_pair(4 * width)
+        self.conv1 = ConvPair(3, width, stride=2)
+        self.res1 = Residual(width, (5, 3))
+        self.conv2 = ConvPair(width, width)
+        self.res2 = Residual(width, (5, 3))
+        self.conv3 = ConvPair(width, 2 * width, stride=2)
+        self.res3 = Residual(2 * width, (3, 1))
+        self.conv4 = ConvPair(2 * width, 2 * width)
+        self.res4 = Residual(2 * width, (3, 1))
+        self.conv5 = ConvPair(2 * width, 4 * width, stride=2)
+        self.res5 = Residual(4 * width)
+        self.conv6 = ConvPair(4 * width, 4 * width)
+        self.res6 = Residual(4 * width)
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         f256 = self.res2(self.conv2(self.res1(self.conv1(images))))
@@ -114,10 +91,10 @@ class BlendMask(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.degraded = conv_pair(channels, channels // 3)
-        self.specific = conv_pair(channels, channels // 3)
-        self.generic = conv_pair(channels, channels // 3)
-        self.merge = conv_pair(3 * (channels // 3), channels)
+        self.degraded = ConvPair(channels, channels // 3)
+        self.specific = ConvPair(channels, channels // 3)
+        self.generic = ConvPair(channels, channels // 3)
+        self.merge = ConvPair(3 * (channels // 3), channels)
 
     def forward(self, degraded: Tensor, specific: Tensor, generic: Tensor) -> Tensor:
         parts = [self.degraded(degraded), self.specific(specific), self.generic(generic)]
@@ -130,12 +107,11 @@ class MultiDilation(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.branches = nn.ModuleList(conv_pair(channels, channels, dilations=(d, d)) for d in (4, 3, 2, 1))
+        self.branches = nn.ModuleList(ConvPair(channels, channels, dilations=(d, d)) for d in (4, 3, 2, 1))
         self.merge = conv(4 * channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        merged: Tensor = self.merge(torch.cat([branch(x) for branch in self.branches], dim=1))
-        return merged + x
+        return x + convolve(torch.cat([branch(x) for branch in self.branches], dim=1), self.merge)
 
 
 class Up(nn.Module):
@@ -143,16 +119,28 @@ class Up(nn.Module):
 
     def __init__(self, source: int, target: int) -> None:
         super().__init__()
-        self.conv = conv_pair(source, target)
-        self.scale = conv_pair(source, target)
-        self.shift = conv_pair(source, target)
-        self.refine = conv_pair(target, target)
+        self.conv = ConvPair(source, target)
+        self.scale = ConvPair(source, target)
+        self.shift = ConvPair(source, target)
+        self.refine = ConvPair(target, target)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        h = F.leaky_relu(self.conv(x), 0.2)
-        h = h * self.scale(style) + self.shift(style)
+        h = self.conv(x, activated=True)
+        h = self.shift(style, plus=h * self.scale(style))
         refined: Tensor = self.refine(F.interpolate(h, scale_factor=2, mode="bilinear", align_corners=False))
         return refined
+
+
+class Head(nn.Sequential):
+    """The last map to an image (B, 3, H, W) in [-1, 1]."""
+
+    def __init__(self, width: int) -> None:
+        first, last = conv(width, width), conv(width, 3)
+        super().__init__(first, nn.LeakyReLU(SLOPE), Residual(width), Residual(width), last, nn.Tanh())
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self[3](self[2](convolve(x, self[0], activated=True)))
+        return convolve(x, self[4]).tanh()
 
 
 class DMDNet(nn.Module):
@@ -172,20 +160,18 @@ class DMDNet(nn.Module):
         self.memory_key, self.memory_value = nn.ParameterDict(), nn.ParameterDict()
         for component, scale in PATCHES:
             name, channels, side = patch_name(component, scale), config.channels(scale), patch_side(component, scale)
-            self.query[name] = conv_pair(channels, channels // 4)
-            self.key[name] = conv_pair(channels, channels // 4)
-            self.value[name] = conv_pair(channels, channels)
+            self.query[name] = ConvPair(channels, channels // 4)
+            self.key[name] = ConvPair(channels, channels // 4)
+            self.value[name] = ConvPair(channels, channels)
             self.mask[name] = BlendMask(channels)
-            self.gate[name] = conv_pair(channels, channels)
+            self.gate[name] = ConvPair(channels, channels)
             self.memory_key[name] = nn.Parameter(torch.zeros(config.entries, channels // 4, side * side))
             self.memory_value[name] = nn.Parameter(torch.zeros(config.entries, channels, side * side))
         self.multi_dilation = MultiDilation(4 * width)
         self.up1 = Up(4 * width, 2 * width)
         self.up2 = Up(2 * width, width)
         self.up3 = Up(width, width)
-        self.head = nn.Sequential(
-            conv(width, width), nn.LeakyReLU(0.2), residual_pair(width), residual_pair(width), conv(width, 3), nn.Tanh()
-        )
+        self.head = Head(width)
 
     def encode(self, images: Tensor, boxes: Tensor) -> Features:
         """Encode degraded faces once, for any number of `decode` calls.
@@ -195,7 +181,6 @@ class DMDNet(nn.Module):
         narrower than two cells of the coarsest map.
         """
         check_inputs(images, boxes)
-        boxes = boxes.to(images.device)
         maps = self.encoder(images)
         patches = cut_patches(maps, boxes)
         queries = {name: self.query[name](patch) for name, patch in patches.items()}
@@ -207,7 +192,7 @@ class DMDNet(nn.Module):
         images: (M, 3, 512, 512) RGB in [-1, 1]; boxes: (M, 3, 4) int64. Raises ShapeError as `encode` does.
         """
         check_inputs(images, boxes)
-        patches = cut_patches(self.reference_encoder(images), boxes.to(images.device))
+        patches = cut_patches(self.reference_encoder(images), boxes)
         return Dictionary({name: Memory(self.key[name](p), self.value[name](p)) for name, p in patches.items()})
 
     def decode(self, features: Features, dictionary: Dictionary | Sequence[Dictionary | None] | None = None) -> Tensor:
@@ -220,13 +205,29 @@ class DMDNet(nn.Module):
         people = [dictionary] * count if dictionary is None or isinstance(dictionary, Dictionary) else list(dictionary)
         if len(people) != count:
             raise ShapeError(f"{count} faces but {len(people)} dictionaries")
-        enhanced = {name: self._enhance(name, features, people) for name in features.patches}
-        styles = paste_patches(features.maps, enhanced, features.boxes)
-        x = self.up1(features.context, styles[64])
+        return self.answer(features, list(enumerate(people)))
+
+    def answer(self, features: Features, asked: Sequence[tuple[int, Dictionary | None]]) -> Tensor:
+        """Return one restored face for each (face, dictionary) asked for, as `decode`.
+
+        A face may be asked for with several dictionaries, or not at all; the generic one is read once for all.
+        """
+        return self.draw(features, [face for face, _ in asked], self.styles(features, asked))
+
+    def styles(self, features: Features, asked: Sequence[tuple[int, Dictionary | None]]) -> dict[int, Tensor]:
+        """Return, by scale, the feature maps (N, C, scale, scale) with what the dictionaries remember in them."""
+        faces = [face for face, _ in asked]
+        enhanced = {name: self._enhance(name, features, asked) for name in features.patches}
+        maps = {scale: pick(one, faces) for scale, one in features.maps.items()}
+        return paste_patches(maps, enhanced, features.boxes[faces])
+
+    def draw(self, features: Features, faces: Sequence[int], styles: dict[int, Tensor]) -> Tensor:
+        """Return the faces (N, 3, 512, 512) of `features` that `styles` were made for."""
+        x = self.up1(pick(features.context, faces), styles[64])
         x = self.up2(x, styles[128])
         x = self.up3(x, styles[256])
         output: Tensor = self.head(x)
-        return features.images + output if self.config.residual else output
+        return pick(features.images, faces) + output if self.config.residual else output
 
     def forward(
         self, images: Tensor, boxes: Tensor, dictionary: Dictionary | Sequence[Dictionary | None] | None = None
@@ -234,40 +235,31 @@ class DMDNet(nn.Module):
         """`decode(encode(images, boxes), dictionary)`."""
         return self.decode(self.encode(images, boxes), dictionary)
 
-    def _enhance(self, name: str, features: Features, people: list[Dictionary | None]) -> Tensor:
-        """Return the patch (B, C, s, s) with what the dictionaries remember added to it."""
-        patch, query = features.patches[name], features.queries[name]
-        memory = read(query, self.memory_key[name], self.memory_value[name], patch)
-        known = [index for index, person in enumerate(people) if person is not None]
+    def _enhance(self, name: str, features: Features, asked: Sequence[tuple[int, Dictionary | None]]) -> Tensor:
+        """Return the patches (N, C, s, s) asked for with what the dictionaries remember added to them."""
+        faces = [face for face, _ in asked]
+        generic = read(features.queries[name], self.memory_key[name], self.memory_value[name], features.patches[name])
+        patch, memory = pick(features.patches[name], faces), pick(generic, faces)
+        known = {row: person for row, (_, person) in enumerate(asked) if person is not None}
         if known:
-            specific = self._read_specific(name, query[known], [p for p in people if p is not None], patch[known])
-            generic = memory[known]
-            mask = self.mask[name](patch[known], specific, generic)
-            blended = mask * specific + (1 - mask) * generic
-            memory = (
-                blended
-                if len(known) == len(people)
-                else memory.index_put((torch.tensor(known, device=memory.device),), blended.to(memory.dtype))
-            )
+            rows = list(known)
+            degraded, generic = pick(patch, rows), pick(memory, rows)
+            query = pick(features.queries[name], [faces[row] for row in rows])
+            specific = read_each(name, query, list(known.values()), degraded)
+            mask = self.mask[name](degraded, specific, generic)
+            blended = (mask * specific + (1 - mask) * generic).to(memory.dtype)
+            order = {row: len(asked) + index for index, row in enumerate(rows)}
+            memory = pick(torch.cat([memory, blended]), [order.get(row, row) for row in range(len(asked))])
         styled = match_statistics(memory, patch)
         gated: Tensor = self.gate[name](styled - patch) * styled + patch
         return gated
 
-    def _read_specific(self, name: str, query: Tensor, people: list[Dictionary], like: Tensor) -> Tensor:
-        """One read for faces of several people: all entries side by side, each face masked to its own person's."""
-        distinct = list({id(person): person for person in people}.values())
-        keys = torch.cat([person.memories[name].key for person in distinct])
-        values = torch.cat([person.memories[name].value for person in distinct])
-        counts = torch.tensor([person.entries for person in distinct], device=query.device)
-        owner = torch.repeat_interleave(torch.arange(len(distinct), device=query.device), counts)
-        order = {id(person): index for index, person in enumerate(distinct)}
-        mine = torch.tensor([order[id(person)] for person in people], device=query.device)
-        return read(query, keys, values, like, owner[None, :] == mine[:, None])
 
-
-def patch_side(component: str, scale: int) -> int:
-    """Side of a component's patch in cells of the map at `scale`: 40, 20, 10 for eyes and 55, 27, 13 for the mouth."""
-    return COMPONENT_SIDES[component] // (CROP // scale)
+def pick(tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    """The rows of a tensor, itself where these are all; how it lies in memory stays (indexing would change it)."""
+    if list(rows) == list(range(len(tensor))):
+        return tensor
+    return torch.cat([tensor[row : row + 1] for row in rows])
 
 
 def check_inputs(images: Tensor, boxes: Tensor) -> None:
@@ -285,78 +277,29 @@ def check_inputs(images: Tensor, boxes: Tensor) -> None:
             )
 
 
-def interpolation(start: Tensor, length: Tensor, side: int, size: int, dtype: torch.dtype) -> Tensor:
-    """Rows that resize cells [start, start + length) of a line of `size` cells to `side` cells: (B, side, size).
-
-    Bilinear with half-pixel centres and clamped borders, as `interpolate(..., align_corners=False)` does.
-    """
-    position = (torch.arange(side, device=start.device) + 0.5) * (length[:, None] / side) - 0.5
-    position = position.clamp(min=0)
-    low = position.floor()
-    high = torch.minimum(low + 1, length[:, None] - 1.0)
-    weight = (position - low)[..., None]
-    cells = torch.arange(size, device=start.device)
-    offset = start[:, None].to(position.dtype)
-    rows = ((low + offset)[..., None] == cells) * (1 - weight) + ((high + offset)[..., None] == cells) * weight
-    return rows.to(dtype)
+def read_each(name: str, query: Tensor, people: Sequence[Dictionary], like: Tensor) -> Tensor:
+    """Each face's read of its own person's dictionary, (B, C, s, s); nothing of a dictionary is copied."""
+    faces: dict[int, list[int]] = {}
+    for face, person in enumerate(people):
+        faces.setdefault(id(person), []).append(face)
+    reads = []
+    for rows in faces.values():
+        memory = people[rows[0]].memories[name]
+        reads.append(read(pick(query, rows), memory.key, memory.value, pick(like, rows)))
+    places = {face: place for place, face in enumerate(face for rows in faces.values() for face in rows)}
+    return pick(torch.cat(reads) if len(reads) > 1 else reads[0], [places[face] for face in range(len(people))])
 
 
-def cut_patches(maps: dict[int, Tensor], boxes: Tensor) -> dict[str, Tensor]:
-    """Cut the nine component patches (B, C, s, s) out of the feature maps."""
-    patches = {}
-    for component, scale in PATCHES:
-        cells = boxes[:, COMPONENTS.index(component)] // (CROP // scale)
-        lengths, side, features = cells[:, 2:] - cells[:, :2], patch_side(component, scale), maps[scale]
-        across = interpolation(cells[:, 0], lengths[:, 0], side, scale, features.dtype)
-        down = interpolation(cells[:, 1], lengths[:, 1], side, scale, features.dtype)
-        patches[patch_name(component, scale)] = down[:, None] @ features @ across[:, None].transpose(2, 3)
-    return patches
-
-
-def paste_patches(maps: dict[int, Tensor], patches: dict[str, Tensor], boxes: Tensor) -> dict[int, Tensor]:
-    """Return copies of the maps with the patches resized back into their boxes, a later component over an earlier."""
-    pasted = dict(maps)
-    for component, scale in PATCHES:
-        cells = boxes[:, COMPONENTS.index(component)] // (CROP // scale)
-        patch = patches[patch_name(component, scale)]
-        across = placement(cells[:, 0], cells[:, 2], patch.shape[-1], scale, patch.dtype)
-        down = placement(cells[:, 1], cells[:, 3], patch.shape[-1], scale, patch.dtype)
-        line = torch.arange(scale, device=boxes.device)
-        inside_x = (line >= cells[:, :1]) & (line < cells[:, 2:3])
-        inside_y = (line >= cells[:, 1:2]) & (line < cells[:, 3:])
-        inside = (inside_y[:, :, None] & inside_x[:, None, :])[:, None]
-        pasted[scale] = torch.where(inside, down[:, None] @ patch @ across[:, None].transpose(2, 3), pasted[scale])
-    return pasted
-
-
-def placement(start: Tensor, end: Tensor, side: int, size: int, dtype: torch.dtype) -> Tensor:
-    """Rows that resize `side` cells into cells [start, end) of a line of `size`, zero elsewhere: (B, size, side)."""
-    line = torch.arange(size, device=start.device)
-    length = (end - start)[:, None]
-    position = ((line - start[:, None] + 0.5) * (side / length) - 0.5).clamp(0, side - 1)
-    low = position.floor()
-    high = (low + 1).clamp(max=side - 1)
-    weight = (position - low)[..., None]
-    cells = torch.arange(side, device=start.device)
-    rows = (low[..., None] == cells) * (1 - weight) + (high[..., None] == cells) * weight
-    inside = (line >= start[:, None]) & (line < end[:, None])
-    return (rows * inside[..., None]).to(dtype)
-
-
-def read(query: Tensor, keys: Tensor, values: Tensor, like: Tensor, allowed: Tensor | None = None) -> Tensor:
+def read(query: Tensor, keys: Tensor, values: Tensor, like: Tensor) -> Tensor:
     """Average the values, weighted by a softmax over the entries of query times key: (B, C, s, s).
 
     query: (B, k, s, s). keys, values: M entries, shaped (M, k, ...) and (M, C, ...). like: (B, C, s, s), a tensor of
-    the wanted shape. allowed: (B, M) bool, the entries each face may read. The softmax's temperature is the square
-    root of the number of entries read from. Logits and weights are float32 whatever the network's dtype.
+    the wanted shape. The softmax's temperature is the square root of the number of entries. Logits and weights are
+    float32 whatever the network's dtype.
     """
     with torch.autocast(query.device.type, enabled=False):
         logits = query.flatten(1).float() @ keys.flatten(1).float().T
-        if allowed is None:
-            weights = torch.softmax(logits / math.sqrt(len(keys)), dim=1)
-        else:
-            temperature = allowed.sum(dim=1, keepdim=True).float().sqrt()
-            weights = torch.softmax((logits / temperature).masked_fill(~allowed, -math.inf), dim=1)
+        weights = torch.softmax(logits / math.sqrt(len(keys)), dim=1)
         flat = values.flatten(1)
         return (weights.to(flat.dtype) @ flat).to(like.dtype).view_as(like)
 

@@ -27,14 +27,16 @@ def decide(
     """The face as it is once that is decided, in place of what was decided before.
 
     others: numbers and boxes of the other faces in the photo. pixels: reads the photo, only where points change.
-    Without points those found count again; in a box that was moved they are fitted, and no surer than those found
-    until somebody moves or accepts them. To accept doubtful points is to say that they are right. Where the box was
-    moved away from what was found, that is said to be no face. UsageError for a box in the place of another face, and
-    where points are wanted and no face can be made out.
+    Without points those found count again, in the box as it is and in the one in which the face was found; in a box
+    that was moved they are fitted, and no surer than those found until somebody moves or accepts them. To accept
+    doubtful points is to say that they are right. Where the box was moved away from what was found, that is said to be
+    no face. UsageError for a box in the place of another face, and where points are wanted and no face can be made out.
     """
-    same_box = decision.box in (None, seen.face.box)
+    if seen.gone and not decision.not_a_face:
+        check_room(decision.box or seen.face.box, others)
+    same_box = _is_known_box(seen, decision)
     if decision.not_a_face or (same_box and says_nothing(decision)):
-        return as_found(seen, decision, pixels)
+        return put_back(seen, decision, others, pixels)
     if same_box and decision.landmarks is None:
         decision = replace(decision, landmarks=_points_meant(seen, decision))
     if decision.landmarks is not None and decision.landmarks == seen.points and not decision.accepted:
@@ -44,7 +46,7 @@ def decide(
     if same_box and (decision.landmarks, decision.fitted) == (seen.decision.landmarks, seen.decision.fitted):
         return _kept(replace(seen, gone=False), decision, seen.decision.box or seen.face.box)
     if same_box and decision.landmarks is None:
-        return as_found(seen, decision, pixels)
+        return put_back(seen, decision, others, pixels)
     box = decision.box or seen.face.box
     check_room(box, others, seen.found)
     picture = pixels()
@@ -58,6 +60,14 @@ def decide(
     return _kept(replace(seen, face=without_pixels(face), small=thumbnail(face.pixels), gone=False), decision, box)
 
 
+def put_back(seen: Seen, decision: Decision, others: Sequence[tuple[int, Box]], pixels: Callable[[], Pixels]) -> Seen:
+    """As `as_found`; UsageError where another face, of those with these numbers and boxes, took its place meanwhile."""
+    found = seen.found
+    if found is not None and not decision.not_a_face and (seen.gone or seen.face.box != found.box):
+        check_room(found.box, others)
+    return as_found(seen, decision, pixels)
+
+
 def as_found(seen: Seen, decision: Decision, pixels: Callable[[], Pixels]) -> Seen:
     """The face as the program found it, with a decision that has no points; one drawn by hand is gone."""
     found = seen.found
@@ -67,6 +77,15 @@ def as_found(seen: Seen, decision: Decision, pixels: Callable[[], Pixels]) -> Se
     decision = Decision() if says_nothing(decision) else replace(decision, box=found.box)
     kept = () if says_nothing(decision) else (decision,)
     return replace(seen, face=found, small=small, decision=decision, kept=kept, gone=decision.not_a_face)
+
+
+def as_previewed(seen: Seen, decision: Decision) -> tuple[Face, Decision]:
+    """The face that a preview of a decision begins with, as `decide` takes it, and what is still to be done to that."""
+    if seen.found is not None and decision.landmarks is None and _is_known_box(seen, decision):
+        return seen.found, replace(decision, box=None)
+    if seen.decision.fitted and decision.landmarks == seen.decision.landmarks:
+        decision = replace(decision, landmarks=None)
+    return seen.face, decision
 
 
 def as_stored(seen: Seen, changed: ChangedElsewhereError, finder: FaceFinder, pixels: Callable[[], Pixels]) -> Seen:
@@ -89,8 +108,14 @@ def check_room(box: Box, others: Sequence[tuple[int, Box]], found: Face | None =
             )
 
 
+def _is_known_box(seen: Seen, decision: Decision) -> bool:
+    """Whether a decision leaves a face in its box or, without points, puts it back into that in which it was found."""
+    is_back = seen.found is not None and decision.landmarks is None and decision.box == seen.found.box
+    return decision.box in (None, seen.face.box) or is_back
+
+
 def _points_meant(seen: Seen, decision: Decision) -> FacePoints | None:
-    """The points of a face in its old box of which a decision says nothing; None for those found, as sure as found."""
+    """The points of a face in a known box of which a decision says nothing; None for those found, as sure as found."""
     if seen.found is None:
         return seen.points
     is_doubtful = seen.found.rejected is None and bool(seen.found.doubts)
@@ -99,8 +124,8 @@ def _points_meant(seen: Seen, decision: Decision) -> FacePoints | None:
 
 def _kept(seen: Seen, decision: Decision, box: Box) -> Seen:
     """The face with a decision about it in a box, and one about the place where it was found, if that is elsewhere."""
-    decision = replace(decision, box=box)
     found = seen.found
-    moved = found is not None and overlap(found.box, box) < SAME_FACE
-    left = (Decision(box=found.box, not_a_face=True),) if found is not None and moved else ()
+    origin = seen.decision.found if found is None else found.box if overlap(found.box, box) < SAME_FACE else None
+    left = () if found is None or origin is None else (Decision(box=origin, not_a_face=True),)
+    decision = replace(decision, box=box, found=None if decision.landmarks is None else origin)
     return replace(seen, decision=decision, kept=(*left, decision))

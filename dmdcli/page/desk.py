@@ -5,8 +5,9 @@ A desk is asked by several threads at once. What it returns is plain, so that th
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias
 
 from dmdcli.decisions import Decision, FacePoints
@@ -64,8 +65,8 @@ class Summary:
     id: of the face, letters and digits. photo: its path as people know it. number: of the face in its photo, from 1.
     rank: the list's order, the lowest first: what most wants to be looked at. verdict, reasons: on the landmarks or, of
     a result, on what was published. confidence: that the landmarks are right, in [0, 1], where it was measured. person:
-    whose the face is taken to be. by_hand: something was decided about it. accepted: it was looked at and is right.
-    gone: it is none, or was removed, by decision.
+    whose the face is taken to be. by_hand: something was decided about it, more than a box to fit points in. accepted:
+    it was looked at and is right. gone: it is none, or was removed, by decision.
     """
 
     id: str
@@ -112,6 +113,23 @@ class Detail:
     others: Sequence[Box] = ()
     facts: Sequence[tuple[str, str]] = ()
 
+    @property
+    def revision(self) -> str:
+        """Names what is decided about the face by now; see `revision_of`."""
+        return revision_of(self.decision, self.summary)
+
+
+def revision_of(decision: Decision, line: Summary) -> str:
+    """Names what is decided about a face with this line in the list."""
+    said = (replace(decision, line=0), line.gone, line.by_hand)
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:16]
+
+
+def check_seen(seen: str | None, decision: Decision, line: Summary) -> None:
+    """ChangedElsewhereError where somebody who saw the revision `seen` would decide about another; None: any."""
+    if seen not in (None, revision_of(decision, line)):
+        raise ChangedElsewhereError((decision,))
+
 
 @dataclass(frozen=True)
 class Preview:
@@ -119,7 +137,8 @@ class Preview:
 
     before, after: (512, 512, 3) uint8 RGB, the aligned crop by these points and what is made of it. components:
     (3, 4) boxes of eyes and mouth in crop pixels. verdict, reasons: on these points, and where `dmd restore` would
-    leave the face alone; no preview is refused for them. seconds: it took.
+    leave the face alone; no preview is refused for them. seconds: it took. left_out: places, in `components`, of those
+    that are left as they were.
     """
 
     before: Pixels = field(repr=False)
@@ -129,6 +148,7 @@ class Preview:
     reasons: Sequence[str]
     used: Literal["specific", "generic"]
     seconds: float
+    left_out: Sequence[int] = ()
 
 
 class Desk(Protocol):
@@ -153,16 +173,23 @@ class Desk(Protocol):
         """
 
     def preview(self, face: str, decision: Decision) -> Preview:
-        """Restore the face with the landmarks, box, person and strength of `decision`, those it has where one is None.
+        """Restore the face with the landmarks, box, person and strength of `decision`; where the box, person or
+        strength is None, with the one it has, and without landmarks with those that `save` would give it.
 
         Writes nothing.
         """
 
-    def save(self, face: str, decision: Decision) -> Detail:
-        """Decide about a face, in place of what was decided before, and keep it; `Decision.box` None keeps its box."""
+    def save(self, face: str, decision: Decision, seen: str | None = None) -> Detail:
+        """Decide about a face, in place of what was decided before, and keep it; `Decision.box` None keeps its box.
 
-    def reset(self, face: str) -> Detail | None:
-        """Forget what was decided about a face; None where that takes it away, as of one drawn by hand."""
+        seen: `Detail.revision` of what was looked at; ChangedElsewhereError, and nothing changes, where it is another.
+        """
+
+    def reset(self, face: str, seen: str | None = None) -> Detail | None:
+        """Forget what was decided about a face; None where that takes it away, as of one drawn by hand.
+
+        seen: as of `save`.
+        """
 
     def draw(self, photo: str, box: Box) -> Detail:
         """Fit landmarks in a box, in pixels of the picture, and keep the face; UsageError where none can be fitted."""

@@ -1,18 +1,16 @@
-"""What is decided on the page: checked, kept in the library as soon as it is said, and counted."""
+"""What is decided on the page: kept in the library as soon as it is said, and counted."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from dmdcli.corrections import Corrections
-from dmdcli.decisions import OUTCOMES, Decision, FacePoints
-from dmdcli.errors import UsageError
-from dmdcli.formats.face_tags import clean_name
+from dmdcli.decisions import Decision, FacePoints, find
 from dmdcli.page.desk import ChangedElsewhereError
-from dmdcli.shapes import SAME_FACE, Points, overlap
+from dmdcli.pipeline.by_hand import AsDecided
+from dmdcli.shapes import SAME_FACE, Box, Points, overlap, pair
 
 
 class Kept:
@@ -50,38 +48,49 @@ class Kept:
         self._corrections.change(digest, place if _is_text(place) else None, changed)
 
 
-def checked(decision: Decision) -> Decision:
-    """The decision as it can be kept, without what means nothing beside the rest; UsageError for what cannot be.
-
-    Points are rounded to hundredths of a pixel, as they are written.
-    """
-    if sum(bool(getattr(decision, key)) for key in OUTCOMES) > 1:
-        raise UsageError("Only one can be true of a face: somebody's, a stranger's, no face, or left alone.")
-    if decision.box is not None:
-        x0, y0, x1, y1 = decision.box
-        if not all(map(math.isfinite, decision.box)) or x0 >= x1 or y0 >= y1:
-            raise UsageError("A box needs a width and a height; draw it again.")
-    points = decision.landmarks
-    if points is not None and (len(points) != 68 or not all(math.isfinite(one) for point in points for one in point)):
-        raise UsageError("A face has 68 points, each with two numbers.")
-    if decision.strength is not None and not 0 <= decision.strength <= 1:
-        raise UsageError("The strength is a number from 0 to 1.")
-    name = None if decision.person is None else clean_name(decision.person)
-    if decision.person is not None and name is None:
-        raise UsageError("That is no name; write one with letters in it.")
-    return replace(
-        decision,
-        number=None,
-        person=name,
-        strength=None if decision.not_a_face or decision.leave_alone else decision.strength,
-        landmarks=None if decision.not_a_face or points is None else _rounded(points),
-        line=0,
-    )
-
-
 def points_of(points: Points) -> FacePoints:
-    """68 points (68, 2) as decisions have them."""
-    return _rounded([(float(x), float(y)) for x, y in points])
+    """68 points (68, 2) as decisions have them, to hundredths of a pixel, as they are written."""
+    return tuple((round(float(x), 2), round(float(y), 2)) for x, y in points)
+
+
+def moved_back(faces: Sequence[AsDecided]) -> list[tuple[AsDecided, tuple[Decision, ...]]]:
+    """Each face with what is kept of it; one that was moved is one with what was found where it had been."""
+    left = [one for one in faces if one.found is not None and one.decision is not None and one.decision.not_a_face]
+    moved = [
+        (one, one.decision.found)
+        for one in faces
+        if one.found is None and one.decision is not None and one.decision.found is not None
+    ]
+    pairs = pair([box for _, box in moved], [one.face.box for one in left])
+    origins = {id(moved[order][0]): left[place] for order, place in pairs.items()}
+    replaced = {id(one) for one in origins.values()}
+    merged = []
+    for one in faces:
+        origin = origins.get(id(one), one)
+        kept = dict.fromkeys(each.decision for each in (origin, one) if each.decision is not None)
+        if id(one) not in replaced:
+            merged.append((replace(one, found=origin.found), tuple(kept)))
+    return merged
+
+
+def kept_by_face(about: Sequence[Decision], boxes: Sequence[Box]) -> dict[int, tuple[Decision, ...]]:
+    """Places of faces -> what is kept of each, what is about the face as it stands at the end.
+
+    about: what is kept of the photo. boxes: of its faces, as they were restored. A face that was moved since stands
+    where it was; one that was moved before stands at its new place, and where it had been there is none.
+    """
+    said = find(about, boxes)
+    kept: dict[int, tuple[Decision, ...]] = {place: () if one is None else (one,) for place, one in enumerate(said)}
+    for moved in about:
+        if moved.found is None:
+            continue
+        origin = next((one for one in about if one.not_a_face and one.box == moved.found), None)
+        left = said.index(origin) if origin in said else None
+        place = said.index(moved) if moved in said else left
+        if place is not None:
+            kept.pop(place if left is None else left, None)
+            kept[place] = (moved,) if origin is None else (origin, moved)
+    return kept
 
 
 def tally(changes: Iterable[tuple[Decision, Decision]]) -> Mapping[str, int]:
@@ -89,17 +98,18 @@ def tally(changes: Iterable[tuple[Decision, Decision]]) -> Mapping[str, int]:
     counts: Counter[str] = Counter()
     for before, after in changes:
         whose = (after.person, after.stranger)
-        counts["corrected"] += after.landmarks not in (None, before.landmarks)
+        has_other_points = after.landmarks is not None and (after.landmarks, after.fitted) != (
+            before.landmarks,
+            before.fitted,
+        )
+        counts["corrected"] += has_other_points and not after.fitted
+        counts["with points fitted in a box"] += has_other_points and after.fitted
         counts["said whose they are"] += whose not in ((None, False), (before.person, before.stranger))
         counts["said to be no face"] += after.not_a_face > before.not_a_face
         counts["to be left alone"] += after.leave_alone > before.leave_alone
         counts["given a strength"] += after.strength not in (None, before.strength)
         counts["accepted"] += after.accepted > before.accepted
     return {what: count for what, count in counts.items() if count}
-
-
-def _rounded(points: Sequence[tuple[float, float]]) -> FacePoints:
-    return tuple((round(x, 2), round(y, 2)) for x, y in points)
 
 
 def _share_a_face(one: Decision, others: Iterable[Decision]) -> bool:

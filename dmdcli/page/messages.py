@@ -10,15 +10,19 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
 
 from dmdcli.decisions import OUTCOMES, Decision, FacePoints
 from dmdcli.errors import UsageError
+from dmdcli.page.desk import Detail
 from dmdcli.person import check_name
-from dmdcli.shapes import Box, Pixels
+from dmdcli.shapes import Box, Pixels, rounded
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 QUALITY = 90
 """Of the JPEGs of a preview."""
@@ -26,6 +30,8 @@ FARTHEST = 1_000_000.0
 """Pixels from a photo's corner that a point or an edge may be."""
 DECIDED = ("landmarks", "box", "person", "stranger", "not_a_face", "leave_alone", "strength", "accepted")
 """The fields of a decision that the page knows, on the way there and back."""
+SEEN = "seen"
+"""Beside them in an order: the revision of the face that was looked at."""
 Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
 Value = TypeVar("Value")
 
@@ -51,9 +57,15 @@ def to_json(value: object) -> Json:
             return {str(key): to_json(one) for key, one in value.items()}
         case Sequence() if not isinstance(value, bytes):
             return [to_json(one) for one in value]
+        case Detail():
+            return {**_fields(value), "revision": value.revision}
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+        return _fields(value)
     raise TypeError(f"a {type(value).__name__} is nothing that the page could be told")
+
+
+def _fields(value: DataclassInstance) -> dict[str, Json]:
+    return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
 
 
 def _as_address(pixels: Pixels) -> str:
@@ -81,8 +93,26 @@ def read_decision(body: bytes) -> Decision:
 
     Raises UsageError for what is no decision, and for one that a decisions file could not hold.
     """
-    said = read_object(body, DECIDED)
-    flags = {key: _flag(said, key) for key in ("stranger", "not_a_face", "leave_alone", "accepted")}
+    return _decision(read_object(body, DECIDED))
+
+
+def read_order(body: bytes) -> tuple[Decision, str | None]:
+    """A decision that is to be kept, as `read_decision`, and the revision of the face that was looked at, if said."""
+    said = read_object(body, (*DECIDED, SEEN))
+    return _decision(said), _seen(said)
+
+
+def read_seen(body: bytes) -> str | None:
+    """The revision of the face that was looked at, if said: {"seen": revision}. Raises UsageError."""
+    return _seen(read_object(body, (SEEN,)))
+
+
+def read_box(body: bytes) -> Box:
+    """The box drawn by hand: {"box": [x0, y0, x1, y1]}, in pixels of the picture. Raises UsageError."""
+    return _box(read_object(body, ("box",)).get("box"))
+
+
+def _decision(said: Mapping[str, object]) -> Decision:
     person = said.get("person")
     if person is not None and not isinstance(person, str):
         raise UsageError("person has to be a name, or null.")
@@ -94,7 +124,10 @@ def read_decision(body: bytes) -> Decision:
         person=None if person is None else check_name(person),
         strength=strength,
         landmarks=_or_none(said.get("landmarks"), _landmarks),
-        **flags,
+        stranger=_flag(said, "stranger"),
+        not_a_face=_flag(said, "not_a_face"),
+        leave_alone=_flag(said, "leave_alone"),
+        accepted=_flag(said, "accepted"),
     )
     if sum(bool(getattr(decision, key)) for key in OUTCOMES) > 1:
         raise UsageError(f"Only one of {', '.join(OUTCOMES)} can be true of a face.")
@@ -105,9 +138,11 @@ def read_decision(body: bytes) -> Decision:
     return decision
 
 
-def read_box(body: bytes) -> Box:
-    """The box drawn by hand: {"box": [x0, y0, x1, y1]}, in pixels of the picture. Raises UsageError."""
-    return _box(read_object(body, ("box",)).get("box"))
+def _seen(said: Mapping[str, object]) -> str | None:
+    seen = said.get(SEEN)
+    if seen is not None and not isinstance(seen, str):
+        raise UsageError(f"{SEEN} has to be a revision, or null.")
+    return seen
 
 
 def _refuse_constant(name: str) -> float:
@@ -135,7 +170,7 @@ def _number(value: object) -> float:
 def _box(value: object) -> Box:
     match value if isinstance(value, list) else []:
         case [x0, y0, x1, y1]:
-            box = _number(x0), _number(y0), _number(x1), _number(y1)
+            box = rounded((_number(x0), _number(y0), _number(x1), _number(y1)))
             if box[0] < box[2] and box[1] < box[3]:
                 return box
     raise UsageError("box has to be [left, top, right, bottom] in pixels of the picture.")
@@ -143,7 +178,8 @@ def _box(value: object) -> Box:
 
 def _landmarks(value: object) -> FacePoints:
     rows = value if isinstance(value, list) else []
-    points = tuple((_number(row[0]), _number(row[1])) for row in rows if isinstance(row, list) and len(row) == 2)
+    pairs = (row for row in rows if isinstance(row, list) and len(row) == 2)
+    points = tuple((round(_number(x), 2), round(_number(y), 2)) for x, y in pairs)  # as they are written
     if not len(points) == len(rows) == 68:
         raise UsageError("landmarks have to be 68 points [x, y] in pixels of the picture.")
     return points

@@ -9,21 +9,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic
 
-from dmdcli.decisions import Decision, find
+from dmdcli.decisions import Decision
 from dmdcli.errors import LibraryFormatError, PhotoError, UsageError
 from dmdcli.faces.face import Face
-from dmdcli.faces.finder import NOT_FITTED, same_centre
-from dmdcli.page.deciding import as_found, as_stored, check_room, decide
-from dmdcli.page.desk import Action, ChangedElsewhereError, Detail, NoSuchFaceError, Preview, State, Summary, Which
-from dmdcli.page.keeping import Kept, checked, tally
+from dmdcli.faces.finder import NOT_FITTED
+from dmdcli.page.deciding import as_previewed, as_stored, check_room, decide, put_back
+from dmdcli.page.desk import (
+    Action,
+    ChangedElsewhereError,
+    Detail,
+    NoSuchFaceError,
+    Preview,
+    State,
+    Summary,
+    Which,
+    check_seen,
+)
+from dmdcli.page.keeping import Kept, moved_back, tally
 from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import Shelf, middle_square, thumbnail, view_of
 from dmdcli.page.previews import Previews
-from dmdcli.page.seen import Looked, Seen, line_of, line_without_face, points_in_photo, without_pixels
+from dmdcli.page.seen import NOTHING, Looked, Seen, line_of, line_without_face, points_in_photo, without_pixels
 from dmdcli.page.turns import Finders, telling
-from dmdcli.photos import Photo, PhotoFile, read_photo
+from dmdcli.photos import PhotoFile, read_photo
 from dmdcli.pipeline.blend import RestoreOptions
-from dmdcli.pipeline.by_hand import describe, no_face_in, with_landmarks
+from dmdcli.pipeline.by_hand import as_decided, no_face_in
+from dmdcli.pipeline.mark import earlier_mark, is_marked
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
 from dmdcli.pipeline.said import Said
@@ -75,6 +86,8 @@ class PhotoDesk(Generic[DictionaryT]):
         self._listing = Listing()
         self._photos: dict[str, Looked] = {}
         self._faces: dict[str, Seen] = {}
+        self._in_photo: dict[str, list[str]] = {}  # ids of the faces by that of their photo
+        self._digests: set[str] = set()
         self._numbers = itertools.count(1)
         self._faceless: dict[str, Faceless] = {}
         self._changes: dict[str, tuple[Decision, Decision]] = {}
@@ -150,10 +163,10 @@ class PhotoDesk(Generic[DictionaryT]):
 
     def preview(self, face: str, decision: Decision) -> Preview:
         """As `Desk.preview`."""
-        seen, decision = self._seen(face), checked(decision)
-        if seen.decision.fitted and decision.landmarks == seen.decision.landmarks:
-            decision = replace(decision, landmarks=None)
-        return self._previews.of(seen.face, seen.person, decision, lambda: self._pixels(seen.photo))
+        seen = self._seen(face)
+        standing, decision = as_previewed(seen, decision)
+        is_restored = is_marked(decision.box or standing.box, seen.photo.orientation, seen.photo.mark)
+        return self._previews.of(standing, seen.person, decision, lambda: self._pixels(seen.photo), is_restored)
 
     def decided(self) -> Mapping[str, int]:
         """As `Desk.decided`."""
@@ -162,81 +175,118 @@ class PhotoDesk(Generic[DictionaryT]):
 
     # What is done
 
-    def save(self, face: str, decision: Decision) -> Detail:
+    def save(self, face: str, decision: Decision, seen: str | None = None) -> Detail:
         """As `Desk.save`; see `deciding.decide`."""
-        decision = checked(decision)
         with self._finders.precedence.serving(), self._changing:
+            self._check_seen(face, seen)
             if face in self._faceless:
                 self._accept_faceless(face, decision)
             else:
-                seen = self._seen(face)
-                others = self._others(seen.photo, face)
+                before = self._seen(face)
+                others = self._others(before.photo, face)
                 finder = self._finders.served
-                self._put(seen, decide(seen, decision, others, finder, lambda: self._pixels(seen.photo)))
+                self._put(before, decide(before, decision, others, finder, lambda: self._pixels(before.photo)))
         return self.detail(face)
 
-    def reset(self, face: str) -> Detail | None:
+    def reset(self, face: str, seen: str | None = None) -> Detail | None:
         """As `Desk.reset`."""
         with self._finders.precedence.serving(), self._changing:
+            self._check_seen(face, seen)
             if face in self._faceless:
                 self._accept_faceless(face, Decision())
                 return self.detail(face)
-            seen = self._seen(face)
-            self._put(seen, as_found(seen, Decision(), lambda: self._pixels(seen.photo)))
-        return None if seen.found is None else self.detail(face)
+            before = self._seen(face)
+            others = self._others(before.photo, face)
+            self._put(before, put_back(before, Decision(), others, lambda: self._pixels(before.photo)))
+        return None if before.found is None else self.detail(face)
 
     def draw(self, photo: str, box: Box) -> Detail:
         """As `Desk.draw`. Where no points could be made out, those of an average face stand in the box, and nothing is
         kept before they are put right or accepted.
         """
-        box = checked(Decision(box=box)).box or box
         with self._finders.precedence.serving(), self._changing:
             where = self._photo(photo)
-            with self._known:
-                number = max((one.number for one in self._of(where)), default=0) + 1
-                identity = f"f{next(self._numbers)}"
             check_room(box, self._others(where))
             face = self._finders.served.fit(self._pixels(where), box)
-            for empty in [one for one, faceless in self._faceless.items() if faceless.photo.id == photo]:
-                self._accept_faceless(empty, Decision())
-            nothing = Seen(identity, where, number, without_pixels(face), None, thumbnail(face.pixels))
-            decision = Decision(box=face.box, landmarks=points_in_photo(face), fitted=True)
-            is_fitted = NOT_FITTED not in face.doubts
-            self._put(nothing, replace(nothing, decision=decision, kept=(decision,)) if is_fitted else nothing)
-        return self.detail(identity)
+            before = self._to_draw(where, face)
+            after = replace(
+                before, face=without_pixels(face), decision=NOTHING, small=thumbnail(face.pixels), gone=False
+            )
+            if NOT_FITTED not in face.doubts:
+                decision = Decision(box=after.face.box, landmarks=points_in_photo(face), fitted=True)
+                after = replace(after, decision=decision, kept=(decision,))
+            self._put(before, after)
+        return self.detail(after.id)
+
+    def _to_draw(self, photo: Looked, drawn: Face) -> Seen:
+        """What stands where a face was drawn: one that was found there and said to be none, or else a new one."""
+        with self._known:
+            known = self._of(photo)
+            gone = [(one, one.found.box) for one in known if one.gone and one.found is not None]
+            place = pair([drawn.box], [box for _, box in gone]).get(0)
+            if place is not None:
+                return gone[place][0]
+            number = max((one.number for one in known), default=0) + 1
+            return Seen(f"f{next(self._numbers)}", photo, number, without_pixels(drawn), None, thumbnail(drawn.pixels))
+
+    def _check_seen(self, face: str, seen: str | None) -> None:
+        with self._known:
+            faceless = self._faceless.get(face)
+            decision = self._seen(face).decision if faceless is None else Decision(accepted=faceless.accepted)
+            check_seen(seen, decision, self._listing.line(face))
 
     def _put(self, before: Seen, after: Seen) -> None:
-        """Keep what was decided about a face, first in the library."""
-        photo = after.photo
+        """Keep what was decided about a face, first in the library; that the photo has none is said no more then."""
+        photo, empty = after.photo, _faceless_id(after.photo)
         with self._known:
             others = [decision for one in self._of(photo) if one.id != after.id for decision in one.kept]
+            is_said_empty = empty in self._faceless and self._faceless[empty].accepted
+        outdated = (no_face_in(photo.size),) if is_said_empty and after.kept else ()
         try:
-            self._kept.replace(photo.digest, photo.place, before.kept, after.kept, others)
+            self._kept.replace(photo.digest, photo.place, (*before.kept, *outdated), after.kept, others)
         except ChangedElsewhereError as error:
-            now = as_stored(before, error, self._finders.served, lambda: self._pixels(photo))
+            if outdated:
+                self._put_faceless(empty, accepted=outdated[0] in error.stored)
+            now = ChangedElsewhereError([one for one in error.stored if one not in outdated])
+            shown = as_stored(before, now, self._finders.served, lambda: self._pixels(photo))
             with self._known:
-                self._faces[after.id] = now
+                self._remember(shown)
                 self._changes.pop(after.id, None)
                 self._show(photo)
             raise
         with self._known:
             earlier = self._changes.get(after.id, (before.decision,))[0]
-            self._changes[after.id] = (earlier, Decision() if not after.kept else after.decision)
-            self._faces[after.id] = after
-            self._show(after.photo)
+            self._changes[after.id] = (earlier, Decision() if not after.kept else after.said)
+            self._remember(after)
+            self._show(photo)
+        if outdated:
+            self._put_faceless(empty, accepted=False)
 
     def _accept_faceless(self, face: str, decision: Decision) -> None:
-        if any((decision.landmarks, decision.person, decision.not_a_face, decision.leave_alone)):
+        if decision != Decision(box=decision.box, accepted=decision.accepted):
             raise UsageError("There is no face yet; draw a box around one first.")
         with self._known:
             faceless = self._faceless[face]
+            there = [one.number for one in self._of(faceless.photo) if not one.gone]
+        if decision.accepted and there:
+            raise UsageError(f"A face was drawn in this photo; take back face {there[0]} first.")
         photo, said = faceless.photo, (no_face_in(faceless.photo.size),)
         before, after = said if faceless.accepted else (), said if decision.accepted else ()
-        self._kept.replace(photo.digest, photo.place, before, after)
+        try:
+            self._kept.replace(photo.digest, photo.place, before, after)
+        except ChangedElsewhereError as error:
+            self._put_faceless(face, accepted=said[0] in error.stored)
+            raise
+        self._put_faceless(face, accepted=decision.accepted)
         with self._known:
-            self._faceless[face] = replace(faceless, accepted=decision.accepted)
             self._changes[face] = (Decision(), Decision(accepted=decision.accepted))
-            self._show(photo)
+
+    def _put_faceless(self, face: str, *, accepted: bool) -> None:
+        """Show what is kept of a photo without a face."""
+        with self._known:
+            self._faceless[face] = replace(self._faceless[face], accepted=accepted)
+            self._changes.pop(face, None)
+            self._show(self._faceless[face].photo)
 
     # What is known
 
@@ -253,7 +303,12 @@ class PhotoDesk(Generic[DictionaryT]):
             return self._photos[photo]
 
     def _of(self, photo: Looked) -> list[Seen]:
-        return [one for one in self._faces.values() if one.photo.id == photo.id]
+        return [self._faces[one] for one in self._in_photo.get(photo.id, ())]
+
+    def _remember(self, seen: Seen) -> None:
+        if seen.id not in self._faces:
+            self._in_photo.setdefault(seen.photo.id, []).append(seen.id)
+        self._faces[seen.id] = seen
 
     def _others(self, photo: Looked, but: str = "") -> list[tuple[int, Box]]:
         """Numbers and boxes of the faces in a photo."""
@@ -273,9 +328,10 @@ class PhotoDesk(Generic[DictionaryT]):
         for one, owner in zip(there, owners, strict=True):
             self._faces[one.id] = replace(one, person=None if owner.match is None else owner.match.person)
         self._listing.put(*(line_of(self._faces[one.id], self._finders.served.min_face) for one in seen))
-        for face, faceless in self._faceless.items():
-            if faceless.photo.id == photo.id:
-                self._listing.put(line_without_face(face, photo, accepted=faceless.accepted, gone=bool(there)))
+        empty = _faceless_id(photo)
+        if empty in self._faceless:
+            accepted = self._faceless[empty].accepted
+            self._listing.put(line_without_face(empty, photo, accepted=accepted, drawn=bool(there)))
 
     # The search
 
@@ -303,47 +359,39 @@ class PhotoDesk(Generic[DictionaryT]):
         photo = read_photo(file.path)
         digest = hashlib.sha256(photo.source).hexdigest()
         with self._known:
-            if any(one.digest == digest for one in self._photos.values()):
+            if digest in self._digests:
                 return
         size = (photo.pixels.shape[1], photo.pixels.shape[0])
-        looked = Looked(identity, file, digest, size, read_tags(photo, read_side_tags(file.path)).faces)
-        faces = self._faces_of(photo, looked)
+        tags = read_tags(photo, read_side_tags(file.path)).faces
+        looked = Looked(identity, file, digest, size, tags, photo.orientation, earlier_mark(photo))
+        finder = self._finders.searching
+        faces = moved_back(as_decided(finder, photo.pixels, finder.find(photo.pixels), self._kept.about(digest)))
         with self._known:
             self._photos[identity] = looked
-            for number, (face, found, decision) in enumerate(faces, start=1):
+            self._digests.add(digest)
+            for number, (one, kept) in enumerate(faces, start=1):
+                face = without_pixels(one.face)
+                found = None if one.found is None else face if one.found is one.face else without_pixels(one.found)
                 seen = Seen(
                     id=f"f{next(self._numbers)}",
                     photo=looked,
                     number=number,
-                    face=without_pixels(face),
-                    found=None if found is None else without_pixels(found),
-                    small=thumbnail(face.pixels),
-                    decision=decision or Decision(),
-                    kept=() if decision is None else (decision,),
-                    gone=decision is not None and decision.not_a_face,
+                    face=face,
+                    found=found,
+                    small=thumbnail(one.face.pixels),
+                    decision=one.decision or Decision(),
+                    kept=kept,
+                    gone=one.decision is not None and one.decision.not_a_face,
                 )
-                self._faces[seen.id] = seen if face is not found else replace(seen, found=seen.face)
+                self._remember(seen)
             if not faces:
                 accepted = no_face_in(size) in self._kept.about(digest)
-                self._faceless[f"n{identity}"] = Faceless(looked, thumbnail(middle_square(photo.pixels)), accepted)
+                self._faceless[_faceless_id(looked)] = Faceless(
+                    looked, thumbnail(middle_square(photo.pixels)), accepted
+                )
             self._show(looked)
 
-    def _faces_of(self, photo: Photo, looked: Looked) -> list[tuple[Face, Face | None, Decision | None]]:
-        """Each face as it stands, as it was found, and what was decided; first the found ones, the largest first.
 
-        As `by_hand.put_right` has them, but what was found is remembered.
-        """
-        finder, decisions = self._finders.searching, self._kept.about(looked.digest)
-        found = finder.find(photo.pixels)
-        boxes = [face.box for face in found]
-        drawn = with_landmarks(decisions)
-        made = [describe(finder, photo.pixels, box, one) for one, box in drawn]
-        corrected = {place: order for order, place in pair([box for _, box in drawn], boxes).items()}
-        faces: list[tuple[Face, Face | None, Decision | None]] = []
-        for place, (face, decision) in enumerate(zip(found, find(decisions, boxes), strict=True)):
-            if place in corrected:
-                faces.append((made[corrected[place]], face, drawn[corrected[place]][0]))
-            elif not any(same_centre(face, one) for one in made if one.rejected is None):
-                faces.append((face, face, None if decision is None or decision.landmarks is not None else decision))
-        left = (order for order in range(len(drawn)) if order not in corrected.values())
-        return faces + [(made[order], None, drawn[order][0]) for order in left]
+def _faceless_id(photo: Looked) -> str:
+    """What the line of a photo without a face is called."""
+    return f"n{photo.id}"

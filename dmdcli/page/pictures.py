@@ -36,17 +36,21 @@ class Shelf:
     def pixels(self, path: Path, digest: str) -> Pixels:
         """The upright pixels (H, W, 3) uint8 sRGB of the photo whose bytes have this SHA-256.
 
-        UsageError where it is gone, or is another by now.
+        One that was renamed meanwhile is served as long as it is at hand. UsageError where it is gone, or is another by
+        now.
         """
+        with self._lock:
+            known = self._photos.get((path, digest))
+            if known is not None:
+                self._photos.move_to_end((path, digest))
         try:
             stamp = stamp_of(path)
         except OSError as error:
-            raise UsageError(f"{path} is not there any more ({error.strerror}). {self._cure}") from error
-        with self._lock:
-            known = self._photos.get((path, digest))
-            if known is not None and known[0] == stamp:
-                self._photos.move_to_end((path, digest))
+            if known is not None:
                 return known[1]
+            raise UsageError(f"{path} is not there any more ({error.strerror}). {self._cure}") from error
+        if known is not None and known[0] == stamp:
+            return known[1]
         try:
             photo = read_photo(path)
         except PhotoError as error:

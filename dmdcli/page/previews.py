@@ -15,9 +15,10 @@ from dmdcli.faces.face import Face, component_boxes, verdict
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.page.desk import Candidate, Preview
 from dmdcli.page.turns import Latest, Precedence
+from dmdcli.pipeline.judge import left_out
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
 from dmdcli.pipeline.preview import face_with, hints, preview
-from dmdcli.shapes import Embedding, Pixels
+from dmdcli.shapes import COMPONENTS, Embedding, Pixels
 
 MOST_CANDIDATES = 12
 """People that a face is said to resemble; there may be hundreds in the library."""
@@ -39,28 +40,37 @@ class Previews(Generic[DictionaryT]):
         self._precedence = precedence
         self._latest = Latest()
 
-    def of(self, standing: Face, person: str | None, decision: Decision, pixels: Callable[[], Pixels]) -> Preview:
+    def of(
+        self,
+        standing: Face,
+        person: str | None,
+        decision: Decision,
+        pixels: Callable[[], Pixels],
+        is_restored: bool = False,
+    ) -> Preview:
         """A face restored as it is decided.
 
         standing: the face as it is, its own pixels not needed. person: whose it is, unless `decision` says it. pixels:
         reads the photo, (H, W, 3) uint8 RGB. Points are fitted in a box that was moved without them.
+        is_restored: the photo says that dmd restored this face before.
         """
         began = time.monotonic()
         with self._precedence.serving(), self._latest.turn():
             face = with_points(standing, decision, pixels(), self._finder)
             whose = None if decision.stranger else decision.person or person
             strength = 1.0 if decision.strength is None else decision.strength
-            after, used, left_out = preview(face, whose, strength, self._finder, self._restorer, self._people)
-        name, reasons = verdict(face)
-        told = dict.fromkeys((*reasons, *hints(face, decision, self._finder), *left_out))
+            after, used, skipped = preview(face, whose, strength, self._finder, self._restorer, self._people)
+            name, reasons = verdict(face)
+            told = dict.fromkeys((*reasons, *hints(face, decision, self._finder, is_restored), *left_out(skipped)))
         boxes = component_boxes(face.landmarks.points).tolist()
         seconds = time.monotonic() - began
         assert used != "none"
-        return Preview(face.pixels, after, boxes, name, tuple(told), used, seconds)
+        places = tuple(COMPONENTS.index(name) for name in skipped)
+        return Preview(face.pixels, after, boxes, name, tuple(told), used, seconds, places)
 
     def candidates(self, embedding: Embedding) -> tuple[Candidate, ...]:
         """Whom a face may be, the likeliest first; nobody where it was not recognisable."""
-        ranked = self._people.gallery.rank(embedding) if len(embedding) else []
+        ranked = self._people.gallery.rank(embedding, most=MOST_CANDIDATES) if len(embedding) else []
         return tuple(Candidate(one.person, round(one.similarity, 4)) for one in ranked[:MOST_CANDIDATES])
 
 

@@ -13,15 +13,16 @@ from pathlib import Path
 import numpy as np
 
 from dmdcli.decisions import Decision, FacePoints, find, says_nothing
-from dmdcli.errors import DMDError, PhotoError, UsageError
+from dmdcli.errors import DMDError, PhotoError, ReferenceChangedError, UsageError
 from dmdcli.faces.confidence import CERTAIN, confidences
 from dmdcli.faces.draw import draw_face
 from dmdcli.faces.face import Confidence, Face, Landmarks, Source, component_boxes, implausible, problems, verdict
 from dmdcli.faces.fitting import surroundings
 from dmdcli.journal import digest_of
-from dmdcli.library import Library, ReferenceFiles
-from dmdcli.page.desk import Detail, NoSuchFaceError, Preview, State, Summary, Which
-from dmdcli.page.keeping import Kept, checked, points_of
+from dmdcli.library import Library
+from dmdcli.library_files import ReferenceFiles, decode_points, encode_crop, encode_points
+from dmdcli.page.desk import ChangedElsewhereError, Detail, NoSuchFaceError, Preview, State, Summary, Which, check_seen
+from dmdcli.page.keeping import Kept, points_of
 from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import thumbnail, view_of
 from dmdcli.page.seen import ACCEPTED, BY_HAND, DOUBTFUL, GONE, GOOD, UNUSABLE, points_in_photo
@@ -146,7 +147,7 @@ class ReferenceDesk:
         """The eyes and the mouth that the person's dictionary is made of, drawn into the reference."""
         began = time.monotonic()
         held = self._of(face)
-        if checked(decision).landmarks is not None:
+        if decision.landmarks is not None:
             held = replace(held, points=np.array(decision.landmarks, dtype=np.float32), changed=True)
         name, reasons = verdict(self._face(held))
         boxes = component_boxes(held.points)
@@ -166,26 +167,30 @@ class ReferenceDesk:
 
     # What is done
 
-    def save(self, face: str, decision: Decision) -> Detail:
-        """As `Desk.save`; without points those found by the program count again, `not_a_face` removes the reference."""
-        decision = checked(decision)
+    def save(self, face: str, decision: Decision, seen: str | None = None) -> Detail:
+        """As `Desk.save`; without points those found by the program count again.
+
+        `not_a_face` removes the reference; anything else puts one that was removed back.
+        """
         if decision.person is not None or decision.stranger or decision.leave_alone or decision.strength is not None:
             raise UsageError("Of a reference only the points can be changed, or it can be removed.")
-        with self._finders.precedence.serving(), self._changing:
+        with self._finders.precedence.serving(), self._changing, self._taking_over(face):
             held = self._of(face)
+            check_seen(seen, self._decision(held), self._listing.line(face))
             if decision.not_a_face:
                 self._put(self._removed(held))
             else:
+                held = self._put_back(held)
                 self._put(replace(self._with_points(held, decision.landmarks), accepted=decision.accepted))
         return self.detail(face)
 
-    def reset(self, face: str) -> Detail | None:
+    def reset(self, face: str, seen: str | None = None) -> Detail | None:
         """As `Desk.reset`: a reference that was removed is back, and points are those that the program finds."""
-        with self._finders.precedence.serving(), self._changing:
+        with self._finders.precedence.serving(), self._changing, self._taking_over(face):
             held = self._of(face)
+            check_seen(seen, self._decision(held), self._listing.line(face))
             if held.removed is not None:
-                self._library.put_back_reference(self._person.name, held.place, held.reference, held.removed)
-                self._put(replace(held, removed=None))
+                self._put_back(held)
             else:
                 self._put(replace(self._with_points(held, None), accepted=False))
         return self.detail(face)
@@ -205,13 +210,19 @@ class ReferenceDesk:
         if held.removed is not None:
             return held
         files = self._library.reference_files(self._person, held.reference)
-        self._library.remove_reference(self._person.name, held.reference.id)
+        self._library.remove_reference(self._person.name, held.reference.id, held.points)
         return replace(held, removed=files, accepted=False)
+
+    def _put_back(self, held: Held) -> Held:
+        """The reference, in the library again where it was removed."""
+        if held.removed is not None:
+            self._library.put_back_reference(self._person.name, held.place, held.reference, held.removed)
+            held = replace(held, removed=None)
+            self._put(held)
+        return held
 
     def _with_points(self, held: Held, landmarks: FacePoints | None) -> Held:
         """The reference with other points, None for those found; kept in the library."""
-        if held.removed is not None:
-            raise UsageError("This reference was removed; undo that first.")
         is_corrected = held.reference.landmark_source == "corrected"
         if landmarks is None and not is_corrected:
             return held
@@ -219,10 +230,30 @@ class ReferenceDesk:
             return held
         points = held.detected if landmarks is None else np.array(landmarks, dtype=np.float32)
         source: Source = "detected" if landmarks is None else "corrected"
-        self._library.correct_reference(self._person.name, held.reference.id, points, source)
+        self._library.correct_reference(self._person.name, held.reference.id, points, source, held.points)
         self._from_photos.put((held.reference, held.crop, landmarks))
         reference = replace(held.reference, landmark_source=source)
         return replace(held, reference=reference, points=points, changed=landmarks is not None)
+
+    @contextlib.contextmanager
+    def _taking_over(self, face: str) -> Iterator[None]:
+        """What became of a reference elsewhere is shown instead, and told with ChangedElsewhereError."""
+        try:
+            yield
+        except ReferenceChangedError as error:
+            now = self._as_kept(self._of(face))
+            self._put(now)
+            raise ChangedElsewhereError((self._decision(now),)) from error
+
+    def _as_kept(self, held: Held) -> Held:
+        """The reference as the library has it by now; where it was removed it can be put back."""
+        person = self._library.person(self._person.name)
+        reference = next((one for one in person.references if one.id == held.reference.id), None)
+        if reference is None:
+            files = encode_crop(held.crop), encode_points(held.points)
+            return replace(held, removed=held.removed or files, accepted=False, changed=False)
+        points = decode_points(self._library.reference_files(person, reference)[1])
+        return replace(held, reference=reference, points=points, accepted=False, changed=False, removed=None)
 
     def _put(self, held: Held) -> None:
         with self._known:

@@ -12,14 +12,24 @@ from typing import Generic
 import cv2
 import numpy as np
 
-from dmdcli.decisions import Decision, FacePoints, find, says_nothing
+from dmdcli.decisions import Decision, FacePoints, says_nothing
 from dmdcli.errors import LibraryFormatError, UsageError
 from dmdcli.faces.align import crop_face
 from dmdcli.faces.face import Face, Landmarks
 from dmdcli.journal import FaceRow, PhotoRow
-from dmdcli.page.deciding import decide
-from dmdcli.page.desk import Action, ChangedElsewhereError, Detail, NoSuchFaceError, Preview, State, Summary, Which
-from dmdcli.page.keeping import Kept, checked, tally
+from dmdcli.page.deciding import as_previewed, decide
+from dmdcli.page.desk import (
+    Action,
+    ChangedElsewhereError,
+    Detail,
+    NoSuchFaceError,
+    Preview,
+    State,
+    Summary,
+    Which,
+    check_seen,
+)
+from dmdcli.page.keeping import Kept, kept_by_face, tally
 from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import THUMBNAIL, Shelf, thumbnail, view_of
 from dmdcli.page.previews import Previews
@@ -27,10 +37,11 @@ from dmdcli.page.result_facts import sentences, verdict_of
 from dmdcli.page.seen import ACCEPTED, BY_HAND, GONE, NO_PIXELS, NOTHING, Looked, Seen, points_in_photo, without_pixels
 from dmdcli.page.turns import Finders
 from dmdcli.photos import PhotoFile
+from dmdcli.pipeline.judge import RESTORED_ALREADY
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
 from dmdcli.places import PICTURES
 from dmdcli.report.facts import facts_of, original_of
-from dmdcli.report_files import pictures_there
+from dmdcli.report_files import PicturesThere
 from dmdcli.shapes import Box, Pixels, pair
 
 ACTIONS: tuple[Action, ...] = ("accept", "strength", "person", "landmarks", "box", "leave_alone", "not_a_face")
@@ -90,7 +101,7 @@ class ResultDesk(Generic[DictionaryT]):
         self._made: dict[str, Made] = {}
         self._described: dict[str, Face] = {}
         self._searched: dict[str, Face | None] = {}
-        self._pictures = pictures_there(out)
+        self._pictures = frozenset(PicturesThere(out))
         self._before: dict[str, frozenset[Decision]] = {}
         self._made_with: dict[str, frozenset[Decision]] = {}
         self._changes: dict[str, tuple[Decision, Decision]] = {}
@@ -176,11 +187,14 @@ class ResultDesk(Generic[DictionaryT]):
 
     def preview(self, face: str, decision: Decision) -> Preview:
         """As `Desk.preview`."""
-        made, decision = self._of(face), checked(decision)
-        if decision.landmarks is None and decision.box in (None, made.decision.box or made.box):
-            decision = replace(decision, landmarks=made.decision.landmarks, box=made.decision.box)
+        made = self._of(face)
+        standing, decision = as_previewed(self._seen(made), decision)
         return self._previews.of(
-            self._described_as_restored(made), self._person(made), decision, lambda: self._pixels(made.photo)
+            standing,
+            self._person(made),
+            decision,
+            lambda: self._pixels(made.photo),
+            RESTORED_ALREADY in made.row.reason,
         )
 
     def decided(self) -> Mapping[str, int]:
@@ -202,25 +216,26 @@ class ResultDesk(Generic[DictionaryT]):
 
     # What is done
 
-    def save(self, face: str, decision: Decision) -> Detail:
+    def save(self, face: str, decision: Decision, seen: str | None = None) -> Detail:
         """As `Desk.save`; see `deciding.decide`. The result itself stays as it is until the next `dmd restore`."""
-        decision = checked(decision)
         with self._changing:
             made = self._of(face)
-            seen = self._seen(made)
+            check_seen(seen, made.decision, self._listing.line(face))
+            before = self._seen(made)
             with self._known:
                 others = [(one.number, one.box) for one in self._in(made.photo) if one.id != face]
-            self._put(made, decide(seen, decision, others, self._finders.served, lambda: self._pixels(made.photo)))
+            self._put(made, decide(before, decision, others, self._finders.served, lambda: self._pixels(made.photo)))
         return self.detail(face)
 
-    def reset(self, face: str) -> Detail | None:
+    def reset(self, face: str, seen: str | None = None) -> Detail | None:
         """As `Desk.reset`."""
         with self._changing:
             made = self._of(face)
-            seen = self._seen(made)
-            if seen.found is None:
+            check_seen(seen, made.decision, self._listing.line(face))
+            before = self._seen(made)
+            if before.found is None:
                 raise UsageError("Nothing was found here; it was drawn by hand. Take it back in `dmd check --edit`.")
-            self._put(made, replace(seen, face=seen.found or seen.face, decision=Decision(), kept=(), gone=False))
+            self._put(made, replace(before, face=before.found, decision=Decision(), kept=(), gone=False))
         return self.detail(face)
 
     def draw(self, photo: str, box: Box) -> Detail:  # noqa: ARG002 (as of `Desk`)
@@ -242,7 +257,7 @@ class ResultDesk(Generic[DictionaryT]):
         after = replace(before, decision=seen.decision, kept=seen.kept)
         with self._known:
             earlier = self._changes.get(before.id, (before.decision,))[0]
-            self._changes[before.id] = (earlier, after.decision)
+            self._changes[before.id] = (earlier, seen.said)
             self._made[before.id] = after
             self._listing.put(self._line(after))
             for photo in self._rows:
@@ -257,9 +272,9 @@ class ResultDesk(Generic[DictionaryT]):
             Made(f"{photo}f{number}", photo, number, face)
             for number, face in enumerate(self._rows[photo].faces, start=1)
         ]
-        said = find(self._kept.about(self._digest(photo)), [one.box for one in faces])
-        for made, decision in zip(faces, said, strict=True):
-            self._made[made.id] = made if decision is None else replace(made, decision=decision, kept=(decision,))
+        for place, kept in kept_by_face(self._kept.about(self._digest(photo)), [one.box for one in faces]).items():
+            made = faces[place]
+            self._made[made.id] = replace(made, decision=kept[-1], kept=kept) if kept else made
             self._listing.put(self._line(self._made[made.id]))
 
     def _line(self, made: Made) -> Summary:
@@ -323,7 +338,8 @@ class ResultDesk(Generic[DictionaryT]):
             if made.id in self._searched:
                 return self._searched[made.id]
         faces = self._finders.served.find(self._pixels(made.photo))
-        place = pair([made.decision.box or made.box], [face.box for face in faces]).get(0)
+        where = made.decision.found or made.decision.box or made.box
+        place = pair([where], [face.box for face in faces]).get(0)
         with self._known:
             found = None if place is None else without_pixels(faces[place])
             return self._searched.setdefault(made.id, found)

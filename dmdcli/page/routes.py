@@ -108,12 +108,11 @@ def _preview(desk: Desk, asked: Asked) -> Answer:
 
 
 def _save(desk: Desk, asked: Asked) -> Answer:
-    return _json(desk.save(asked.id, messages.read_decision(asked.body)))
+    return _json(desk.save(asked.id, *messages.read_order(asked.body)))
 
 
 def _reset(desk: Desk, asked: Asked) -> Answer:
-    messages.read_object(asked.body, ())
-    return _json(desk.reset(asked.id))
+    return _json(desk.reset(asked.id, messages.read_seen(asked.body)))
 
 
 def _draw(desk: Desk, asked: Asked) -> Answer:

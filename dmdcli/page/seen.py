@@ -6,15 +6,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dmdcli.decisions import Decision, FacePoints
+from dmdcli.decisions import Decision, FacePoints, says_nothing
 from dmdcli.faces.align import invert, transform
 from dmdcli.faces.face import Face, verdict
 from dmdcli.faces.finder import NOT_FITTED
+from dmdcli.marks import Mark
 from dmdcli.page.desk import Summary
 from dmdcli.page.keeping import points_of
 from dmdcli.photos import PhotoFile
 from dmdcli.pipeline.by_hand import NOT_A_FACE
-from dmdcli.shapes import Pixels
+from dmdcli.shapes import Pixels, rounded
 from dmdcli.tags import FaceTag
 
 UNUSABLE, DOUBTFUL, WITHOUT_FACE, SMALL, GOOD, BY_HAND, ACCEPTED, GONE = range(8)
@@ -23,20 +24,25 @@ good ones, those put right by hand, those looked at, and those that are none."""
 LARGE = 1000.0
 """Side in photo pixels: the larger a face that cannot be used, the earlier it comes."""
 NO_FACE = "no face was found; draw a box around one, or accept that there is none"
-DRAWN_THERE = "a face was drawn"
+DRAWN_THERE = "no face was found; one was drawn"
 NOTHING = Decision()
 NO_PIXELS: Pixels = np.zeros((0, 0, 3), dtype=np.uint8)
 
 
 @dataclass(frozen=True)
 class Looked:
-    """A photo that was searched. size: width and height, upright. tags: the faces that other programs marked."""
+    """A photo that was searched. size: width and height, upright. tags: the faces that other programs marked.
+
+    orientation: as in EXIF. mark: of the faces that dmd restored before.
+    """
 
     id: str
     file: PhotoFile
     digest: str
     size: tuple[int, int]
     tags: tuple[FaceTag, ...] = ()
+    orientation: int = 1
+    mark: Mark | None = None
 
     @property
     def place(self) -> str:
@@ -69,6 +75,13 @@ class Seen:
         """The 68 points in photo pixels, as they stand."""
         return points_in_photo(self.face) if self.decision.landmarks is None else self.decision.landmarks
 
+    @property
+    def said(self) -> Decision:
+        """What was decided, without points that were accepted just as they were found: those nobody put right."""
+        if self.found is None or self.decision.landmarks != points_in_photo(self.found):
+            return self.decision
+        return replace(self.decision, landmarks=None)
+
 
 def points_in_photo(face: Face) -> FacePoints:
     """The 68 points of a face in photo pixels."""
@@ -76,8 +89,10 @@ def points_in_photo(face: Face) -> FacePoints:
 
 
 def without_pixels(face: Face) -> Face:
-    """The face without its crop, which takes 800 kB and is cut again when it is wanted."""
-    return replace(face, pixels=NO_PIXELS)
+    """The face as it is kept on the page: without its crop, which takes 800 kB and is cut again when it is wanted, and
+    with its box as the journal has it.
+    """
+    return replace(face, pixels=NO_PIXELS, box=rounded(face.box))
 
 
 def line_of(seen: Seen, least_face: float) -> Summary:
@@ -94,17 +109,24 @@ def line_of(seen: Seen, least_face: float) -> Summary:
         reasons=(NOT_A_FACE,) if seen.gone else reasons,
         confidence=sure,
         person=None if seen.gone else decision.person or seen.person,
-        by_hand=bool(seen.kept) and decision != Decision(box=decision.box, accepted=True),
+        by_hand=bool(seen.kept) and _says_more_than_fitted(decision),
         accepted=decision.accepted,
         gone=seen.gone,
     )
 
 
-def line_without_face(identity: str, photo: Looked, *, accepted: bool, gone: bool) -> Summary:
-    """The line of a photo in which no face was found: number 0. gone: one was drawn since."""
-    rank = GONE if gone else ACCEPTED if accepted else WITHOUT_FACE
-    reasons = (DRAWN_THERE,) if gone else (NO_FACE,)
-    return Summary(identity, photo.place, 0, rank, "unusable", reasons, accepted=accepted, gone=gone)
+def line_without_face(identity: str, photo: Looked, *, accepted: bool, drawn: bool) -> Summary:
+    """The line of a photo in which no face was found: number 0. drawn: one was drawn since, so that nothing is open."""
+    if drawn:
+        return Summary(identity, photo.place, 0, BY_HAND, "good", (DRAWN_THERE,), by_hand=True)
+    rank = ACCEPTED if accepted else WITHOUT_FACE
+    return Summary(identity, photo.place, 0, rank, "unusable", (NO_FACE,), accepted=accepted)
+
+
+def _says_more_than_fitted(decision: Decision) -> bool:
+    """Whether somebody said more than that a face was looked at, and than the box in which points were fitted."""
+    landmarks = None if decision.fitted else decision.landmarks
+    return not says_nothing(replace(decision, landmarks=landmarks, accepted=False))
 
 
 def _sure(face: Face) -> float | None:

@@ -116,6 +116,14 @@ class PageServer(ThreadingHTTPServer):
         """Take a port without asking anybody for a name, as the library does."""
         TCPServer.server_bind(self)
 
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection. Where that fails, as without file handles, it is not tried again at once."""
+        try:
+            return super().get_request()
+        except OSError:
+            self.closing.wait(LOOK_UP)
+            raise
+
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether a connection is of a user who is let in; another is told so, unread."""
         user = user_at(client_address, (HOST, self.port))
@@ -247,9 +255,9 @@ def serving(
 
 
 def read_static() -> dict[str, bytes]:
-    """The files of the page in the package, by name."""
-    folder = files("dmdcli.page") / "static"
-    found = folder.iterdir() if folder.is_dir() else ()
+    """The files of the page in the package, by name; some are shared with the report."""
+    folders = [files(package) / "static" for package in ("dmdcli", "dmdcli.page")]
+    found = (one for folder in folders if folder.is_dir() for one in folder.iterdir())
     return {one.name: one.read_bytes() for one in found if PurePath(one.name).suffix in KINDS}
 
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dmdcli.faces.align import blend_mask, carry_mask, outlined_mask, paste_face, region_of_interest, scale_of
+from dmdcli.faces.align import blend_mask, carry_change, carry_mask, outlined_mask, region_of_interest, scale_of
 from dmdcli.faces.face import Face, component_boxes
 from dmdcli.faces.finder import FaceFinder
-from dmdcli.faces.identity import THRESHOLD, Match
+from dmdcli.faces.identity import THRESHOLD, Gallery, Match
 from dmdcli.faces.kit import FaceKit
 from dmdcli.faces.surface import is_engraved, keep_grain, keep_tone
 from dmdcli.photos import Canvas, Photo
@@ -31,9 +32,11 @@ from dmdcli.pipeline.judge import (
     without_components,
 )
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People, Restored
-from dmdcli.shapes import FloatPixels, as_floats
+from dmdcli.shapes import FloatPixels, Matrix, as_floats, overlap
 
 Surface: TypeAlias = Literal["keep", "model"]
+Chosen: TypeAlias = "tuple[Face, Match | None, Plan]"
+"""A face to be restored, whose it is, and what is trusted of its change."""
 
 
 @dataclass(frozen=True)
@@ -76,59 +79,103 @@ class RestoreOptions:
 
 def restore_faces(
     photo: Photo,
-    chosen: Sequence[tuple[Face, Match | None, Plan]],
-    finder: FaceFinder,
-    restorer: CropRestorer[DictionaryT],
-    people: People[DictionaryT],
+    chosen: Sequence[Chosen],
+    restored: Sequence[Restored],
+    kit: FaceKit,
+    gallery: Gallery,
     options: RestoreOptions,
     left_alone: Sequence[Face] = (),
 ) -> tuple[Canvas, list[Judgement]]:
     """Return the photo with the chosen faces restored and blended in, and what was published of each.
 
-    chosen: as for `restore_crops`. Only the change the network made goes back into the photo, so its own finer detail
-    and depth stay. Where two faces overlap, those of `left_alone`, and those of which nothing is published, stay as
-    they are; of the others the first has the say.
+    restored: what `ask_network` says of them. left_alone: as for `blend_faces`. Only the change the network made goes
+    back into the photo, so its own finer detail and depth stay.
     """
-    subjects = restore_crops(chosen, finder.kit, restorer, people, options)
-    judgements = judge_faces(subjects, finder.kit) if options.judge else [take_first(subject) for subject in subjects]
+    subjects = subjects_of(chosen, restored, kit, gallery, options)
+    judgements = judge_faces(subjects, kit) if options.judge else [take_first(subject) for subject in subjects]
+    return blend_faces(photo, subjects, judgements, left_alone), judgements
+
+
+def blend_faces(
+    photo: Photo, subjects: Sequence[Subject], judgements: Sequence[Judgement], left_alone: Sequence[Face] = ()
+) -> Canvas:
+    """Return the photo with what is published of each subject blended in; only the pixels under the faces are touched.
+
+    Where two faces overlap, those of `left_alone`, and those of which nothing is published, stay as they are; of the
+    others the first has the say.
+    """
     canvas = photo.canvas()
     size = (photo.pixels.shape[1], photo.pixels.shape[0])
-    pasted = [(face.matrix, blend_mask(face.landmarks.points)) for face in left_alone]
-    pasted += [
-        (one.face.matrix, one.mask) for one, said in zip(subjects, judgements, strict=True) if said.answer is None
+    done = [
+        _Covered(region_of_interest(face.matrix, size), face.matrix, blend_mask(face.landmarks.points))
+        for face in left_alone
     ]
     for subject, judgement in zip(subjects, judgements, strict=True):
         if judgement.answer is None:
+            done.append(_Covered(region_of_interest(subject.face.matrix, size), subject.face.matrix, subject.mask))
+    for subject, judgement in zip(subjects, judgements, strict=True):
+        if judgement.answer is None:
             continue
-        face, mask = subject.face, subject.mask
-        for matrix, before in pasted:
-            mask = mask * (1 - carry_mask(before, matrix, face.matrix))
-        x0, y0, x1, y1 = region_of_interest(face.matrix, size)
-        region, given = canvas.region(x0, y0, x1, y1), as_floats(face.pixels)
-        changed = paste_face(region, (x0, y0), judgement.answer, face.matrix, mask, judgement.strength, given)
-        canvas.put(x0, y0, changed)
-        pasted.append((face.matrix, mask))
-    return canvas, judgements
+        matrix, mask = subject.face.matrix, subject.mask
+        box = region_of_interest(matrix, size)
+        for other in done:
+            if overlap(box, other.box) > 0:
+                mask = mask * (1 - carry_mask(other.mask, other.matrix, matrix))
+        whole = cv2.addWeighted(judgement.answer, 1, subject.face.pixels, -1 / 255, 0, dtype=cv2.CV_32F)
+        size_there = (box[2] - box[0], box[3] - box[1])
+        for rows, columns, change in carry_change(whole, mask, matrix, box[:2], size_there, judgement.strength):
+            canvas.add(box[0] + columns.start, box[1] + rows.start, change)
+        done.append(_Covered(box, matrix, mask))
+    return canvas
+
+
+@dataclass(frozen=True)
+class _Covered:
+    """A face whose pixels have their say already. box: x0, y0, x1, y1 in the photo. mask: (512, 512), of its crop."""
+
+    box: tuple[int, int, int, int]
+    matrix: Matrix
+    mask: npt.NDArray[np.float32]
 
 
 def restore_crops(
-    chosen: Sequence[tuple[Face, Match | None, Plan]],
+    chosen: Sequence[Chosen],
     kit: FaceKit,
     restorer: CropRestorer[DictionaryT],
     people: People[DictionaryT],
     options: RestoreOptions,
 ) -> list[Subject]:
-    """Return the answers of the network for faces, ready to be judged or blended in.
+    """Return the answers of the network for faces, ready to be judged or blended in."""
+    return subjects_of(chosen, ask_network(chosen, restorer, people, options), kit, people.gallery, options)
 
-    chosen: faces with whose they are and what is trusted of their change. Where the kit knows the face's outline, hair
-    and hands stay as they were; it is seen in the restored face, which is the clearer picture.
-    """
-    restored = restorer.restore(
+
+def ask_network(
+    chosen: Sequence[Chosen],
+    restorer: CropRestorer[DictionaryT],
+    people: People[DictionaryT],
+    options: RestoreOptions,
+) -> Sequence[Restored]:
+    """Return the answers of the network for faces, of one photo or of several, as it gives them."""
+    return restorer.restore(
         np.stack([face.pixels for face, *_ in chosen]),
         np.stack([component_boxes(face.landmarks.points) for face, *_ in chosen]),
         [None if match is None else people.dictionary(match.person) for _, match, _ in chosen],
         both=options.judge,
     )
+
+
+def subjects_of(
+    chosen: Sequence[Chosen],
+    restored: Sequence[Restored],
+    kit: FaceKit,
+    gallery: Gallery,
+    options: RestoreOptions,
+) -> list[Subject]:
+    """Return the network's answers in the surface of their print, each with where it goes.
+
+    Where the kit knows the face's outline, hair and hands stay as they were; it is seen in the restored face, which is
+    the clearer picture.
+    """
     answers = [_answers(result) for result in restored]
     outlines = kit.outlines(np.stack([np.rint(best * 255).astype(np.uint8) for (_, best), *_ in answers]))
     subjects = []
@@ -136,7 +183,7 @@ def restore_crops(
         mask = outlined_mask(blend_mask(face.landmarks.points), None if outlines is None else outlines[index])
         surfaced = [(used, _with_surface(answer, face, mask, options)) for used, answer in answers[index]]
         mask = without_components(mask, face.landmarks.points, plan.skipped)
-        likeness = likeness_to(face, match, people.gallery, kit)
+        likeness = likeness_to(face, match, gallery, kit)
         subjects.append(Subject(face, plan, surfaced, mask, asked_of(plan, options), likeness))
     return subjects
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,23 +44,41 @@ def find_faces(finder: FaceFinder, pixels: Pixels, decisions: Sequence[Decision]
     return put_right(finder, pixels, finder.find(pixels), decisions)
 
 
+@dataclass(frozen=True)
+class AsDecided:
+    """A face of a photo as it stands. found: as the program found it, None where there was none; decision: about it."""
+
+    face: Face
+    found: Face | None
+    decision: Decision | None
+
+
 def put_right(finder: FaceFinder, pixels: Pixels, faces: Sequence[Face], decisions: Sequence[Decision]) -> list[Face]:
+    """The faces of `as_decided`; what is no face is rejected."""
+    return [set_aside(one.face, one.decision) for one in as_decided(finder, pixels, faces, decisions)]
+
+
+def as_decided(
+    finder: FaceFinder, pixels: Pixels, faces: Sequence[Face], decisions: Sequence[Decision]
+) -> list[AsDecided]:
     """The faces that were found in a photo, put right by the decisions about it; the largest first.
 
     Landmarks make the face that is found in their box one with these points, and a face of its own where none is. What
-    else was found at the same place was the same face, and goes. What is no face is rejected.
+    else was found at the same place was the same face, and goes.
     """
     drawn = with_landmarks(decisions)
     made = [describe(finder, pixels, box, one) for one, box in drawn]
-    replaced = set(pair([box for _, box in drawn], [face.box for face in faces]).values())
-    left = [
-        face
+    replaced = pair([box for _, box in drawn], [face.box for face in faces])
+    every: list[tuple[Face, Face | None]] = [
+        (face, face)
         for place, face in enumerate(faces)
-        if place not in replaced and not any(same_centre(face, one) for one in made if one.rejected is None)
+        if place not in replaced.values() and not any(same_centre(face, one) for one in made if one.rejected is None)
     ]
-    every = sorted([*left, *made], key=lambda face: -area(face.box)) if made else list(faces)
-    decided = find(decisions, [face.box for face in every])
-    return [set_aside(face, decision) for face, decision in zip(every, decided, strict=True)]
+    if made:
+        every += [(face, faces[replaced[order]] if order in replaced else None) for order, face in enumerate(made)]
+        every.sort(key=lambda one: -area(one[0].box))
+    said = find(decisions, [face.box for face, _ in every])
+    return [AsDecided(face, found, decision) for (face, found), decision in zip(every, said, strict=True)]
 
 
 def with_landmarks(decisions: Sequence[Decision]) -> list[tuple[Decision, Box]]:

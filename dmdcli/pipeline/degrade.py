@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -29,8 +29,7 @@ class DegradedPhoto:
 
 
 def degrade_photos(
-    files: Sequence[PhotoFile],
-    outputs: Sequence[Path],
+    pairs: Iterable[tuple[PhotoFile, Path]],
     severity: Severity | Ranges,
     seed: int,
     *,
@@ -38,7 +37,7 @@ def degrade_photos(
     ext: str = "auto",
     overwrite: bool = False,
 ) -> Iterator[DegradedPhoto]:
-    """Degrade each photo and write it to its place in `outputs`; yield what became of it. A bad photo does not stop it.
+    """Degrade each photo and write it to the place beside it; yield what became of it. A bad photo does not stop it.
 
     The damage depends on `seed` and the photo's file name alone. The ranges of a severity are meant for a crop of
     512 pixels around a face; crop_side is the side of such a crop in the photos' own pixels, so that 1024 doubles blur
@@ -46,7 +45,7 @@ def degrade_photos(
     of a photo stay; 16 bits are filled from 8.
     CannotGoOnError where nothing can be written.
     """
-    for file, output in zip(files, outputs, strict=True):
+    for file, output in pairs:
         if output.exists() and not overwrite:
             yield DegradedPhoto(file.path, output, "skipped")
             continue

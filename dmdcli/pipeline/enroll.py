@@ -138,8 +138,8 @@ def enroll(
     name = person.name if person else name
     known = _recall(person, library, finder) if person else Known()
     strangers = [one for one in library.people() if not same_name(one.name, name)]
-    embeddings = {one.name: library.embeddings(one, finder.kit_name, finder.embed) for one in strangers}
-    others_enrolled = Gallery(embeddings, finder.kit.similarity)
+    recalled = library.known(strangers, finder.kit_name, finder.embed)
+    others_enrolled = Gallery({one.name: recalled[one.id].embeddings for one in strangers}, finder.kit.similarity)
 
     corrections = Corrections(library.home)
     outcomes: dict[Path, EnrolledPhoto] = {}
@@ -353,7 +353,7 @@ def _unlike(similarity: float | None) -> tuple[str, ...]:
 
 def _like_another(face: Face, others: Gallery) -> tuple[str, ...]:
     """A warning for a face that recognition would take for somebody enrolled under another name."""
-    ranked = others.rank(face.embedding)
+    ranked = others.rank(face.embedding, most=1)
     if not ranked or ranked[0].similarity < SAME_PERSON:
         return ()
     return (f"looks like {ranked[0].person}, who is enrolled too (similarity {ranked[0].similarity:.2f})",)

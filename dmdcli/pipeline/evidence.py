@@ -7,7 +7,7 @@ several faces share (a reference) is there once. Which of them are still in use,
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -30,15 +30,23 @@ LONG_SIDE = 1000
 """Pixels of the longer side of the pictures of a whole photo, before and after."""
 SMALL_SIDE = 144
 """Likewise of the one in the list."""
+BAND = 256
+"""Rows of a face's surroundings that are converted at a time."""
 QUALITY = 85
 """JPEG quality of all of them."""
+PICTURED = ("photo", "pictures", "reference")
+"""What in an account names pictures."""
 
 
 class Evidence:
-    """Makes the accounts of a run's photos, and keeps their pictures in `folder`; None keeps none."""
+    """Makes the accounts of a run's photos.
 
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
+    keep: takes a picture, by its name below the folder of pictures, with "/", and its JPEG file; raises DMDError where
+    it cannot be kept. None: no pictures are made.
+    """
+
+    def __init__(self, keep: Callable[[str, bytes], None] | None) -> None:
+        self.keep = keep
         self._references: dict[Path, str] = {}
 
     def accounts(
@@ -56,18 +64,18 @@ class Evidence:
         that of the first face names the pictures of the whole photo.
         """
         accounts = [_facts(*each) for each in zip(faces, judgements, matches, strict=True)]
-        if self.folder is None or not faces:
+        if self.keep is None or not faces:
             return accounts, None
         try:
             published = photo.pixels if canvas is None else _published(photo, canvas, faces, judgements)
             accounts[0]["photo"] = self._of_photo(photo.pixels, published, restored=canvas is not None)
             for account, face, judgement, match in zip(accounts, faces, judgements, matches, strict=True):
                 account["pictures"] = self._of_face(face, judgement, published)
-                if match is not None and match.person in people.references:
+                if match is not None and people.crops is not None:
                     row = people.gallery.nearest(face.embedding, match.person)
-                    account["reference"] = self._reference(people.references[match.person][row])
+                    account["reference"] = self._reference(people.crops(match.person)[row])
         except DMDError as error:
-            return accounts, f"the report has no pictures of it: {error}"
+            return accounts, without_pictures(error)
         return accounts, None
 
     def _of_photo(self, before: Pixels, after: Pixels, *, restored: bool) -> dict[str, object]:
@@ -93,16 +101,35 @@ class Evidence:
         return {"id": path.stem, "picture": self._references[path]}
 
     def _keep(self, pixels: Pixels) -> str:
-        """Write a picture, unless it is there, and return its name below the folder, with "/"."""
-        assert self.folder is not None
+        """Have a picture kept, and return its name."""
+        assert self.keep is not None
         _, encoded = cv2.imencode(".jpg", pixels[..., ::-1], (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
         content = encoded.tobytes()
         digest = hashlib.sha256(content).hexdigest()
         name = f"{digest[:2]}/{digest[2:32]}.jpg"
-        if not (self.folder / name).is_file():
-            # Whatever a power cut damages of it, results and journal do not depend on it.
-            write_file(content, self.folder / name, lasting=False)
+        self.keep(name, content)
         return name
+
+
+def without_pictures(error: DMDError) -> str:
+    """What is told of a photo whose pictures cannot be kept."""
+    return f"the report has no pictures of it: {error}"
+
+
+def leave_out(account: Mapping[str, object], lost: Collection[str]) -> dict[str, object]:
+    """An account without what needs a picture that was not kept, by its name, as if it had been made here."""
+    return {
+        key: told
+        for key, told in account.items()
+        if not (key in PICTURED and isinstance(told, Mapping) and not set(lost).isdisjoint(map(str, told.values())))
+    }
+
+
+def write_picture(folder: Path, name: str, content: bytes) -> None:
+    """Keep a picture in the folder of pictures, unless it is there."""
+    if not (folder / name).is_file():
+        # Whatever a power cut damages of it, results and journal do not depend on it.
+        write_file(content, folder / name, lasting=False)
 
 
 def _facts(face: Face, judgement: Judgement, match: Match | None) -> dict[str, object]:
@@ -134,7 +161,9 @@ def _published(photo: Photo, canvas: Canvas, faces: Sequence[Face], judgements: 
     for face, judgement in zip(faces, judgements, strict=True):
         if judgement.used != "none":
             x0, y0, x1, y1 = region_of_interest(face.matrix, (shown.shape[1], shown.shape[0]))
-            shown[y0:y1, x0:x1] = np.rint(canvas.region(x0, y0, x1, y1) * 255).astype(np.uint8)
+            for top in range(y0, y1, BAND):
+                bottom = min(top + BAND, y1)
+                shown[top:bottom, x0:x1] = np.rint(canvas.region(x0, top, x1, bottom) * 255).astype(np.uint8)
     return shown
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +62,7 @@ class Explained:
         return face.box if self.mark is None else turn_box(face.box, self.orientation, self.mark.size)
 
 
-def explain(files: Sequence[PhotoFile]) -> Iterator[Explained]:
+def explain(files: Iterable[PhotoFile]) -> Iterator[Explained]:
     """Say of one photo after the other what is known of it. Nothing is written."""
     with ExitStack() as stack:
         journals: dict[Path, Journal | str] = {}

@@ -91,7 +91,8 @@ def _clear_pictures(journal: ForgetfulJournal) -> Iterator[Path]:
     """Remove the pictures that no account names, also those of earlier runs."""
     folder = journal.out / PICTURES
     used = {name for account in journal.accounts() for name in pictures_of(account)}
-    for name in sorted(pictures_unused(journal.out, used, journal.places())):
+    places = {*journal.places()}
+    for name in sorted(pictures_unused(journal.out, used.__contains__, places.__contains__)):
         with _removing(folder / name):
             (folder / name).unlink()
         yield folder / name

@@ -44,13 +44,15 @@ def earlier_mark(photo: Photo) -> Mark | None:
     return replace(mark, size=(width, height), faces=tuple(scaled))
 
 
-def is_marked(box: Box, photo: Photo, mark: Mark | None) -> bool:
-    """Whether a face, in upright pixels, is one that was restored before; any may be where the mark names none."""
-    if mark is None:
-        return False
-    height, width = photo.original.shape[:2]
-    stored = stored_box(box, photo.orientation, (width, height))
-    return not mark.faces or any(overlap(stored, face.box) >= SAME_FACE for face in mark.faces)
+def is_marked(box: Box, orientation: int, mark: Mark | None) -> bool:
+    """Whether a face, in upright pixels, is one that was restored before; any may be where the mark names none.
+
+    orientation: of the photo, as in EXIF. mark: as `earlier_mark` gives it.
+    """
+    if mark is None or not mark.faces:
+        return mark is not None
+    stored = stored_box(box, orientation, mark.size)
+    return any(overlap(stored, face.box) >= SAME_FACE for face in mark.faces)
 
 
 def marked_packet(

@@ -14,7 +14,7 @@ from dmdcli.journal import FaceRow, Likeness
 from dmdcli.pipeline.judge import ALREADY_GOOD, RESTORED_ALREADY, Judgement, Used
 from dmdcli.pipeline.standing import NEAR, Enrolled, Verdict
 from dmdcli.pipeline.whose import AS_DECIDED, AssignedBy, Owner
-from dmdcli.shapes import Box, Matrix
+from dmdcli.shapes import Box, Matrix, rounded
 
 Status: TypeAlias = Literal["restored", "untouched", "skipped", "failed"]
 
@@ -105,7 +105,7 @@ def row_of(face: RestoredFace, enrolled: Mapping[str, Enrolled]) -> FaceRow:
         return Likeness(enrolled[person].id, enrolled[person].version, round(similarity, 4))
 
     return FaceRow(
-        box=tuple(round(float(edge), 2) for edge in face.box),
+        box=rounded(face.box),
         matrix=tuple(tuple(float(number) for number in row) for row in face.matrix),
         result=face.used,
         reason=face.problems,
@@ -131,7 +131,7 @@ def outcome_of(face: Face, owner: Owner, judgement: Judgement, gallery: Gallery,
         problems.insert(0, f"forced: it resembles the person asked for by {match.similarity:.2f} only")
     if owner.conflict is not None:
         problems.insert(0, owner.conflict[0])
-    near = gallery.rank(face.embedding) if face.rejected is None and match is None else []
+    near = gallery.rank(face.embedding, least=NEAR) if face.rejected is None and match is None else []
     return RestoredFace(
         box=face.box,
         matrix=face.matrix,
@@ -141,7 +141,7 @@ def outcome_of(face: Face, owner: Owner, judgement: Judgement, gallery: Gallery,
         problems=tuple(dict.fromkeys(problems)),
         assigned_by=owner.by if is_worked_on or face.rejected is not None else None,
         conflict=None if owner.conflict is None else owner.conflict[1],
-        near=tuple(one for one in near if one.similarity >= NEAR),
+        near=tuple(near),
         strength=judgement.strength,
         similarity_after=judgement.similarity,
         reason="; ".join(judgement.reasons) or face.rejected,

@@ -15,6 +15,9 @@ from dmdcli.pipeline.standing import Enrolled
 from dmdcli.shapes import ComponentBoxes, FloatPixels, Pixels
 
 DictionaryT = TypeVar("DictionaryT")
+MOST_RECALLED = 200
+"""References of all people whose dictionaries are kept in memory, about 1.7 MB each in the published size; one person
+may have more."""
 
 
 class Restored(Protocol):
@@ -36,6 +39,10 @@ class CropRestorer(Protocol[DictionaryT]):
     def weights_id(self) -> str:
         """Names the weights in caches."""
 
+    @property
+    def gathers(self) -> int:
+        """Faces of several photos that should go through it together."""
+
     def restore(
         self, crops: Pixels, boxes: ComponentBoxes, dictionaries: Sequence[DictionaryT | None], *, both: bool = True
     ) -> Sequence[Restored]:
@@ -49,13 +56,14 @@ class CropRestorer(Protocol[DictionaryT]):
 class People(Generic[DictionaryT]):
     """The enrolled people as restoring needs them: whom a face resembles, each one's dictionary, what they are by now.
 
-    enrolled: by name. references: the files of each one's reference crops, in the order of the gallery's rows.
+    enrolled: by name. crops: the files of a person's reference crops, in the order of the gallery's rows; None where
+    there are no files.
     """
 
     gallery: Gallery
     dictionary: Callable[[str], DictionaryT] = field(repr=False)
     enrolled: Mapping[str, Enrolled]
-    references: Mapping[str, Sequence[Path]] = field(default_factory=dict, repr=False)
+    crops: Callable[[str], Sequence[Path]] | None = field(default=None, repr=False)
 
 
 def recall_people(
@@ -72,16 +80,24 @@ def recall_people(
     """
     chosen = library.people() if only is None else [library.person(name) for name in only]
     by_name = {person.name: person for person in chosen}
+    known = library.known(chosen, finder.kit_name, finder.embed)
     enrolled = {
-        name: Enrolled(one.id, library.version(one), len(one.references), one.formerly) for name, one in by_name.items()
-    }  # before anything is made of the references: if they change meanwhile, the results are stale, not wrong
-    references = {name: library.embeddings(one, finder.kit_name, finder.embed) for name, one in by_name.items()}
-    recalled: dict[str, DictionaryT] = {}
+        name: Enrolled(one.id, known[one.id].version, len(one.references), one.formerly)
+        for name, one in by_name.items()
+    }  # as they were before anything was made of the references: if they change, the results are stale, not wrong
+    embeddings = {name: known[one.id].embeddings for name, one in by_name.items()}
+    recalled: dict[str, DictionaryT] = {}  # the one used last at the end
 
     def dictionary(name: str) -> DictionaryT:
-        if name not in recalled:
-            recalled[name] = restorer.recall(library.dictionary(by_name[name], restorer.weights_id, memorize))
-        return recalled[name]
+        found = recalled.pop(name, None)
+        if found is None:
+            found = restorer.recall(library.dictionary(by_name[name], restorer.weights_id, memorize))
+        recalled[name] = found
+        while len(recalled) > 1 and sum(len(by_name[one].references) for one in recalled) > MOST_RECALLED:
+            del recalled[next(iter(recalled))]
+        return found
 
-    crops = {name: [library.crop_path(one, reference) for reference in one.references] for name, one in by_name.items()}
-    return People(Gallery(references, finder.kit.similarity), dictionary, enrolled, crops)
+    def crops(name: str) -> list[Path]:
+        return [library.crop_path(by_name[name], reference) for reference in by_name[name].references]
+
+    return People(Gallery(embeddings, finder.kit.similarity), dictionary, enrolled, crops)

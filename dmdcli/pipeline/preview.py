@@ -18,7 +18,7 @@ from dmdcli.faces.fitting import aligning
 from dmdcli.faces.identity import Match
 from dmdcli.library_files import Arrays
 from dmdcli.pipeline.blend import RestoreOptions, leave_engraving, plan_restoring, restore_crops
-from dmdcli.pipeline.judge import Plan, Used, left_out, published
+from dmdcli.pipeline.judge import Plan, Used, published
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People, Restored
 from dmdcli.pipeline.whose import person_called
 from dmdcli.shapes import Box, ComponentBoxes, Pixels, Points
@@ -52,6 +52,11 @@ class LoadedLater(Generic[DictionaryT]):
     ) -> Sequence[Restored]:
         """As `CropRestorer.restore`."""
         return self.network().restore(crops, boxes, dictionaries, both=both)
+
+    @property
+    def gathers(self) -> int:
+        """One: somebody waits for each."""
+        return 1
 
     def recall(self, arrays: Arrays) -> DictionaryT:
         """As `CropRestorer.recall`."""
@@ -88,10 +93,10 @@ def preview(
     restorer: CropRestorer[DictionaryT],
     people: People[DictionaryT],
 ) -> tuple[Pixels, Used, tuple[str, ...]]:
-    """A face restored, (512, 512, 3) uint8 RGB in its crop; from which dictionary; and what is left as it was.
+    """A face restored, (512, 512, 3) uint8 RGB in its crop; from which dictionary; and what stays as it was.
 
     person: whose face it is; the generic dictionary serves where nobody is enrolled so. strength: in [0, 1]. Tone and
-    grain are kept, and components whose place is unsure, as `dmd restore` does.
+    grain are kept, and components whose place is unsure, as `dmd restore` does: those whose names come back.
     """
     name = None if person is None else person_called(person, people.gallery.people)
     skipped = plan_restoring(face, finder, RestoreOptions(already_good="restore")).skipped
@@ -100,21 +105,22 @@ def preview(
         [(face, match, Plan(1.0, skipped, asked=strength, judged=False))], finder.kit, restorer, people, OPTIONS
     )
     used, answer = subject.answers[0]
-    return published(subject, answer, strength), used, left_out(skipped)
+    return published(subject, answer, strength), used, skipped
 
 
-def hints(face: Face, decision: Decision, finder: FaceFinder) -> tuple[str, ...]:
+def hints(face: Face, decision: Decision, finder: FaceFinder, is_restored: bool = False) -> tuple[str, ...]:
     """What is worth a second look although the preview shows it, in sentences.
 
     That is where `dmd restore` would leave the face alone, and what is odd about the shape of points put by hand, which
-    count as right all the same. face: with its pixels. A strength decided for it wants it restored though it is good.
+    count as right all the same. face: with its pixels. A strength decided for it wants it restored though it is
+    good. is_restored: by dmd, in an earlier run whose result the photo is.
     """
     if face.rejected is not None:
         return ()
     as_restored = leave_engraving(face)
     why = [] if as_restored.rejected is None else [as_restored.rejected]
     if not why and decision.strength is None:
-        plan = plan_restoring(face, finder, RestoreOptions())
+        plan = plan_restoring(face, finder, RestoreOptions(), is_restored)
         why += plan.reasons if plan.strength == 0 else ()
     left_alone = [f"`dmd restore` would leave this face alone: {'; '.join(why)}"] if why else []
     is_by_hand = face.landmarks.source == "corrected"

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -22,6 +23,7 @@ SAID_CHANGED = "what was said of its faces changed"
 SETTINGS = {
     "without_location": "--strip gps",
     "calibration": "the calibration",
+    "networks": "the networks of the kit",
     "recipe": "a dmd that restores differently",
 }
 """Settings that are no flags of the same name, as people know them."""
@@ -67,6 +69,7 @@ class Circumstances:
         name = next((name for name, one in self.people.items() if one.id == person), "")
         return hashlib.sha256(f"{person} {name}".encode()).hexdigest()[:16]
 
+    @cached_property
     def versions(self) -> dict[str, tuple[str, str]]:
         """Id, also a former one -> name of the person, and version of the references."""
         every = {one: (name, person.version) for name, person in self.people.items() for one in person.formerly}
@@ -162,13 +165,12 @@ def _reasons(
     if row.settings != today.digest:
         before = journal.settings(row.settings)
         changed = sorted(key for key in before.keys() | today.settings if before.get(key) != today.settings.get(key))
-        flags = (SETTINGS.get(key, "--" + key.replace("_", "-")) for key in changed)
-        yield f"other settings: {', '.join(flags)}"
+        yield f"other settings: {', '.join(map(flag_of, changed))}"
     if row.kit != today.kit:
         yield "another kit"
     if row.result == "restored" and row.weights != today.weights:
         yield "another network"
-    current = today.versions()
+    current = today.versions
     for face in row.faces:
         if face.match is not None and face.match.person not in current:
             yield "somebody it shows was forgotten"
@@ -178,9 +180,14 @@ def _reasons(
             yield "names are to be written into it otherwise than before"
 
 
+def flag_of(setting: str) -> str:
+    """What people know a setting as."""
+    return SETTINGS.get(setting, "--" + setting.replace("_", "-"))
+
+
 def _recognition(row: PhotoRow, today: Circumstances) -> str | None:
     """Why a stranger may be recognised by now; None where that cannot be."""
-    current = today.versions()
+    current = today.versions
     strangers = [face for face in row.faces if face.match is None and face.usable]
     if strangers and row.known < today.known:
         return "somebody was enrolled since"

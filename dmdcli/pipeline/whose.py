@@ -191,7 +191,8 @@ def digest_of_said(beside: SideTags, said: Said, enrolled: Mapping[str, Enrolled
     """SHA-256 of what was said of a photo's faces outside of it; None where nothing was.
 
     No name is in it: people enrolled stand there by their random ids, all others as strangers. So it changes, too, when
-    somebody who was named is enrolled, or forgotten. That somebody looked at a face is not in it: it changes nothing.
+    somebody who was named is enrolled, or forgotten. That somebody looked at a face, and where it was found,
+    are not in it: they change nothing.
     """
 
     def whose(name: str | None) -> str | None:
@@ -201,7 +202,11 @@ def digest_of_said(beside: SideTags, said: Said, enrolled: Mapping[str, Enrolled
     def fields(one: Decision) -> dict[str, object]:
         known = {**asdict(one), "person": whose(one.person), "named": one.person is not None, "line": 0}
         silent = ("landmarks", None), ("fitted", False)
-        return {key: value for key, value in known.items() if key != "accepted" and (key, value) not in silent}
+        return {
+            key: value
+            for key, value in known.items()
+            if key not in ("accepted", "found") and (key, value) not in silent
+        }
 
     tags = [(kind, one) for kind, group in enumerate((beside.regions, beside.straight)) for one in group if one.name]
     groups = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,7 +30,7 @@ COLUMNS = (
 
 
 def facts_of(
-    row: PhotoRow, called: Callable[[str], str], pictures: Collection[str], skipped: str | None = None
+    row: PhotoRow, called: Callable[[str], str], pictures: Container[str], skipped: str | None = None
 ) -> dict[str, Any]:
     """The object of a photo, as JSON can say it; docs/report.md describes it.
 
@@ -94,7 +94,7 @@ def table_rows(facts: Mapping[str, Any]) -> Iterator[list[object]]:
         ]
 
 
-def _face_facts(face: FaceRow, called: Callable[[str], str], pictures: Collection[str]) -> dict[str, Any]:
+def _face_facts(face: FaceRow, called: Callable[[str], str], pictures: Container[str]) -> dict[str, Any]:
     account: Mapping[str, Any] = face.account
     reference = account.get("reference", {})
     shown = {**account.get("pictures", {}), **({"reference": reference["picture"]} if reference else {})}
@@ -120,7 +120,7 @@ def _face_facts(face: FaceRow, called: Callable[[str], str], pictures: Collectio
     }
 
 
-def _those_there(named: Mapping[str, str], pictures: Collection[str]) -> dict[str, str]:
+def _those_there(named: Mapping[str, str], pictures: Container[str]) -> dict[str, str]:
     return {key: name for key, name in named.items() if name in pictures}
 
 

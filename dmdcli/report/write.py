@@ -9,24 +9,25 @@ import hashlib
 import html
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dmdcli import __version__
-from dmdcli.errors import UsageError
+from dmdcli.errors import CannotGoOnError, UsageError
 from dmdcli.files import whole_file
 from dmdcli.journal import Journal, now, numbered
-from dmdcli.places import PICTURES, REPORT, natural_order
+from dmdcli.places import PICTURES, REPORT
 from dmdcli.report.facts import COLUMNS, facts_of, settings_of, skipped_facts, table_rows
+from dmdcli.report.roll import Roll
 from dmdcli.report_files import (
     REPORTS,
+    PicturesThere,
     is_report,
     pictures_of,
-    pictures_there,
     pictures_unused,
     remove_unfinished_files,
 )
@@ -44,22 +45,27 @@ class Told:
     """What the report is to hold besides the journal.
 
     names: id -> name of the people to be called by name; the others are numbered. single_file: all pictures are in
-    report.html. skipped: place -> the photo, and why the last run left alone what is in its place. seconds: that the
-    last run took.
+    report.html. seconds: that the last run took.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
     single_file: bool = False
-    skipped: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
     seconds: float | None = None
 
 
 def check_report_places(out: Path) -> None:
-    """Refuse, with UsageError, to replace files that have the names of the report and are not one."""
+    """Refuse, with UsageError, to replace files that have the names of the report and are not one; CannotGoOnError."""
     for name in REPORTS:
-        with suppress(FileNotFoundError):
-            if (out / name).stat().st_size and not is_report(out / name):
-                raise UsageError(f"{out / name} was not made by dmd. Rename it, or leave the report out: --no-report.")
+        try:
+            is_foreign = bool((out / name).stat().st_size) and not is_report(out / name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise CannotGoOnError(
+                f"{out / name} cannot be read ({error.strerror}). Mend that, or leave the report out: --no-report."
+            ) from error
+        if is_foreign:
+            raise UsageError(f"{out / name} was not made by dmd. Rename it, or leave the report out: --no-report.")
 
 
 def check_single_file(photos: int) -> None:
@@ -71,35 +77,39 @@ def check_single_file(photos: int) -> None:
         )
 
 
-def write_report(journal: Journal, told: Told = Told()) -> Path:
+def write_report(journal: Journal, told: Told = Told(), roll: Roll | None = None) -> Path:
     """Write the three files whole or not at all, remove pictures no longer in use, and return report.html's path.
 
-    The journal is read photo by photo. Raises UsageError as the two checks do, CannotGoOnError and PhotoWriteError.
+    roll: of a run, with what it left alone; filled with what the report speaks of. The journal is read photo by photo,
+    and nothing is kept in memory of a photo that is written.
+    Raises UsageError as the two checks do, CannotGoOnError and PhotoWriteError.
     """
+    if roll is None:
+        with closing(Roll()) as fresh:
+            return write_report(journal, told, fresh)
     check_report_places(journal.out)
     folder = journal.out / PICTURES
-    there = pictures_there(journal.out)
-    places = sorted({*journal.places(), *told.skipped}, key=_order)
+    there = PicturesThere(journal.out)
+    places = roll.call(journal.places())
     if told.single_file:
-        check_single_file(len(places))
+        check_single_file(roll.count())
     remove_unfinished_files(journal.out)
     overview = _Overview()
-    used: set[str] = set()
     with ExitStack() as stack:
         page, lines, table = (stack.enter_context(whole_file(journal.out / name)) for name in REPORTS)
         head, tail = _page()
         page.write(head)
         _write_row(table, COLUMNS, start=codecs.BOM_UTF8)
-        for number, facts in enumerate(_facts(journal, places, told, there, overview, used)):
+        for number, facts in enumerate(_facts(journal, places, told, there, overview, roll)):
             lines.write(_json(facts) + b"\n")
             for row in table_rows(facts):
                 _write_row(table, row)
             shown = {key: value for key, value in facts.items() if key not in NOT_SHOWN}
             page.write((b",\n" if number else b"") + _shown(shown))
-        pictures = _embedded(folder, there & used) if told.single_file else None
+        pictures = _embedded(folder, [name for name in roll.pictures() if name in there]) if told.single_file else None
         page.write(b'\n],\n"pictures": ' + _shown(pictures))
         page.write(b',\n"overview": ' + _shown(overview.shown(journal, told)) + b"}" + tail)
-    for name in pictures_unused(journal.out, used, places):
+    for name in pictures_unused(journal.out, roll.uses, roll.is_place):
         (folder / name).unlink(missing_ok=True)
     return journal.out / REPORT
 
@@ -133,15 +143,15 @@ class _Overview:
 
 
 def _facts(
-    journal: Journal, places: list[str], told: Told, there: set[str], overview: _Overview, used: set[str]
+    journal: Journal, places: Iterable[str], told: Told, there: PicturesThere, overview: _Overview, roll: Roll
 ) -> Iterator[dict[str, Any]]:
     """The facts of one photo after the other; what they say of the whole is noted on the way."""
     called = _called(journal, told.names)
     for place in places:
-        row, skipped = journal.row(place), told.skipped.get(place)
+        row, skipped = journal.row(place), roll.left_alone(place)
         if row is not None:
             overview.see(row.settings, row.finished)
-            used.update(name for face in row.faces for name in pictures_of(face.account))
+            roll.use(name for face in row.faces for name in pictures_of(face.account))
             yield facts_of(row, called, there, None if skipped is None else skipped[1])
         elif skipped is not None:
             yield skipped_facts(place, *skipped)
@@ -150,10 +160,6 @@ def _facts(
 def _called(journal: Journal, names: Mapping[str, str]) -> Callable[[str], str]:
     numbers = journal.people()
     return lambda person: names.get(person) or numbered(person, numbers)
-
-
-def _order(place: str) -> list[list[tuple[int, str]]]:
-    return [natural_order(part) for part in place.split("/")]
 
 
 def _json(value: object) -> bytes:
@@ -175,12 +181,9 @@ def _write_row(table: BinaryIO, row: object, start: bytes = b"") -> None:
     table.write(start + line.getvalue().encode("utf-8", "backslashreplace"))
 
 
-def _embedded(folder: Path, names: set[str]) -> dict[str, str]:
+def _embedded(folder: Path, names: Iterable[str]) -> dict[str, str]:
     """Name -> the picture, as an address that holds it."""
-    return {
-        name: "data:image/jpeg;base64," + base64.b64encode((folder / name).read_bytes()).decode()
-        for name in sorted(names)
-    }
+    return {name: "data:image/jpeg;base64," + base64.b64encode((folder / name).read_bytes()).decode() for name in names}
 
 
 def _page() -> tuple[bytes, bytes]:
@@ -189,7 +192,8 @@ def _page() -> tuple[bytes, bytes]:
     markup, style, script = (
         (static / name).read_text(encoding="utf-8") for name in ("report.html", "report.css", "report.js")
     )
-    for mark, text in (("STYLE", style), ("SCRIPT", script)):
+    shared = (files("dmdcli") / "static" / "elements.js").read_text(encoding="utf-8")
+    for mark, text in (("STYLE", style), ("SCRIPT", f"{shared}\n{script}")):
         markup = markup.replace(f"{{{mark}_DIGEST}}", _digest(text)).replace(f"{{{mark}}}", text)
     head, tail = markup.replace("{VERSION}", html.escape(__version__)).split("{RECORDS}")
     return head.encode(), tail.encode()

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from dmdcli.model.dmdnet import interpolation
+from dmdcli.model.patches import interpolation
 from dmdcli.shapes import COMPONENTS, CROP
 from dmdcli.training.distributed import ALONE, Processes
 from dmdcli.training.images import mixed_precision

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from dmdcli.cli.console import Kit
 from dmdcli.errors import DeviceError, PackageError, WeightsCorruptError, WeightsMissingError
 from dmdcli.faces import embedded, full
 from dmdcli.faces.identity import Curve
+from dmdcli.faces.pool import KitPool
 from dmdcli.model.restorer import BASE_WEIGHTS
 
 NEEDED = (weights.FAN, weights.ARCFACE, weights.RETINAFACE_MOBILENET)
@@ -172,3 +174,26 @@ def test_the_folder_of_weights_follows_the_environment(monkeypatch: pytest.Monke
     assert build.cache_folder() == tmp_path / "weights"
     monkeypatch.delenv("DMD_CACHE")
     assert build.cache_folder().name == "dmd"
+
+
+@pytest.mark.slow
+def test_more_workers_are_processes_of_the_embedded_kit_that_end_with_the_stack(folder: Path, own_home: Path) -> None:
+    (own_home / "library").mkdir()
+    (own_home / "library" / f"similarity-{embedded.NAME}.json").write_text(
+        '{"format": 1, "kit": "x", "middle": 0.9, "slope": 11.0, "source": "fitted today", "people": 9}'
+    )
+    said: list[str] = []
+    with ExitStack() as stack:
+        finder = build_finder(Kit.EMBEDDED, say=said.append, workers=2, stack=stack)
+        assert isinstance(finder.kit, KitPool)
+        assert said[1:] == ["Similarity: by your own calibration, fitted today."]
+        assert (finder.kit_name, finder.kit.similarity.source) == (embedded.NAME, "fitted today")
+    with pytest.raises(ValueError, match="closed"):
+        finder.kit.detect([])
+
+
+def test_the_full_kit_and_a_single_worker_need_no_processes(folder: Path) -> None:
+    fill(folder, *NEEDED)
+    with ExitStack() as stack:
+        assert isinstance(build_finder(Kit.FULL, device="cpu", workers=2, stack=stack).kit, NoKit)
+        assert isinstance(build_finder(Kit.EMBEDDED, workers=1, stack=stack).kit, embedded.EmbeddedKit)

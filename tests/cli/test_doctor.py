@@ -165,7 +165,9 @@ def test_each_trap_is_recognised_and_has_its_cure(broken_answer: subprocess.Comp
 
 
 def test_a_verb_on_a_broken_machine_is_one_sentence(broken: dict[str, str], tmp_path: Path) -> None:
-    answer = dmd(broken, "restore", str(tmp_path), "--out", str(tmp_path / "out"))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "one.jpg").touch()
+    answer = dmd(broken, "restore", str(tmp_path / "photos"), "--out", str(tmp_path / "out"))
     assert answer.returncode == errors.EXIT_CANNOT_GO_ON
     assert answer.stdout == ""
     assert answer.stderr.count("\n") == 1

@@ -93,6 +93,7 @@ def test_json_is_a_line_for_each_crop_and_the_summary(folder: Path) -> None:
     assert "studio" not in last["summary"]
 
 
+@pytest.mark.slow
 def test_several_seeds_are_several_single_ones(folder: Path) -> None:
     def crops(*options: str) -> list[dict[str, Any]]:
         answer = RUNNER.invoke(app, ["evaluate", str(folder), "--json", "--rows", "input,unsharp", *options])
@@ -106,6 +107,7 @@ def test_several_seeds_are_several_single_ones(folder: Path) -> None:
     assert "generic" not in both[0]
 
 
+@pytest.mark.slow
 def test_pairs_are_written_and_anothers_results_measured(folder: Path, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs"
     written = RUNNER.invoke(app, ["evaluate", str(folder), "--rows", "input", "--pairs-out", str(pairs)])

@@ -89,8 +89,8 @@ def test_check_edit_ends_with_what_was_decided(
     assert "The page: http://127.0.0.1:40123/open/once" in result.stderr
     kept = own_home / "library" / "corrections"
     assert result.stdout == (
-        # the face that was accepted was doubtful: its points count as right from now on
-        f"2 faces corrected, 1 accepted. They are kept in {kept}, and used by restore, enroll and check from now on.\n"
+        # the other face was doubtful: it was accepted as it was found, which is no correction
+        f"1 face corrected, 1 accepted. They are kept in {kept}, and used by restore, enroll and check from now on.\n"
     )
     assert len(list(kept.iterdir())) == 2
     again = visit("check", "--edit", photos)
@@ -141,7 +141,7 @@ def test_review_says_how_many_photos_are_made_again_and_how(photos: Path, visit:
     files = [add_photo(photos, name, grey) for name, grey in (("a.png", 100), ("b.png", 140))]
     with open_journal(out) as journal:
         outputs = [out / file.relative for file in files]
-        list(restore(files, outputs, FaceFinder(KIT), Both(), people_of(), journal, OPTIONS))
+        list(restore(zip(files, outputs, strict=True), FaceFinder(KIT), Both(), people_of(), journal, OPTIONS))
 
     def there(desk: Desk) -> None:
         desk.save("p1f1", Decision(strength=0.5))

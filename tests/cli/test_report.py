@@ -16,7 +16,6 @@ from dmdcli.errors import CannotGoOnError, UsageError
 from dmdcli.journal import open_journal
 from dmdcli.library import Library
 from dmdcli.person import Person
-from dmdcli.pipeline.outcome import RestoredPhoto
 from dmdcli.report_files import REPORTS
 from tests.report.made_up import PEOPLE, row_of
 
@@ -75,23 +74,18 @@ def test_an_interrupted_run_leaves_a_report_and_one_that_cannot_go_on_does_not(o
         for stop, leaves in ((CannotGoOnError("full"), False), (KeyboardInterrupt(), True)):
             with (
                 pytest.raises(type(stop)),
-                leaving_report(journal, [], [], single_file=False, write_names=False),
+                leaving_report(journal, [], single_file=False, write_names=False),
             ):
                 raise stop
             assert (out / "report.html").exists() == leaves
 
 
 def test_photos_left_alone_are_in_the_report(out: Path) -> None:
-    results: list[RestoredPhoto] = []
     with (
         open_journal(out) as journal,
-        leaving_report(journal, results, [out / "theirs.png"], single_file=False, write_names=False),
+        leaving_report(journal, [], single_file=False, write_names=False) as leave_alone,
     ):
-        results.append(
-            RestoredPhoto(
-                Path("/in/theirs.png"), None, "skipped", 0.0, standing="foreign", reason="it was not made by dmd"
-            )
-        )
+        leave_alone(out / "theirs.png", Path("/in/theirs.png"), "it was not made by dmd")
     last = json.loads((out / "report.jsonl").read_text().splitlines()[-1])
     assert (last["place"], last["status"]) == ("theirs.png", "skipped")
     assert last["reason"] == "it was not made by dmd; it stays as it is"
@@ -102,13 +96,13 @@ def test_what_cannot_be_reported_is_said_before_the_work(out: Path) -> None:
     with open_journal(out) as journal:
         with (
             pytest.raises(UsageError, match="there are 201"),
-            leaving_report(journal, [], outputs, single_file=True, write_names=False),
+            leaving_report(journal, outputs, single_file=True, write_names=False),
         ):
             pytest.fail("the run began")
         (out / "report.csv").write_text("mine")
         with (
             pytest.raises(UsageError, match=r"report\.csv was not made by dmd"),
-            leaving_report(journal, [], outputs, single_file=False, write_names=False),
+            leaving_report(journal, outputs, single_file=False, write_names=False),
         ):
             pytest.fail("the run began")
 

@@ -26,17 +26,11 @@ from typer.testing import CliRunner
 
 import dmdcli.files
 from dmdcli.cli.main import app
-from dmdcli.cli.restore import faces_in_all
-from dmdcli.cli.restored import as_record, duration, less_than_asked, recognised
-from dmdcli.decisions import Decision, find
-from dmdcli.faces.identity import Curve
 from dmdcli.journal import open_journal
 from dmdcli.journal_file import journal_path
 from dmdcli.library import Library
 from dmdcli.model import checkpoint
 from dmdcli.model.dmdnet import DMDConfig, DMDNet
-from dmdcli.pipeline.judge import Used
-from dmdcli.pipeline.outcome import RestoredFace, RestoredPhoto
 
 RUNNER = CliRunner()
 ANYWAY = ("--no-judge", "--already-good", "restore")
@@ -72,6 +66,7 @@ def records(result: Any) -> list[dict[str, object]]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
+@pytest.mark.slow
 def test_the_enrolled_person_is_recognised_and_the_tree_is_mirrored(
     weights: Path, photos: Path, tmp_path: Path
 ) -> None:
@@ -115,6 +110,7 @@ def test_without_json_there_is_a_table_and_with_it_nothing_else(weights: Path, p
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_batch_survives_every_kind_of_bad_file(weights: Path, photos: Path, tmp_path: Path) -> None:
     whole = (photos / "collins.png").read_bytes()
     (photos / "cut.png").write_bytes(whole[: len(whole) // 2])
@@ -177,6 +173,7 @@ def test_an_output_that_is_an_input_is_refused(weights: Path, photos: Path, tmp_
     assert (photos / "collins.png").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_the_same_stem_under_two_endings_does_not_collide(weights: Path, photos: Path, tmp_path: Path) -> None:
     for name in ("old photo.tif", "old photo.bmp"):
         Image.new("RGB", (50, 40)).save(photos / name)
@@ -244,6 +241,7 @@ def test_a_library_of_a_newer_version_is_refused(weights: Path, photos: Path, tm
     assert "99" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_locked_library_is_said(weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(Library.__init__.__kwdefaults__, "lock_seconds", 0.1)
     RUNNER.invoke(app, ["enroll", "Eileen Collins", str(photos / "collins.png"), "--model", str(weights)])
@@ -257,6 +255,7 @@ def test_a_locked_library_is_said(weights: Path, photos: Path, tmp_path: Path, m
     assert "Eileen Collins" in RUNNER.invoke(app, ["people", "list"]).stdout
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_leaves_no_half_photo(
     weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -287,10 +286,10 @@ def test_a_folder_that_cannot_be_written_ends_the_run(
 def test_stopping_keeps_what_was_finished(
     weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dmdcli.pipeline import restore as pipeline
+    from dmdcli.pipeline import seen as seen_module
 
     shutil.copy(photos / "collins.png", photos / "second.png")
-    read, seen = pipeline.read_photo, []
+    read, seen = seen_module.read_file, []
 
     def interrupted(path: Path) -> object:
         seen.append(path)
@@ -298,13 +297,13 @@ def test_stopping_keeps_what_was_finished(
             raise KeyboardInterrupt
         return read(path)
 
-    monkeypatch.setattr(pipeline, "read_photo", interrupted)
-    result = run(weights, photos, "--out", tmp_path / "out")
+    monkeypatch.setattr(seen_module, "read_file", interrupted)
+    result = run(weights, photos, "--out", tmp_path / "out", "--workers", 1)
     assert result.exit_code == 130
     assert "is kept" in result.stderr
     assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["collins.png"]
     assert "collins.png" in (tmp_path / "out" / "report.jsonl").read_text()
-    monkeypatch.setattr(pipeline, "read_photo", read)
+    monkeypatch.setattr(seen_module, "read_file", read)
     again = run(weights, photos, "--out", tmp_path / "out", "--json")
     assert {Path(str(one["photo"])).name: one["status"] for one in records(again)} == {
         "collins.png": "skipped",
@@ -312,6 +311,7 @@ def test_stopping_keeps_what_was_finished(
     }
 
 
+@pytest.mark.slow
 def test_the_same_command_again_says_what_it_finds(weights: Path, photos: Path, tmp_path: Path) -> None:
     (photos / "collins.png").unlink()
     for name in ("one.png", "two.png"):
@@ -331,49 +331,13 @@ def test_the_same_command_again_says_what_it_finds(weights: Path, photos: Path, 
     assert "Left as it was, not made by dmd or changed since: 1 file." in said
 
 
-def test_of_several_faces_the_same_reason_is_said_once() -> None:
-    def face(used: Used, strength: float, reason: str | None) -> RestoredFace:
-        matrix = np.eye(2, 3, dtype=np.float32)
-        return RestoredFace((0, 0, 9, 9), matrix, None, None, used, strength=strength, reason=reason)
-
-    weak = [face("generic", 0.5, f"with less strength: it would not be who it was (similarity 0.9{n})") for n in (1, 2)]
-    small = face("generic", 0.25, "the face is only 60 pixels wide; the mouth is left as it was")
-    assert less_than_asked([face("specific", 1.0, None), small]) == [
-        "restored in part or weaker (strength 0.25): the face is only 60 pixels wide; the mouth is left as it was"
-    ]
-    assert less_than_asked([*weak, small, face("none", 0.0, "already sharp")]) == [
-        "left alone: already sharp",
-        "3 restored in part or weaker: with less strength: it would not be who it was (2), "
-        "the face is small (1), the mouth is left as it was (1)",
-    ]
-
-
-def test_a_dry_run_says_by_what_and_where_somebody_was_recognised() -> None:
-    matrix = np.zeros((2, 3), np.float32)
-    face = RestoredFace((10.0, 20.0, 50.0, 70.0), matrix, "Anna", 0.8341, "specific")
-    assert recognised(face, {"Anna": 4}) == "Anna (0.83, 4 references) at 30, 45"
-    assert recognised(face, None) == "Anna (0.83)"
-    assert [duration(seconds) for seconds in (7.4, 99.0, 700.0, 12_000.0)] == ["7 s", "99 s", "12 min", "3 h 20 min"]
-
-
-def test_faces_are_numbered_as_decisions_number_them() -> None:
-    boxes = [(0.0, 0.0, 9.0, 9.0), (20.0, 0.0, 29.0, 9.0)]
-    faces = tuple(RestoredFace(box, np.zeros((2, 3), np.float32), None, None, "none") for box in boxes)
-    photo = RestoredPhoto(Path("a.png"), None, "untouched", 0.0, faces)
-    record: Any = as_record(photo, "base", "made-up", Curve(1.0, 1.0, "made up", measured=False))
-    assert [face["number"] for face in record["faces"]] == [1, 2]
-    for face in record["faces"]:
-        decision = Decision(number=face["number"], leave_alone=True)
-        assert tuple(face["box"]) == boxes[find([decision], boxes).index(decision)]
-
-
 def test_a_folder_in_use_a_newer_journal_and_a_damaged_one(weights: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     (photos / "collins.png").unlink()
     Image.new("L", (40, 40), 99).save(photos / "blank.png")
     with open_journal(out):
         taken = run(weights, photos, "--out", out)
-    assert (taken.exit_code, "Another dmd is restoring into" in taken.stderr) == (8, True)
+    assert (taken.exit_code, "Another dmd is at work in" in taken.stderr) == (8, True)
     with closing(sqlite3.connect(journal_path(out))) as database:
         database.execute("PRAGMA user_version = 9")
     newer = run(weights, photos, "--out", out)
@@ -381,12 +345,6 @@ def test_a_folder_in_use_a_newer_journal_and_a_damaged_one(weights: Path, photos
     journal_path(out).write_bytes(b"no journal at all")
     damaged = run(weights, photos, "--out", out)
     assert (damaged.exit_code, "was damaged" in damaged.stderr) == (0, True)
-
-
-@pytest.mark.slow
-def test_the_bar_expects_as_many_faces_a_photo_as_were_seen() -> None:
-    assert faces_in_all(0, 0, 20) is None
-    assert faces_in_all(6, 2, 10) == 30
 
 
 @pytest.mark.slow

@@ -146,6 +146,7 @@ def faces_in(tmp_path: Path) -> Path:
     return write_faces(tmp_path / "prepare")
 
 
+@pytest.mark.slow
 def test_a_data_folder_called_as_the_verb_is_named_with_its_place(
     faces_in: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dmdcli.cli.build import usable_cores
 from dmdcli.doctor import devices
 from dmdcli.doctor.finding import pip
 from dmdcli.doctor.probes import Probe
@@ -78,3 +79,27 @@ def test_a_container_has_less_than_its_machine(tmp_path: Path, monkeypatch: pyte
     finding = one(devices.judge_memory(), "memory")
     assert finding.status == "warning"
     assert finding.text.startswith("1.0 GB")
+
+
+@pytest.mark.parametrize(
+    ("files", "number"),
+    [
+        ({}, 16),
+        ({"cpu.max": "max 100000\n"}, 16),
+        ({"cpu.max": "300000 100000\n"}, 3),
+        ({"cpu.max": "5000 100000\n"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 16),
+        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2),
+        ({"cpu/cpu.cfs_quota_us": "200000\n"}, 16),
+        ({"cpu.max": "nonsense", "cpu/cpu.cfs_quota_us": "nonsense", "cpu/cpu.cfs_period_us": "0"}, 16),
+    ],
+)
+def test_cores_are_those_of_the_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], number: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(16), raising=False)
+    monkeypatch.setattr(devices, "CGROUP", tmp_path)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert devices.cores() == usable_cores() == number

@@ -12,7 +12,7 @@ from dmdcli.errors import ShapeError
 from dmdcli.faces.embedded import EmbeddedKit
 from dmdcli.faces.face import Face, Landmarks
 from dmdcli.faces.finder import FaceFinder
-from dmdcli.faces.identity import Gallery, match_faces
+from dmdcli.faces.identity import Curve, Gallery, match_faces
 from tests.faces.conftest import drawn_points
 
 
@@ -91,6 +91,7 @@ def test_similarity_falls_with_distance_and_separates_at_a_half(embedded_kit: Em
     assert (similarities[3:] < 0.5).all()
 
 
+@pytest.mark.slow
 def test_people_are_recognised_in_other_photographs(embedded_kit: EmbeddedKit, test_data: Path) -> None:
     finder = FaceFinder(embedded_kit)
     photos = test_data / "faces" / "photos"
@@ -108,3 +109,28 @@ def test_people_are_recognised_in_other_photographs(embedded_kit: EmbeddedKit, t
     assert gallery.rank(embedding("old/william_taft.jpg"))[0].similarity > 0.8
     for stranger in ("old/jones_jehu_glancy.jpg", "old/liebel_michael_jr.jpg"):
         assert gallery.rank(embedding(stranger))[0].similarity < 0.5
+
+
+def test_thousands_of_people_are_compared_as_one_by_one() -> None:
+    random = np.random.default_rng(0)
+    references = {
+        f"{number}": random.normal(size=(int(random.integers(1, 5)), 16)).astype(np.float32) for number in range(2000)
+    }
+    gallery = Gallery(references, Curve(2.0, 1.0, "made up", measured=True))
+    embeddings = random.normal(size=(3, 16)).astype(np.float32)
+    embeddings[2] = references["77"][0]
+    expected = [
+        [float(np.linalg.norm(rows.astype(np.float64) - one, axis=1).min()) for rows in references.values()]
+        for one in embeddings.astype(np.float64)
+    ]
+    np.testing.assert_allclose(gallery.distances(embeddings), expected, atol=1e-6)
+    for one, ranked, distances in zip(embeddings, gallery.rank_all(embeddings), expected, strict=True):
+        assert [match.person for match in ranked] == [str(place) for place in np.argsort(distances, kind="stable")]
+        assert [match.runner_up for match in ranked] == [*(match.person for match in ranked[1:]), None]
+        assert [match.person for match in gallery.rank(one, most=3)] == [match.person for match in ranked[:3]]
+        least = (ranked[5].similarity + ranked[6].similarity) / 2
+        assert [match.person for match in gallery.rank(one, least=least)] == [match.person for match in ranked[:6]]
+        chosen = ["5", "nobody", "3", "1999"]
+        assert {match.person for match in gallery.rank(one, chosen)} == {"5", "3", "1999"}
+        assert gallery.rank(one, chosen, most=1)[0].runner_up == gallery.rank(one, chosen)[1].person
+    assert gallery.rank_all(embeddings)[2][0].person == "77"

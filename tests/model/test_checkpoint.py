@@ -11,7 +11,8 @@ import torch
 from dmdcli.errors import WeightsCorruptError, WeightsError, WeightsMismatchError, WeightsMissingError
 from dmdcli.model import checkpoint
 from dmdcli.model.dictionary import PATCHES
-from dmdcli.model.dmdnet import DMDConfig, patch_side
+from dmdcli.model.dmdnet import DMDConfig
+from dmdcli.model.patches import patch_side
 from tests.model.conftest import random_net
 
 CONFIG = DMDConfig(width=8, entries=3)

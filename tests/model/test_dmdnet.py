@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from dmdcli.errors import ShapeError
 from dmdcli.model.dictionary import PATCH_NAMES, Dictionary
-from dmdcli.model.dmdnet import DMDConfig, DMDNet, cut_patches, match_statistics, paste_patches, read
+from dmdcli.model.dmdnet import DMDConfig, DMDNet, match_statistics, read
+from dmdcli.model.patches import cut_patches, paste_patches
 from tests.model.conftest import random_net
 
 Faces = tuple[torch.Tensor, torch.Tensor]
@@ -73,13 +75,17 @@ def test_a_read_divides_by_the_square_root_of_the_number_of_entries() -> None:
     torch.testing.assert_close(read(query, keys, values, torch.empty(2, 4, 3, 3)), expected)
 
 
-def test_patches_are_cut_and_pasted_as_interpolate_does() -> None:
+@pytest.mark.parametrize("learns", [True, False])
+def test_patches_are_cut_and_pasted_as_interpolate_does(learns: bool) -> None:
     generator = torch.Generator().manual_seed(4)
     maps = {scale: torch.randn(2, 3, scale, scale, generator=generator) for scale in (256, 128, 64)}
     boxes = torch.tensor([[[149, 185, 235, 271], [275, 184, 361, 270], [195, 318, 316, 437]]] * 2)
     boxes[1] += torch.tensor([-9, 7, 8, 3])
-    patches = cut_patches(maps, boxes)
-    pasted = paste_patches(maps, patches, boxes)
+    before = {scale: features.clone() for scale, features in maps.items()}
+    with torch.set_grad_enabled(learns):
+        patches = cut_patches(maps, boxes)
+        pasted = paste_patches(maps, patches, boxes)
+    assert all(torch.equal(maps[scale], features) for scale, features in before.items())
     for scale, stride in ((256, 2), (128, 4), (64, 8)):
         expected = maps[scale].clone()
         for face in range(2):
@@ -145,12 +151,25 @@ def test_a_sequence_of_another_length_is_refused(net: DMDNet, faces: Faces) -> N
         net(*faces, [None, None])
 
 
+def as_floats(dictionary: Dictionary) -> dict[str, np.ndarray]:
+    """The arrays that earlier versions kept."""
+    return {
+        f"{name}.{part}": getattr(memory, part).numpy()
+        for name, memory in dictionary.memories.items()
+        for part in ("key", "value")
+    }
+
+
 def test_a_dictionary_survives_being_kept(net: DMDNet, faces: Faces) -> None:
     dictionary = memorised(net, faces, 0, 1)
     again = Dictionary.from_arrays(dictionary.to_arrays())
     assert again.entries == 2
     for name in PATCH_NAMES:
-        assert torch.equal(again.memories[name].value, dictionary.memories[name].value)
-        assert torch.equal(again.memories[name].key, dictionary.memories[name].key)
+        assert torch.equal(again.memories[name].value, dictionary.memories[name].value.bfloat16())
+        assert torch.equal(again.memories[name].key, dictionary.memories[name].key.bfloat16())
+    images, boxes = faces
+    torch.testing.assert_close(net(images, boxes, again), net(images, boxes, dictionary), rtol=0, atol=0.01)
+    before = Dictionary.from_arrays(as_floats(dictionary))
+    assert torch.equal(before.memories["mouth_64"].value, dictionary.memories["mouth_64"].value)
     with pytest.raises(ShapeError, match="a dictionary has the memories"):
         Dictionary({"mouth_64": dictionary.memories["mouth_64"]})

@@ -14,7 +14,8 @@ import torch
 from dmdcli.model import checkpoint
 from dmdcli.model.checkpoint import PUBLISHED_COMPONENTS
 from dmdcli.model.dictionary import PATCH_NAMES, PATCHES, Dictionary, patch_name
-from dmdcli.model.dmdnet import DMDNet, Features, match_statistics, paste_patches
+from dmdcli.model.dmdnet import DMDNet, Features, match_statistics
+from dmdcli.model.patches import paste_patches
 
 pytestmark = pytest.mark.slow
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from dmdcli.errors import DeviceError, ShapeError, WeightsError
 from dmdcli.model.dmdnet import DMDConfig, DMDNet
-from dmdcli.model.restorer import Restorer, choose_device
+from dmdcli.model.restorer import Precision, Restorer, choose_device, choose_dtype
 from tests.model.conftest import BOXES, random_net
 
 
@@ -80,6 +83,30 @@ def test_the_batch_is_halved_when_memory_runs_out(
         Restorer(net).restore(crops, boxes, [None] * 3)
 
 
+def test_the_batch_grows_again_when_memory_has_sufficed(
+    crops: np.ndarray, boxes: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = random_net(DMDConfig(4, 2))
+    encode, sizes, fits = net.encode, [], [1]
+
+    def encoding(images: torch.Tensor, boxes: torch.Tensor) -> object:
+        sizes.append(len(images))
+        if len(images) > fits[0]:
+            raise torch.OutOfMemoryError("no")
+        return encode(images, boxes)
+
+    monkeypatch.setattr(net, "encode", encoding)
+    monkeypatch.setattr("dmdcli.model.restorer.SUFFICES", 2)
+    restorer = Restorer(net, batch_size=3)
+    restorer.restore(crops, boxes, [None] * 3)
+    assert sizes == [3, 1, 1, 1]
+    fits[0] = 3
+    sizes.clear()
+    for _ in range(3):
+        restorer.restore(crops, boxes, [None] * 3)
+    assert sizes == [2, 1, 3, 3]
+
+
 def test_wrong_arrays_are_refused(net: DMDNet, crops: np.ndarray, boxes: np.ndarray) -> None:
     restorer = Restorer(net)
     with pytest.raises(ShapeError, match="crops"):
@@ -104,3 +131,53 @@ def test_an_answer_that_is_not_a_number_is_no_answer(crops: np.ndarray, boxes: n
     net.head[4].bias[0] = float("nan")
     with pytest.raises(WeightsError, match="not a number"):
         Restorer(net).restore(crops[:1], boxes[:1], [None])
+
+
+def test_what_overflows_in_half_precision_is_computed_again(crops: np.ndarray, boxes: np.ndarray) -> None:
+    net = random_net(DMDConfig(8, 4))
+    with torch.no_grad():
+        net.head[0].weight *= 6e4 / net.head[0].weight.abs().max()
+    (exact,) = Restorer(copy.deepcopy(net)).restore(crops[:1], boxes[:1], [None])
+    halved = Restorer(net, dtype=torch.float16)
+    (found,) = halved.restore(crops[:1], boxes[:1], [None])
+    assert (np.abs(found.best - exact.best) < 0.02).mean() > 0.9
+    with pytest.raises(WeightsError, match="not a number in"):
+        halved._restore_batch(crops[:1], boxes[:1], [None], both=True)
+
+
+def test_nothing_is_decoded_twice(
+    net: DMDNet, crops: np.ndarray, boxes: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restorer = Restorer(net, batch_size=3)
+    person = restorer.memorize(crops[:1], boxes[:1])
+    asked: list[int] = []
+    answer = net.answer
+    monkeypatch.setattr(net, "answer", lambda features, given: asked.append(len(given)) or answer(features, given))
+    restorer.restore(crops, boxes, [None, person, None])
+    assert sum(asked) == 4
+    asked.clear()
+    restorer.restore(crops, boxes, [None, person, None], both=False)
+    assert sum(asked) == 3
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_is_near(net: DMDNet, crops: np.ndarray, boxes: np.ndarray, precision: Precision) -> None:
+    exact = Restorer(copy.deepcopy(net))
+    half = Restorer(copy.deepcopy(net), dtype=getattr(torch, precision))
+    faces = np.stack([cv2.GaussianBlur(crop, (0, 0), 8) for crop in crops[:1]])
+    told = [one.restore(faces, boxes[:1], [one.memorize(faces, boxes[:1])])[0] for one in (exact, half)]
+    for kind in ("generic", "specific"):
+        error = np.mean((getattr(told[0], kind) - getattr(told[1], kind)) ** 2)
+        assert -10 * np.log10(error) > 40
+
+
+def test_precision_follows_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    assert choose_dtype(torch.device("cpu")) == torch.float32
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    assert choose_dtype(torch.device("cpu")) == torch.bfloat16
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported")
+    assert choose_dtype(torch.device("cpu")) == torch.float32
+    assert choose_dtype(torch.device("mps")) == torch.float16

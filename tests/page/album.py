@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from dmdcli.corrections import Corrections
-from dmdcli.decisions import FacePoints
+from dmdcli.decisions import Decision, FacePoints
 from dmdcli.faces.embedded import rough_matrix
 from dmdcli.faces.face import Confidence
 from dmdcli.faces.finder import FaceFinder
@@ -31,6 +32,8 @@ from tests.pipeline.made_up import Brightener
 
 LEFT: Box = (60.0, 50.0, 200.0, 190.0)
 RIGHT: Box = (330.0, 60.0, 460.0, 190.0)
+SMALL: Box = (300.0, 200.0, 322.0, 222.0)
+FREE: Box = (330.0, 60.0, 470.0, 200.0)
 SIZE = (560, 300)
 
 
@@ -121,3 +124,11 @@ def eventually(is_so: Callable[[], bool], seconds: float = 5.0) -> bool:
             return False
         time.sleep(0.005)
     return True
+
+
+def shifted_box(box: Box, right: float) -> Box:
+    return box[0] + right, box[1], box[2] + right, box[3]
+
+
+def kept_of(home: Path, file: PhotoFile) -> tuple[Decision, ...]:
+    return Corrections(home).faces(hashlib.sha256(file.path.read_bytes()).hexdigest())

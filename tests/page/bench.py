@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 Open = Callable[..., "Bench"]
+ERRORS_ANSWERED = ("Failed to load resource",)
+"""What a browser says of each answer that is an error."""
 READ_POINTS = """[...document.querySelectorAll("#stage .point")].map((dot) => {
   const edge = document.getElementById("stage").getBoundingClientRect();
   return [Number(dot.getAttribute("cx")) + edge.left, Number(dot.getAttribute("cy")) + edge.top];
@@ -71,17 +73,18 @@ class Bench:
         """What the desk was asked to do by that name."""
         return [arguments for asked, arguments in self.desk.asked if asked == name]
 
-    def saved(self) -> tuple[str, Decision]:
-        """The face saved last, and as what."""
+    def saved(self, times: int = 1) -> tuple[str, Decision]:
+        """The face saved last, once so many were, and as what: the page goes on before the desk has kept it."""
+        self.wait_for("save", times)
         face, decision = self.asked("save")[-1]
         return face, decision
 
     def wait_for(self, name: str, times: int = 1) -> None:
         """Until the desk was asked to do that so often."""
-        for _ in range(100):
+        for _ in range(500):
             if len(self.asked(name)) >= times:
                 return
-            self.page.wait_for_timeout(50)
+            self.page.wait_for_timeout(10)
         pytest.fail(f"{name} was asked {len(self.asked(name))} times, not {times}")
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from dmdcli.page.server import HOST, PageServer
 
+STATIC = {"page.html": b"<!doctype html><title>page</title>", "page.css": b"p {}", "page.js": b"let one = 1;"}
+"""A page of its own for the server."""
 PATIENCE = 5.0
 """Seconds in which a server must have answered."""
 
@@ -85,3 +88,11 @@ class Browser:
 
     def close(self) -> None:
         self.channel.close()
+
+
+class Connect(Protocol):
+    def __call__(self, server: PageServer, like: Browser | None = None) -> Browser: ...
+
+
+def page_threads() -> list[threading.Thread]:
+    return [one for one in threading.enumerate() if one.name == "page" or "process_request" in one.name]

@@ -14,7 +14,18 @@ from dmdcli.decisions import Decision, FacePoints
 from dmdcli.errors import UsageError
 from dmdcli.faces.align import crop_matrix, five_points
 from dmdcli.faces.face import component_boxes
-from dmdcli.page.desk import Action, Candidate, Detail, Mode, NoSuchFaceError, Preview, State, Summary, Which
+from dmdcli.page.desk import (
+    Action,
+    Candidate,
+    Detail,
+    Mode,
+    NoSuchFaceError,
+    Preview,
+    State,
+    Summary,
+    Which,
+    check_seen,
+)
 from dmdcli.shapes import Box, Pixels, overlap
 from tests.pipeline.made_up import POINTS
 
@@ -27,7 +38,7 @@ FACES_A_PHOTO = len(CORNERS)
 PEOPLE = ("Alice", "Bob Ångström", "Carol <b>& Sons</b>")
 REASONS = ("the second opinion is 9 % of the eye distance away", "an eye lies outside the face")
 ACTIONS: Mapping[Mode, Sequence[Action]] = {
-    "photos": ("landmarks", "box", "person", "not_a_face", "draw", "accept"),
+    "photos": ("landmarks", "box", "person", "not_a_face", "draw", "leave_alone", "strength", "accept"),
     "references": ("landmarks", "box", "accept", "remove"),
     "results": ("landmarks", "box", "person", "leave_alone", "strength", "accept", "not_a_face"),
 }
@@ -158,12 +169,14 @@ class MadeUpDesk:
         after = cv2.convertScaleAbs(before, alpha=1 + 0.25 * strength)
         used = "specific" if decision.person else "generic"
         boxes = component_boxes(in_crop).tolist()
-        return Preview(before, after, boxes, "good", (), used, 0.02)
+        left_out = (1,) if detail.summary.verdict == "unusable" and decision.landmarks is None else ()
+        return Preview(before, after, boxes, "good", (), used, 0.02, left_out)
 
-    def save(self, face: str, decision: Decision) -> Detail:
+    def save(self, face: str, decision: Decision, seen: str | None = None) -> Detail:
         self.asked.append(("save", (face, decision)))
         with self._lock:
             detail = self._get(face)
+            check_seen(seen, detail.decision, detail.summary)
             summary = replace(
                 detail.summary,
                 person=None if decision.stranger else decision.person or detail.summary.person,
@@ -178,16 +191,17 @@ class MadeUpDesk:
                     detail,
                     summary=summary,
                     box=decision.box or detail.box,
-                    landmarks=decision.landmarks or detail.landmarks,
+                    landmarks=decision.landmarks or _fitted(detail, decision.box),
                     decision=replace(decision, box=decision.box or detail.box),
                 )
             )
             return self._details[face]
 
-    def reset(self, face: str) -> Detail | None:
+    def reset(self, face: str, seen: str | None = None) -> Detail | None:
         self.asked.append(("reset", (face,)))
         with self._lock:
             detail = self._get(face)
+            check_seen(seen, detail.decision, detail.summary)
             if detail.found_box is None:
                 self._put(replace(detail, summary=replace(detail.summary, gone=True)))
                 return None
@@ -229,6 +243,29 @@ class MadeUpDesk:
         self._revision += 1
         self._details[detail.summary.id] = detail
         self._changed[detail.summary.id] = self._revision
+
+
+class FacelessDesk(MadeUpDesk):
+    """In its first photo there is no face; `more` faces are in others."""
+
+    def __init__(self, more: int = 0) -> None:
+        super().__init__(1)
+        self._known = FACES_A_PHOTO
+        self.search(more)
+        detail = self.detail("f0")
+        summary = replace(detail.summary, number=0, verdict="unusable", reasons=("no face was found",), person=None)
+        whole = (0.0, 0.0, float(SIZE[0]), float(SIZE[1]))
+        self._put(
+            replace(detail, summary=summary, box=whole, landmarks=(), found_box=None, found_landmarks=None, others=())
+        )
+
+
+def _fitted(detail: Detail, box: Box | None) -> FacePoints:
+    """The points in a box, None for the one that the face has: those found, carried along with the box."""
+    if box is None or detail.found_box is None or detail.found_landmarks is None:
+        return detail.landmarks
+    right, down = box[0] - detail.found_box[0], box[1] - detail.found_box[1]
+    return tuple((x + right, y + down) for x, y in detail.found_landmarks)
 
 
 def _made_up(number: int, mode: Mode) -> Detail:

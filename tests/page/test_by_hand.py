@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from dmdcli.cli.main import app
 from dmdcli.corrections import Corrections
 from dmdcli.decisions import Decision
 from dmdcli.faces.align import invert, transform
@@ -66,11 +68,9 @@ def write(pixels: Pixels, path: Path) -> Path:
 
 
 def dmd(*words: object) -> list[dict[str, Any]]:
-    """What the program says in JSON."""
-    told = subprocess.run(
-        [sys.executable, "-m", "dmdcli", *map(str, words)], capture_output=True, text=True, check=False, timeout=120
-    )
-    assert told.returncode == 0, told.stderr
+    """What the program says in JSON. It runs in this process, in which its packages are loaded once."""
+    told = CliRunner().invoke(app, [*map(str, words)], prog_name="dmd")
+    assert told.exit_code == 0, told.output
     return [json.loads(line) for line in told.stdout.splitlines() if line.startswith("{")]
 
 

@@ -101,6 +101,7 @@ def elsewhere() -> Iterator[tuple[str, list[str | None]]]:
 
 @pytest.fixture
 def server(desk: MadeUpDesk, elsewhere: tuple[str, list[str | None]]) -> Iterator[PageServer]:
+    """Tests name it before their tab, which is closed first then, and asks nothing of a server that has ended."""
     page = STATIC["page.html"].replace(b"{elsewhere}", elsewhere[0].encode())
     with serving(desk, {**STATIC, "page.html": page}) as running:
         yield running
@@ -125,7 +126,7 @@ def own_page(page: Page, server: PageServer) -> str:
 
 
 def test_the_page_itself_is_answered_and_its_address_is_told_nobody(
-    page: Page, server: PageServer, desk: MadeUpDesk, elsewhere: tuple[str, list[str | None]]
+    server: PageServer, page: Page, desk: MadeUpDesk, elsewhere: tuple[str, list[str | None]]
 ) -> None:
     secret = own_page(page, server)
     assert [name for name, _ in desk.asked] == ["save"]
@@ -144,7 +145,7 @@ def test_the_page_itself_is_answered_and_its_address_is_told_nobody(
 
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "evil.localhost"])
 def test_a_page_from_elsewhere_gets_and_does_nothing_even_if_it_knows_the_secret(
-    open_page: OpenPage, server: PageServer, desk: MadeUpDesk, elsewhere: tuple[str, list[str | None]], name: str
+    server: PageServer, open_page: OpenPage, desk: MadeUpDesk, elsewhere: tuple[str, list[str | None]], name: str
 ) -> None:
     page = open_page()
     secret = own_page(page, server)
@@ -160,7 +161,7 @@ def test_a_page_from_elsewhere_gets_and_does_nothing_even_if_it_knows_the_secret
     assert "album" not in inside.content()
 
 
-def test_a_name_that_was_made_to_lead_here_gets_nothing(page: Page, server: PageServer) -> None:
+def test_a_name_that_was_made_to_lead_here_gets_nothing(server: PageServer, page: Page) -> None:
     secret = own_page(page, server)
     for path in (secret, f"{secret}/api/state", "open/x"):
         answer = page.goto(f"http://evil.localhost:{server.port}/{path}")

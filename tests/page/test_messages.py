@@ -13,7 +13,7 @@ import pytest
 from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
 from dmdcli.page.desk import Candidate, State
-from dmdcli.page.messages import DECIDED, read_box, read_decision, read_object, to_json
+from dmdcli.page.messages import DECIDED, read_box, read_decision, read_object, read_order, read_seen, to_json
 
 POINTS = [[number, number * 2.5] for number in range(68)]
 
@@ -57,6 +57,11 @@ def test_a_decision_is_read() -> None:
         accepted=True,
     )
     assert read_decision(b'{"not_a_face": true, "strength": null, "stranger": false}') == Decision(not_a_face=True)
+    assert read_order(b'{"accepted": true, "seen": "f00"}') == (Decision(accepted=True), "f00")
+    assert read_order(b"{}") == (Decision(), None)
+    assert read_seen(b'{"seen": "f00"}') == "f00"
+    exact = json.dumps({"landmarks": [[x + 0.126, y] for x, y in POINTS]}).encode()
+    assert read_decision(exact).landmarks[1] == (1.13, 2.5), "as it will be written"
     assert read_box(b'{"box": [0, 0, 10, 20]}') == (0.0, 0.0, 10.0, 20.0)
 
 
@@ -65,9 +70,24 @@ def test_a_decision_is_read() -> None:
     [
         *(b"", b"[]", b"null", b"1", b'"a"', b"{", b"{}{}", b"\xff\xfe{\x00}\x00", b"\xef\xbb\xbf{}", b"{'box': null}"),
         *(b"[" * 100_000, b'{"box":' * 40_000, b'{"landmarks": ' + b"[" * 100_000, b'{"box": \xff}'),
-        *(b'{"line": 1}', b'{"number": 1}', b'{"judge": true}', b'{"__class__": 1}', b'{"": 1}', b'{"Box": null}'),
+        *(
+            b'{"line": 1}',
+            b'{"seen": "f00"}',
+            b'{"number": 1}',
+            b'{"judge": true}',
+            b'{"__class__": 1}',
+            b'{"": 1}',
+            b'{"Box": null}',
+        ),
         *(b'{"accepted": 1}', b'{"accepted": null}', b'{"stranger": "true"}', b'{"not_a_face": []}'),
-        *(b'{"person": 1}', b'{"person": ""}', b'{"person": "a/b"}', b'{"person": ".."}', b'{"person": "a\\u0000"}'),
+        *(
+            b'{"person": 1}',
+            b'{"person": " \\n"}',
+            b'{"person": ""}',
+            b'{"person": "a/b"}',
+            b'{"person": ".."}',
+            b'{"person": "a\\u0000"}',
+        ),
         *(b'{"person": "\\ud800"}', b'{"person": "' + b"a" * 101 + b'"}', b'{"person": ["a"]}'),
         *(
             b'{"strength": 1.01}',
@@ -105,6 +125,9 @@ def test_what_is_no_decision_is_refused_in_a_sentence(body: bytes) -> None:
 
 
 def test_a_box_has_to_be_said_and_nothing_but_what_is_known() -> None:
+    for body in (b'{"seen": 1}', b'{"accepted": true}'):
+        with pytest.raises(UsageError):
+            read_seen(body)
     for body in (b"{}", b'{"box": null}', b'{"box": [1, 2, 3, 4], "person": "a"}'):
         with pytest.raises(UsageError):
             read_box(body)

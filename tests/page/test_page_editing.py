@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
 from dmdcli.faces.align import TEMPLATE, crop_matrix, five_points
 from dmdcli.page.desk import Preview
-from tests.browser import OpenPage
-from tests.page.bench import Bench, Open, benches
+from tests.page.bench import Bench, Open
 
 MOUTH, LEFT_EYE, RIGHT_EYE = slice(48, 68), slice(36, 42), slice(42, 48)
-
-
-@pytest.fixture
-def open_bench(open_page: OpenPage) -> Iterator[Open]:
-    with benches(open_page) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -144,7 +135,6 @@ def test_the_box_is_dragged_and_the_points_are_found_again_in_it(bench: Bench) -
     corner = np.array([grip["x"] + 5, grip["y"] + 5])
     bench.drag(corner, np.add(corner, (20, 30)))
     page.click("#refit")
-    bench.wait_for("save")
     decision = bench.saved()[1]
     assert decision.landmarks is None
     assert decision.box == pytest.approx((*box[:2], box[2] + 20 / zoomed, box[3] + 30 / zoomed), abs=0.1)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from dmdcli.page.desk import Mode
-from tests.browser import OpenPage, shoot
-from tests.page.bench import Bench, Open, benches
+from tests.browser import shoot
+from tests.page.bench import Bench, Open
 from tests.page.made_up_desk import MadeUpDesk
 
 pytestmark = pytest.mark.slow
@@ -30,12 +29,6 @@ GROUNDS = ("surface", "ground", "accent-ground")
 FOCUSED = "(document.activeElement.getAttribute('aria-label') || document.activeElement.id).trim()"
 
 
-@pytest.fixture
-def open_bench(open_page: OpenPage) -> Iterator[Open]:
-    with benches(open_page) as opened:
-        yield opened
-
-
 @pytest.mark.parametrize(("width", "height"), [(1600, 1000), (390, 844)])
 @pytest.mark.parametrize("mode", ["photos", "references", "results"])
 def test_each_mode_at_both_widths(open_bench: Open, mode: Mode, width: int, height: int) -> None:
@@ -46,7 +39,7 @@ def test_each_mode_at_both_widths(open_bench: Open, mode: Mode, width: int, heig
     looked_at(page)
     page.locator(".row").first.click()
     page.wait_for_selector("#face")
-    page.wait_for_selector(".compare img.after" if mode == "results" else "#beside .frame img")
+    page.wait_for_selector(".compare img.after" if mode == "results" else "#beside .frame img >> visible=true")
     shoot(page, f"page-{mode}-{width}")
     looked_at(page)
     if mode == "results":

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from dmdcli.decisions import Decision
 from dmdcli.page.desk import Detail
-from tests.browser import OpenPage, shoot
-from tests.page.bench import Bench, Open, benches
+from tests.browser import shoot
+from tests.page.bench import ERRORS_ANSWERED, Bench, Open
 from tests.page.made_up_desk import MadeUpDesk
 
 FIRST, SECOND, THIRD = "photo 2.jpg, face 3", "photo 5.jpg, face 3", "photo 8.jpg, face 3"
@@ -19,13 +18,7 @@ FIRST, SECOND, THIRD = "photo 2.jpg, face 3", "photo 5.jpg, face 3", "photo 8.jp
 
 @pytest.fixture
 def may_say() -> tuple[str, ...]:
-    return ("Failed to load resource",)  # what a browser says of each answer that is an error
-
-
-@pytest.fixture
-def open_bench(open_page: OpenPage) -> Iterator[Open]:
-    with benches(open_page) as opened:
-        yield opened
+    return ERRORS_ANSWERED
 
 
 class SlowDesk(MadeUpDesk):
@@ -40,10 +33,10 @@ class SlowDesk(MadeUpDesk):
         assert self.answers.wait(20)
         return super().detail(face)
 
-    def save(self, face: str, decision: Decision) -> Detail:
+    def save(self, face: str, decision: Decision, seen: str | None = None) -> Detail:
         self.asked.append(("sent", (face, decision)))
         assert self.answers.wait(20)
-        return super().save(face, decision)
+        return super().save(face, decision, seen)
 
 
 def test_keys_while_the_next_face_is_on_its_way_decide_nothing(open_bench: Open) -> None:
@@ -66,7 +59,6 @@ def test_keys_while_the_next_face_is_on_its_way_decide_nothing(open_bench: Open)
     assert page.locator("#face[inert]").count() == 0
     page.keyboard.press("x")
     bench.wait_for_face(THIRD)
-    bench.wait_for("save")
     assert bench.saved() == ("f17", Decision(not_a_face=True))
 
 
@@ -94,7 +86,6 @@ def test_a_face_that_does_not_open_leaves_the_one_before(open_bench: Open) -> No
     assert page.get_attribute("#face-f8", "aria-selected") == "true"
     assert page.evaluate("document.activeElement.id") == "next"
     page.keyboard.press("a")
-    bench.wait_for("save")
     assert bench.saved() == ("f8", Decision(accepted=True))
 
 
@@ -110,6 +101,11 @@ def test_points_being_found_are_waited_for_and_are_one_step(open_bench: Open) ->
     page.click("#refit")
     assert page.inner_text("#refit") == "Finding the points…"
     assert page.is_disabled("#refit")
+    box = page.get_attribute(".face-box", "aria-label")
+    page.keyboard.press("u")
+    bench.rest()
+    assert page.is_disabled("#undo")
+    assert page.get_attribute(".face-box", "aria-label") == box
     shoot(page, "page-finding-points")
     page.keyboard.press("n")
     page.wait_for_timeout(50)

@@ -4,46 +4,52 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from dmdcli.page.server import serving
 from tests.browser import OpenPage, shoot
-from tests.page.bench import Bench, Open, benches
+from tests.page.bench import Bench, Open
 from tests.page.made_up_desk import MadeUpDesk
 
+FACES = 20_000
 OPENS_WITHIN = 2.0
 """Seconds."""
 FRAME = 25.0
 """Milliseconds that 95 of 100 frames may take while scrolling, where no other programs take the processors.
 
 A screen shows one every 16.7."""
+ABOVE_REST = 8.0
+"""Milliseconds that they may take beyond those of the resting page, where the machine shows no frame in time at all."""
 WORK = 16.0
 """Milliseconds that a frame may take of the page's thread, however busy the machine is."""
-FRAMES = 80
+FRAMES = 60
 SCROLL = """async ([step, frames]) => {
-  const list = document.getElementById("list"), times = [];
-  let before = await new Promise(requestAnimationFrame);
-  for (let frame = 0; frame < frames; frame++) {
-    list.scrollTop += step;
-    const now = await new Promise(requestAnimationFrame);
-    times.push(now - before);
-    before = now;
+  const list = document.getElementById("list"), times = { moving: [], resting: [] };
+  for (let turn = 0; turn < 6; turn++) {
+    let before = await new Promise(requestAnimationFrame);
+    const moves = turn % 2, of = moves ? times.moving : times.resting;
+    for (let frame = 0; frame < frames / 3; frame++) {
+      if (moves) list.scrollTop += step;
+      const now = await new Promise(requestAnimationFrame);
+      of.push(now - before);
+      before = now;
+    }
   }
-  times.sort((one, other) => one - other);
-  return { middle: times[frames >> 1], high: times[Math.floor(frames * 0.95)], most: times[frames - 1] };
+  const high = (these) => these.sort((one, other) => one - other)[Math.floor(these.length * 0.95)];
+  return { high: high(times.moving), resting: high(times.resting) };
+}"""
+FILTER = """(words) => {
+  const began = performance.now(), search = document.getElementById("search");
+  search.value = words;
+  search.dispatchEvent(new Event("input", { bubbles: true }));
+  document.getElementById("list").getBoundingClientRect();
+  return performance.now() - began;
 }"""
 SHOWN = """() => [...document.querySelectorAll("#rows .row:not([hidden])")]
   .map((row) => [row.id, Math.round(row.getBoundingClientRect().top)])
   .filter(([, top]) => top > 100 && top < 950).sort((one, other) => one[1] - other[1])"""
-
-
-@pytest.fixture
-def open_bench(open_page: OpenPage) -> Iterator[Open]:
-    with benches(open_page) as opened:
-        yield opened
 
 
 def count(page: Any) -> str:
@@ -52,9 +58,10 @@ def count(page: Any) -> str:
 
 
 def scrolled(page: Any, step: int) -> dict[str, float]:
-    """Times of frames in milliseconds, and `work`, what each takes of the page's own thread.
+    """Of 100 frames how long 95 take at most, in milliseconds: `high` while scrolling, `resting` in between.
 
-    Of five tries the best, because other programs run beside the tests.
+    `work`: what a frame takes of the page's own thread while scrolling. Of five tries the first that is fast enough, or
+    the last: other programs run beside the tests.
     """
     processor = page.context.new_cdp_session(page)
     processor.send("Performance.enable", {"timeDomain": "threadTicks"})
@@ -66,22 +73,25 @@ def scrolled(page: Any, step: int) -> dict[str, float]:
             if one["name"] == "TaskDuration"
         )
 
-    tries: list[dict[str, float]] = []
-    while len(tries) < 5 and not any(one["high"] < FRAME for one in tries):
+    for _ in range(5):
         page.locator("#list").evaluate("(list) => { list.scrollTop = 0; }")
-        page.wait_for_timeout(150)
         before = spent()
-        times = page.evaluate(SCROLL, [step, FRAMES])
-        tries.append({**times, "work": (spent() - before) * 1000 / FRAMES})
+        found: dict[str, float] = page.evaluate(SCROLL, [step, FRAMES])
+        found["work"] = (spent() - before) * 1000 / FRAMES  # resting takes next to nothing
+        if found["work"] < WORK and is_smooth(found):
+            break
     processor.detach()
-    return min(tries, key=lambda one: one["high"])
+    return found
+
+
+def is_smooth(found: dict[str, float]) -> bool:
+    return found["high"] < max(FRAME, found["resting"] + ABOVE_REST)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("faces", [2000, 20000])
-def test_thousands_of_faces_open_fast_and_scroll_smoothly(open_page: OpenPage, faces: int) -> None:
+def test_thousands_of_faces_open_fast_and_scroll_smoothly(open_page: OpenPage) -> None:
     page = open_page()
-    with serving(MadeUpDesk(faces)) as server:
+    with serving(MadeUpDesk(FACES)) as server:
         began = time.monotonic()
         page.goto(server.address)
         page.wait_for_selector(".row img.small[src]")
@@ -92,14 +102,10 @@ def test_thousands_of_faces_open_fast_and_scroll_smoothly(open_page: OpenPage, f
         shown = time.monotonic() - began
         measured = {step: scrolled(page, step) for step in (40, 400, 4000)}
         rows = page.locator("#rows .row").count()
-        filtered = page.evaluate(
-            """() => { const began = performance.now(); document.getElementById("search").value = "photo 123";
-            document.getElementById("search").dispatchEvent(new Event("input", { bubbles: true }));
-            document.getElementById("list").getBoundingClientRect(); return performance.now() - began; }"""
-        )
+        filtered = min(page.evaluate(FILTER, words) for words in ("photo 12", "photo 123", "photo 1234"))
         page.goto("about:blank")
     print(
-        f"\n{faces} faces: open in {opened:.2f} s, a face in {shown:.2f} s, filtered in {filtered:.0f} ms; "
+        f"\n{FACES} faces: open in {opened:.2f} s, a face in {shown:.2f} s, filtered in {filtered:.0f} ms; "
         f"frames by step {measured}"
     )
     is_busy = hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1)
@@ -108,10 +114,11 @@ def test_thousands_of_faces_open_fast_and_scroll_smoothly(open_page: OpenPage, f
     assert filtered < 100
     for step, frames in measured.items():
         assert frames["work"] < WORK, (step, frames)
-        assert is_busy or frames["high"] < FRAME, (step, frames)
+        assert is_busy or is_smooth(frames), (step, frames)
     assert rows < 60
 
 
+@pytest.mark.slow
 def test_what_is_found_later_moves_nothing(open_bench: Open) -> None:
     bench: Bench = open_bench(MadeUpDesk(40, total=90))
     page = bench.page
@@ -179,7 +186,7 @@ def test_filters_and_search(open_bench: Open) -> None:
 @pytest.mark.slow
 def test_a_list_of_2000_looks_well(open_bench: Open) -> None:
     bench: Bench = open_bench(MadeUpDesk(2000, total=2600))
-    bench.page.wait_for_timeout(300)
+    bench.page.wait_for_selector(".row img.small[src]")
     shoot(bench.page, "page-list-1600")
 
 

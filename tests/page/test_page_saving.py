@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
-from dmdcli.page.desk import ChangedElsewhereError, Detail, Preview
-from tests.browser import OpenPage, shoot
-from tests.page.bench import Bench, Open, benches
-from tests.page.made_up_desk import SIZE, MadeUpDesk
+from dmdcli.page.desk import Detail, Preview
+from tests.browser import shoot
+from tests.page.bench import ERRORS_ANSWERED, Bench, Open
+from tests.page.made_up_desk import FacelessDesk, MadeUpDesk
 
 
 @pytest.fixture
 def may_say() -> tuple[str, ...]:
-    return ("Failed to load resource",)  # what a browser says of each answer that is an error
-
-
-@pytest.fixture
-def open_bench(open_page: OpenPage) -> Iterator[Open]:
-    with benches(open_page) as opened:
-        yield opened
+    return ERRORS_ANSWERED
 
 
 class StubbornDesk(MadeUpDesk):
@@ -37,10 +29,10 @@ class StubbornDesk(MadeUpDesk):
         self.answer = threading.Event()
         self.answer.set()
 
-    def save(self, face: str, decision: Decision) -> Detail:
+    def save(self, face: str, decision: Decision, seen: str | None = None) -> Detail:
         if self.refuses:
             raise UsageError("The disk is full. Free some space and try again.")
-        return super().save(face, decision)
+        return super().save(face, decision, seen)
 
     def preview(self, face: str, decision: Decision) -> Preview:
         found = super().preview(face, decision)
@@ -48,39 +40,12 @@ class StubbornDesk(MadeUpDesk):
         return found
 
 
-class SharedDesk(MadeUpDesk):
-    """Once, before something is saved, somebody else names the face."""
-
-    def __init__(self) -> None:
-        super().__init__(30)
-        self.is_changed = False
-
-    def save(self, face: str, decision: Decision) -> Detail:
-        if not self.is_changed:
-            self.is_changed = True
-            theirs = super().save(face, Decision(person="Anna")).decision
-            raise ChangedElsewhereError([theirs])
-        return super().save(face, decision)
-
-
-class FacelessDesk(MadeUpDesk):
-    """Its only photo has no face."""
-
-    def __init__(self) -> None:
-        super().__init__(1)
-        detail = self.detail("f0")
-        summary = replace(detail.summary, number=0, verdict="unusable", reasons=("no face was found",), person=None)
-        whole = (0.0, 0.0, float(SIZE[0]), float(SIZE[1]))
-        self._put(
-            replace(detail, summary=summary, box=whole, landmarks=(), found_box=None, found_landmarks=None, others=())
-        )
-
-
 @pytest.mark.slow
 def test_what_was_decided_elsewhere_is_shown_and_not_written_over(open_bench: Open) -> None:
-    desk = SharedDesk()
+    desk = MadeUpDesk()
     bench: Bench = open_bench(desk)
     bench.start("f8")
+    desk.save("f8", Decision(person="Anna"))  # as another tab does
     bench.page.keyboard.press("a")
     bench.page.wait_for_selector("#trouble >> text=changed elsewhere meanwhile")
     bench.page.locator("#face-f8").click()
@@ -89,8 +54,7 @@ def test_what_was_decided_elsewhere_is_shown_and_not_written_over(open_bench: Op
     kept = desk.detail("f8").decision
     assert (kept.person, kept.accepted) == ("Anna", False), "going to another face and back saved nothing"
     bench.page.keyboard.press("a")
-    bench.wait_for("save", 2)
-    assert bench.saved() == ("f8", Decision(person="Anna", accepted=True))
+    assert bench.saved(3) == ("f8", Decision(person="Anna", accepted=True))
 
 
 def test_accepting_saves_and_goes_on(open_bench: Open) -> None:
@@ -105,8 +69,7 @@ def test_accepting_saves_and_goes_on(open_bench: Open) -> None:
     bench.wait_for_face("photo 8.jpg, face 3")
     page.keyboard.press("x")
     bench.wait_for_face("photo 1.jpg, face 1")
-    bench.wait_for("save", 3)
-    assert bench.saved() == ("f26", Decision(not_a_face=True))
+    assert bench.saved(3) == ("f26", Decision(not_a_face=True))
     page.wait_for_function(
         "() => document.getElementById('said').textContent.startsWith('photo 8.jpg, face 3: not a face. Now photo 1')"
     )
@@ -125,17 +88,14 @@ def test_who_it_is_can_be_said(open_bench: Open) -> None:
     page.fill("#person", "Новый <i>Name")  # letters typed here are no keys of the page
     page.keyboard.press("Enter")
     page.click("#save")
-    bench.wait_for("save")
     assert bench.saved()[1] == Decision(person="Новый <i>Name")
     page.click("text=A stranger")
     page.click("#save")
-    bench.wait_for("save", 2)
-    assert bench.saved()[1] == Decision(stranger=True)
+    assert bench.saved(2)[1] == Decision(stranger=True)
     page.locator("fieldset .buttons .small-button").first.click()
     page.fill("#person", "Dora")
     page.click("#next")  # a name not confirmed is taken over, and saved
-    bench.wait_for("save", 3)
-    assert bench.saved()[1] == Decision(person="Dora")
+    assert bench.saved(3)[1] == Decision(person="Dora")
     assert page.locator("#list i, #face i").count() == 0
 
 
@@ -162,15 +122,13 @@ def test_going_on_saves_what_was_changed(open_bench: Open) -> None:
     bench.drag(points[8], points[8] + (20, 0))
     assert bench.page.inner_text("#saved").startswith("Changed. It is saved when")
     bench.page.keyboard.press("n")
-    bench.wait_for("save")
     assert bench.saved()[0] == "f8"
     assert not bench.saved()[1].accepted
     bench.wait_for_face("photo 5.jpg, face 3")
     points = bench.points()
     bench.drag(points[8], points[8] + (20, 0))
     bench.page.goto("about:blank")  # even when the page is left
-    bench.wait_for("save", 2)
-    assert bench.saved()[0] == "f17"
+    assert bench.saved(2)[0] == "f17"
 
 
 @pytest.mark.slow
@@ -196,8 +154,8 @@ def test_what_could_not_be_saved_is_said_and_tried_again(open_bench: Open) -> No
 
 
 @pytest.mark.slow
-def test_a_server_that_ended_is_said(open_page: OpenPage, open_bench: Open) -> None:
-    bench: Bench = open_bench()
+def test_a_server_that_ended_is_said(open_bench: Open) -> None:
+    bench: Bench = open_bench(MadeUpDesk(30, total=60))  # while it searches, news are asked for every second
     bench.start()
     bench.page.route("**/api/**", lambda route: route.abort())
     bench.page.wait_for_selector("#trouble >> text=no longer answers. Everything that was saved is kept")
@@ -232,7 +190,6 @@ def test_previews_come_one_at_a_time_and_the_latest_stays(open_bench: Open) -> N
     assert len(bench.asked("preview")) == 2
     sent = bench.asked("preview")[1][1]
     page.keyboard.press("s")
-    bench.wait_for("save")
     assert bench.saved()[1].landmarks == sent.landmarks
     desk.answer.clear()
     bench.drag(points[8] + (30, 0), points[8] + (60, 0))
@@ -277,13 +234,11 @@ def test_results_are_reviewed(open_bench: Open) -> None:
     bench.wait_for("preview")
     assert bench.asked("preview")[0][1].strength == 0.4
     page.click("#save")
-    bench.wait_for("save")
     assert bench.saved()[1] == Decision(strength=0.4)
     page.keyboard.press("v")
     assert page.is_visible("#stage")
     page.keyboard.press("l")
-    bench.wait_for("save", 2)
-    assert bench.saved()[1] == Decision(leave_alone=True)
+    assert bench.saved(2)[1] == Decision(leave_alone=True)
     bench.wait_for_face("photo 5.jpg, face 3")
 
 
@@ -297,7 +252,6 @@ def test_references_are_removed(open_bench: Open) -> None:
     assert bench.title() == "photo 1.jpg, reference 1"
     assert page.locator("#beside figcaption").all_inner_texts()[1] == "what is learned from it"
     page.click("#not-a-face")
-    bench.wait_for("save")
     assert bench.saved()[1] == Decision(not_a_face=True)
     page.wait_for_selector("#list >> text=✕ removed")
 

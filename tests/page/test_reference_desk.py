@@ -17,7 +17,7 @@ from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.kit import Detection
 from dmdcli.journal import digest_of
 from dmdcli.library import Library, NewReference
-from dmdcli.page.desk import NoSuchFaceError
+from dmdcli.page.desk import ChangedElsewhereError, NoSuchFaceError
 from dmdcli.page.keeping import Kept
 from dmdcli.page.reference_desk import ReferenceDesk
 from dmdcli.page.turns import share
@@ -156,14 +156,25 @@ def test_references_are_removed_and_put_back_but_never_the_last(library: Library
         assert [reference.id for reference in library.person("Alice").references] == [other]
         with pytest.raises(UsageError, match="last reference of Alice"):
             desk.save(other, Decision(not_a_face=True))
-        with pytest.raises(UsageError, match="undo that first"):
-            desk.save(one, Decision(landmarks=shifted(desk.detail(one).landmarks, 5)))
         assert desk.decided() == {"removed": 1}
         back = desk.reset(one)
         assert back is not None
         assert not back.summary.gone
         assert library.person("Alice") == before
         assert desk.decided() == {}
+
+
+def test_a_removed_reference_comes_back_with_the_points_that_were_put_right(library: Library, kit: AlbumKit) -> None:
+    with desk_of(library, kit) as desk:
+        first = desk.summaries(0)[1][0].id
+        points = shifted(desk.detail(first).landmarks, 5)
+        desk.save(first, Decision(landmarks=points))
+        corrected = library.person("Alice")
+        for wanted in (points, shifted(points, 2)):
+            desk.save(first, Decision(not_a_face=True))
+            back = desk.save(first, Decision(landmarks=wanted))
+            assert (back.landmarks, back.summary.gone, back.summary.by_hand) == (wanted, False, True)
+            assert library.person("Alice") == corrected, "each where it was, and said to be corrected"
 
 
 def test_a_preview_shows_what_the_dictionary_is_made_of(library: Library, kit: AlbumKit) -> None:
@@ -175,6 +186,42 @@ def test_a_preview_shows_what_the_dictionary_is_made_of(library: Library, kit: A
         assert [one != other for one, other in zip(plain.components, moved.components, strict=True)] == [0, 0, 1]
         assert (plain.before != plain.after).any(axis=2).mean() < 0.2, "drawn on the crop"
         assert library.person("Alice").references[0].landmark_source == "detected"
+
+
+def test_a_tab_that_shows_a_reference_as_it_was_decides_nothing(library: Library, kit: AlbumKit) -> None:
+    with desk_of(library, kit) as desk:
+        first = desk.summaries(0)[1][0].id
+        stale = desk.detail(first).revision
+        saved = desk.save(first, Decision(landmarks=shifted(desk.detail(first).landmarks, 5)), stale)
+        with pytest.raises(ChangedElsewhereError):
+            desk.save(first, Decision(accepted=True), stale)
+        with pytest.raises(ChangedElsewhereError):
+            desk.reset(first, stale)
+        assert desk.detail(first) == saved
+
+
+def test_what_another_page_made_of_a_reference_is_not_written_over(library: Library, kit: AlbumKit) -> None:
+    with desk_of(library, kit) as one, desk_of(library, kit) as other, desk_of(library, kit) as third:
+        first = one.summaries(0)[1][0].id
+        found = one.detail(first).landmarks
+        points = shifted(found, 5)
+        one.save(first, Decision(landmarks=points))
+        before = library.version(library.person("Alice"))
+        for desk, decision in ((other, Decision(landmarks=shifted(found, 9))), (third, Decision(not_a_face=True))):
+            with pytest.raises(ChangedElsewhereError):
+                desk.save(first, decision)
+            assert library.version(library.person("Alice")) == before
+            assert desk.detail(first).landmarks == points, "it is shown as it is now"
+            assert (desk.detail(first).summary.by_hand, desk.decided()) == (True, {})
+        one.save(first, Decision(not_a_face=True))
+        with pytest.raises(ChangedElsewhereError):
+            other.save(first, Decision(landmarks=shifted(found, 9)))
+        assert other.detail(first).summary.gone
+        other.save(first, Decision(landmarks=shifted(found, 9)))
+        with pytest.raises(ChangedElsewhereError):
+            one.reset(first)
+        assert (one.detail(first).landmarks, one.detail(first).summary.gone) == (shifted(found, 9), False)
+        assert len(library.person("Alice").references) == 2, "it came back once"
 
 
 def test_what_a_reference_has_not_is_refused(library: Library, kit: AlbumKit) -> None:

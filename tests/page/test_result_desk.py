@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import shutil
 from collections.abc import Iterator
@@ -18,17 +19,31 @@ from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.journal import FaceRow, digest_of, open_journal, read_journal
+from dmdcli.page.desk import ChangedElsewhereError
 from dmdcli.page.keeping import Kept
 from dmdcli.page.result_desk import ResultDesk
 from dmdcli.page.result_facts import verdict_of
 from dmdcli.page.turns import share
 from dmdcli.photos import read_photo
 from dmdcli.pipeline.blend import RestoreOptions
+from dmdcli.pipeline.judge import RESTORED_ALREADY
 from dmdcli.pipeline.people import People
 from dmdcli.pipeline.restore import restore
 from dmdcli.places import PICTURES, PhotoFile
 from tests.faces.conftest import drawn_points
-from tests.page.album import LEFT, RIGHT, SIZE, AlbumKit, OneByOne, add_photo, people_of, shifted, told_confidence  # noqa: F401
+from tests.page.album import (
+    LEFT,
+    RIGHT,
+    SIZE,
+    AlbumKit,
+    OneByOne,
+    add_photo,
+    desk_of,
+    faces_of,
+    people_of,
+    shifted,
+    told_confidence,  # noqa: F401 (a fixture)
+)
 from tests.pipeline.made_up import Brightener
 
 OPTIONS = RestoreOptions(judge=False, already_good="restore", engravings="restore", evidence=True)
@@ -52,8 +67,7 @@ class Album:
         corrections = Corrections(self.home)
         with open_journal(self.out) as journal:
             results = restore(
-                self.files,
-                outputs,
+                zip(self.files, outputs, strict=True),
                 FaceFinder(self.kit),
                 Both(),
                 self.people,
@@ -204,7 +218,7 @@ def test_points_put_right_are_used_by_the_next_run(album: Album) -> None:
         points = shifted(desk.detail("p2f1").landmarks, 6, 3)
         saved = desk.save("p2f1", Decision(landmarks=points))
         assert (saved.landmarks, saved.found_box) == (points, LEFT)
-        assert desk.preview("p2f1", Decision()).verdict == "good"
+        assert desk.preview("p2f1", Decision(landmarks=points)).verdict == "good"
     album.restore()
     with read_journal(album.out) as journal:
         row = journal.row("b.png")
@@ -215,7 +229,48 @@ def test_points_put_right_are_used_by_the_next_run(album: Album) -> None:
     np.testing.assert_allclose(np.array(face.matrix), wanted.matrix, rtol=1e-6)
     with album.desk() as desk:
         assert desk.detail("p2f1").landmarks == points
-        np.testing.assert_array_equal(desk.preview("p2f1", Decision()).before, wanted.pixels)
+        np.testing.assert_array_equal(desk.preview("p2f1", Decision(landmarks=points)).before, wanted.pixels)
+
+
+AWAY = (230.0, 150.0, 310.0, 230.0)
+
+
+@pytest.mark.parametrize("when", ["at once", "later", "when it was made again"])
+def test_a_box_that_was_moved_far_is_taken_back(album: Album, when: str) -> None:
+    with album.desk() as desk:
+        before = desk.detail("p2f1")
+        moved = desk.save("p2f1", Decision(box=AWAY))
+        assert moved.found_box == before.box
+        if when == "at once":
+            assert desk.reset("p2f1").landmarks == before.landmarks
+    if when == "when it was made again":
+        album.restore()
+    if when != "at once":
+        with album.desk() as desk:
+            (face,) = [face for (photo, _), face in lines_of(desk).items() if photo == "b.png"]
+            again = desk.detail(face)
+            assert (again.box, again.landmarks, again.summary.gone) == (AWAY, moved.landmarks, False)
+            assert again.found_landmarks == before.landmarks
+            kept = Corrections(album.home).faces(digest_of(album.files[1].path))
+            desk.save(face, Decision(box=AWAY, landmarks=again.landmarks, strength=0.5))
+            assert desk.save(face, Decision(landmarks=again.landmarks)).decision == again.decision
+            assert Corrections(album.home).faces(digest_of(album.files[1].path)) == kept
+            desk.reset(face)
+    assert Corrections(album.home).faces(digest_of(album.files[1].path)) == ()
+    assert album.restore()["b.png"] == ("restored" if when == "when it was made again" else "skipped")
+
+
+def test_the_box_of_a_face_is_the_same_from_the_journal_and_from_a_search(album: Album, tmp_path: Path) -> None:
+    box = (60.204998, *LEFT[1:])
+    other = copy.copy(album)  # the album itself goes on to other tests
+    other.kit, other.out, other.files = AlbumKit({140: [box]}), tmp_path / "out", album.files[1:2]
+    other.restore()
+    with other.desk() as desk:
+        before = desk.detail("p1f1")
+        points = shifted(before.landmarks, 5)
+        assert desk.save("p1f1", Decision(landmarks=points)).found_box == before.found_box == (60.2, *LEFT[1:])
+    with desk_of(other.files, other.kit, tmp_path / "no home") as photos:
+        assert photos.detail(faces_of(photos)["b.png", 1].id).found_box == before.found_box
 
 
 def test_a_photo_that_was_moved_says_what_to_do_and_can_be_accepted(album: Album, tmp_path: Path) -> None:
@@ -237,6 +292,18 @@ def test_a_photo_that_was_moved_says_what_to_do_and_can_be_accepted(album: Album
         assert len(desk.detail(face).landmarks) == 68
 
 
+def test_a_tab_that_shows_a_result_as_it_was_decides_nothing(album: Album) -> None:
+    with album.desk() as desk:
+        stale = desk.detail("p1f1").revision
+        saved = desk.save("p1f1", Decision(strength=0.5), stale)
+        with pytest.raises(ChangedElsewhereError):
+            desk.save("p1f1", Decision(accepted=True), stale)
+        with pytest.raises(ChangedElsewhereError):
+            desk.reset("p1f1", stale)
+        assert desk.detail("p1f1") == saved
+        assert desk.reset("p1f1", saved.revision).revision == stale
+
+
 def test_a_preview_is_of_the_photo_with_the_strength_and_person_decided(album: Album) -> None:
     with album.desk() as desk:
         full, half = (desk.preview("p1f1", Decision(strength=one)) for one in (1.0, 0.5))
@@ -246,6 +313,16 @@ def test_a_preview_is_of_the_photo_with_the_strength_and_person_decided(album: A
         assert desk.preview("p1f1", Decision(stranger=True)).used == "generic"
         with pytest.raises(UsageError, match="dmd check --edit"):
             desk.draw("p1", LEFT)
+
+
+def test_a_preview_of_a_result_says_that_it_was_restored_already(album: Album) -> None:
+    results = [PhotoFile(album.out / name, PurePath(name)) for name in ("a.png", "none.png")]
+    with desk_of([*results, album.files[1]], album.kit, album.home) as desk:
+        faces = faces_of(desk)
+        told = desk.preview(faces["a.png", 1].id, Decision()).reasons
+        assert [one for one in told if "leave this face alone" in one and RESTORED_ALREADY in one]
+        for face, decision in ((faces["a.png", 1], Decision(strength=1.0)), (faces["b.png", 1], Decision())):
+            assert not [one for one in desk.preview(face.id, decision).reasons if RESTORED_ALREADY in one]
 
 
 def test_the_order_is_weaker_refused_doubted_and_the_least_similar_first() -> None:

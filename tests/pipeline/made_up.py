@@ -104,6 +104,7 @@ class Brightener:
 
     def __init__(self) -> None:
         self.weights_id = "made-up"
+        self.gathers = 1
 
     def restore(self, crops: Pixels, boxes: np.ndarray, dictionaries: Sequence[float | None], *, both: bool = True):
         assert both, "each answer is held against the generic one"

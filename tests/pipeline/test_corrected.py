@@ -74,8 +74,7 @@ def run(
     folder = photo.parents[1] / out
     with open_journal(folder) as journal:
         (result,) = restore(
-            [PhotoFile(photo, PurePath(photo.name))],
-            [folder / photo.name],
+            [(PhotoFile(photo, PurePath(photo.name)), folder / photo.name)],
             finder,
             Marker(),
             people_of(alice=ALICE),

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from dmdcli.errors import CannotGoOnError
+from dmdcli.faces.identity import Gallery
 from dmdcli.journal import PhotoRow, open_journal
 from dmdcli.pipeline import evidence
 from dmdcli.pipeline.blend import RestoreOptions
@@ -22,7 +23,7 @@ from dmdcli.pipeline.people import People
 from dmdcli.pipeline.restore import restore
 from dmdcli.places import PICTURES, PhotoFile
 from dmdcli.shapes import Pixels
-from tests.pipeline.made_up import ALICE, STRANGER, Brightener, MadeUpFinder, people_of
+from tests.pipeline.made_up import ALICE, STRANGER, Brightener, MadeUpFinder, MadeUpKit, people_of
 
 FINDER = MadeUpFinder((10, 20, 200, ALICE, None), (240, 30, 150, STRANGER, None), (420, 10, 40, STRANGER, "too small"))
 
@@ -39,12 +40,12 @@ def photo(tmp_path: Path) -> Path:
 def people(tmp_path: Path) -> People[float]:
     """Alice has two references, and the second is the nearer one."""
     known = people_of(alice=(0.0, 0.1))
-    known.gallery._references["alice"] = np.array([(0.0, 0.3), (0.0, 0.1)])
+    gallery = Gallery({"alice": np.array([(0.0, 0.3), (0.0, 0.1)], np.float32)}, MadeUpKit().similarity)
     crops = []
     for name, shade in (("aa", 20), ("bb", 230)):
         crops.append(tmp_path / f"{name}.png")
         Image.fromarray(np.full((512, 512, 3), shade, np.uint8)).save(crops[-1])
-    return replace(known, references={"alice": crops})
+    return replace(known, gallery=gallery, crops=lambda _: crops)
 
 
 def run(photo: Path, people: People[float], **options: Any) -> tuple[RestoredPhoto, PhotoRow]:
@@ -52,7 +53,7 @@ def run(photo: Path, people: People[float], **options: Any) -> tuple[RestoredPho
     chosen = RestoreOptions(already_good="restore", mark=False, **options)
     with open_journal(out) as journal:
         files = [PhotoFile(photo, PurePath("in.bmp"))]
-        (result,) = restore(files, [out / "in.bmp"], FINDER, Brightener(), people, journal, chosen)
+        (result,) = restore([(files[0], out / "in.bmp")], FINDER, Brightener(), people, journal, chosen)
         row = journal.row("in.bmp")
     assert row is not None
     return result, row

@@ -9,26 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from dmdcli import errors
-from dmdcli.cli.main import app
 from dmdcli.decisions import read_decisions
-from dmdcli.journal import FaceRow, Likeness, PhotoRow, digest_of, open_journal
+from dmdcli.journal import Likeness, PhotoRow, digest_of, open_journal
 from dmdcli.journal_file import journal_path
 from dmdcli.journal_forgetting import NOBODY
 from dmdcli.library import Library
 from dmdcli.library_exchange import export_people, import_people, merge_people
 from dmdcli.pipeline.forget import without_person
 from dmdcli.pipeline.standing import Circumstances, Enrolled, Standing, judge
-from dmdcli.report.write import Told, write_report
 from dmdcli.report_files import REPORTS
-from tests.test_library import reference
-
-MATRIX = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
-PICTURES = {name: f"{number:02x}/{number:030x}.jpg" for number, name in enumerate(
-    ["alice", "alice's reference", "small", "before", "bob", "bob's photo", "of an earlier run"]
-)}  # fmt: skip
+from tests.pipeline.made_up_output import PICTURES, forget, make_output, with_bytes
+from tests.references import reference
 
 
 @pytest.fixture
@@ -39,68 +32,9 @@ def library() -> Library:
     return library
 
 
-def face(person: str | None, account: Mapping[str, object], reason: str = "small", near: str | None = None) -> FaceRow:
-    return FaceRow(
-        box=(1, 2, 3, 4),
-        matrix=MATRIX,
-        result="generic" if person is None else "specific",
-        reason=(reason,),
-        match=None if person is None else Likeness(person, f"version of {person}", 0.9),
-        near=() if near is None else (Likeness(near, f"version of {near}", 0.3),),
-        account=account,
-        after=0.8,
-    )
-
-
-def make_output(out: Path, alice: str, bob: str, photos: int = 1) -> Path:
-    """An output folder with photos of both, of bob, and of somebody like alice, and everything that is told of them."""
-    of = PICTURES
-    whole = {"size": [9, 8], "small": of["small"], "before": of["before"]}
-    both = (
-        face(bob, {"photo": whole, "pictures": {"a": of["bob"]}}),
-        face(
-            alice,
-            {"pictures": {"original": of["alice"]}, "reference": {"id": "01", "picture": of["alice's reference"]}},
-            "forced: it resembles Alice by 0.30 only",
-        ),
-    )  # fmt: skip
-    rows = {
-        "both.jpg": both,
-        "bob.jpg": (face(bob, {"photo": {"size": [9, 8], "small": of["bob's photo"]}}, "not Alice, said the tag"),),
-        "stranger.jpg": (face(None, {}, near=alice),),
-        **{f"{number:05}.jpg": both for number in range(1, photos)},
-    }
-    with open_journal(out) as journal:
-        digest = journal.keep_settings({"person": sorted([alice, bob]), "strength": 1.0})
-        known = journal.number_people([alice, bob])
-        for place, faces in rows.items():
-            (out / place).write_bytes(b"<x>Alice</x>" if place == "both.jpg" else b"restored")
-            made = {"input_digest": "aa", "output_digest": "bb", "settings": digest, "known": known}
-            journal.write(PhotoRow(place, out / "in" / place, "restored", **made, faces=faces, finished="2024-01-01"))
-        write_report(journal, Told(names={alice: "Alice", bob: "Bob"}))
-    for name in of.values():
-        path = out / "report_files" / name
-        path.parent.mkdir(parents=True)
-        path.write_bytes(b"picture")
-    return out
-
-
 @pytest.fixture
 def out(library: Library, tmp_path: Path) -> Path:
     return make_output(tmp_path / "out", library.person("Alice").id, library.person("Bob").id)
-
-
-def forget(name: str, *arguments: object, yes: bool = True) -> Result:
-    given = ["people", "forget", name, *map(str, arguments), *(["-y"] if yes else [])]
-    return CliRunner().invoke(app, given, prog_name="dmd", input="")
-
-
-def with_bytes(folder: Path, wanted: str) -> list[str]:
-    return [
-        path.relative_to(folder).as_posix()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and wanted.encode() in path.read_bytes()
-    ]
 
 
 def test_not_a_byte_of_the_id_is_left_and_of_others_everything(library: Library, out: Path) -> None:
@@ -290,7 +224,7 @@ def test_a_folder_in_which_a_run_is_going_on_is_left(library: Library, out: Path
     with open_journal(out):
         answer = forget("Alice", "--outputs", out)
     assert answer.exit_code == errors.EXIT_CANNOT_GO_ON
-    assert "Another dmd is restoring" in answer.stderr
+    assert "Another dmd is at work in" in answer.stderr
     assert len(library.people()) == 2
 
 

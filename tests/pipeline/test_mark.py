@@ -27,7 +27,7 @@ from dmdcli.pipeline.blend import RestoreOptions
 from dmdcli.pipeline.explain import Explained, explain
 from dmdcli.pipeline.outcome import RestoredPhoto
 from dmdcli.pipeline.restore import restore
-from dmdcli.places import plan_outputs
+from dmdcli.places import stream_outputs, survey_photos
 from dmdcli.report.write import write_report
 from dmdcli.shapes import Pixels
 from dmdcli.weights import BASE
@@ -43,6 +43,7 @@ class Alike(Brightener):
     """Has our own weights, by its word."""
 
     weights_id = BASE.sha256[:16]
+    gathers = 1
 
     def __init__(self) -> None:
         pass
@@ -83,11 +84,10 @@ def make_folder(top: Path) -> Path:
 
 def run(folder: Path, **options: object) -> tuple[list[RestoredPhoto], Path]:
     out = folder.parent / "out"
-    files = find_photos([folder])
+    pairs = stream_outputs(survey_photos([folder]), out, str(options.get("ext", "auto")), pytest.fail)
     with open_journal(out) as journal:
         results = restore(
-            files,
-            plan_outputs(files, out, str(options.get("ext", "auto"))),
+            pairs,
             MadeUpFinder(*FACES),
             Alike(),
             people_of(alice=(0.1, 0.0)),

@@ -12,7 +12,7 @@ from dmdcli.faces.align import blend_mask, photo_mask
 from dmdcli.faces.face import Face
 from dmdcli.photos import read_photo
 from dmdcli.pipeline import blend
-from dmdcli.pipeline.blend import RestoreOptions, restore_faces
+from dmdcli.pipeline.blend import RestoreOptions, ask_network, restore_faces
 from dmdcli.pipeline.judge import Judgement, Plan, take_first
 from tests.pipeline.made_up import POINTS, STRANGER, Brightener, MadeUpFinder, people_of
 
@@ -28,9 +28,9 @@ def test_neither_twice_the_change_nor_a_dark_line_between_two_cheeks(
     finder = MadeUpFinder((40, 60, 260, STRANGER, None), (*second, STRANGER, None))
     faces = finder.find(photo.pixels)
     options = RestoreOptions(grain="model")
-    canvas, _ = restore_faces(
-        photo, [(face, None, Plan()) for face in faces], finder, Brightener(), people_of(), options
-    )
+    chosen = [(face, None, Plan()) for face in faces]
+    answers = ask_network(chosen, Brightener(), people_of(), options)
+    canvas, _ = restore_faces(photo, chosen, answers, finder.kit, people_of().gallery, options)
     change = canvas.region(0, 0, *SIZE)[..., 0] - photo.region(0, 0, *SIZE)[..., 0]
     alone = [in_photo(face) for face in faces]
     assert (np.minimum(*alone) > 0.3).any(), "they do overlap"
@@ -51,7 +51,8 @@ def test_a_neighbour_leaves_a_face_as_it_is_that_is_left_alone(
         chosen.append((kept, None, Plan()))
         monkeypatch.setattr(blend, "judge_faces", lambda subjects, _: [take_first(subjects[0]), Judgement("none", 0.0)])
     left_alone = () if is_refused else (kept,)
-    canvas, _ = restore_faces(photo, chosen, finder, Brightener(), people_of(), options, left_alone)
+    answers = ask_network(chosen, Brightener(), people_of(), options)
+    canvas, _ = restore_faces(photo, chosen, answers, finder.kit, people_of().gallery, options, left_alone)
     change = canvas.region(0, 0, *SIZE)[..., 0] - photo.region(0, 0, *SIZE)[..., 0]
     assert change.max() > 0.09
     assert change[in_photo(kept) > 0.999].max() < 0.5 / 255

@@ -1,136 +1,35 @@
-"""The same command again, after stops and changes: what is done again, what is kept, and what a kill leaves."""
+"""The same command again, after stops and changes: what is done again, and what is kept."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sqlite3
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePath
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import dmdcli.files
-from dmdcli import journal_file
 from dmdcli.errors import CannotGoOnError
 from dmdcli.faces.face import Face
-from dmdcli.faces.identity import Match
-from dmdcli.journal import Journal, copy_journal, digest_of, open_journal
-from dmdcli.photos import Canvas, Photo
-from dmdcli.pipeline import restore as pipeline
-from dmdcli.pipeline import standing
-from dmdcli.pipeline.blend import RestoreOptions, expected
-from dmdcli.pipeline.estimate import estimate
-from dmdcli.pipeline.judge import Judgement, Plan
+from dmdcli.journal import digest_of, open_journal
+from dmdcli.pipeline import standing, steps
+from dmdcli.pipeline.estimate import Estimate, Estimator
 from dmdcli.pipeline.outcome import RestoredPhoto
-from dmdcli.pipeline.people import People
-from dmdcli.pipeline.restore import restore
-from dmdcli.places import PhotoFile
-from dmdcli.report.write import write_report
 from dmdcli.shapes import Pixels
-from tests.pipeline.made_up import Brightener, MadeUpFinder, face_at, people_of
-
-ALICE, BOB, STRANGER, RATHER_ALICE = (0.0, 0.0), (5.0, 5.0), (0.0, 9.0), (0.0, 0.7)
-"""Embeddings; alice's and bob's references are (0.0, 0.1) and (5.0, 5.1), and the last is alice by 0.4."""
-WHO = {"alice": 200, "bob": 201, "stranger": 202, "rather alice": 203, "nobody": 204}
-"""The photos, and how wide they are."""
-FACES = {200: ALICE, 201: BOB, 202: STRANGER, 203: RATHER_ALICE}
-FACE = face_at(np.zeros((190, 200, 3), np.uint8), 20, 20, 150, STRANGER)
+from tests.pipeline.album import WHO, Album, ByWidth, change_pixels
+from tests.pipeline.made_up import people_of
 
 
-class ByWidth(MadeUpFinder):
-    """Finds in each photo of WHO its face."""
-
-    def find(self, pixels: Pixels) -> list[Face]:
-        self.calls += 1
-        embedding = FACES.get(pixels.shape[1])
-        return [] if embedding is None else [replace(FACE, embedding=np.array(embedding, np.float32))]
-
-
-@dataclass
-class Album:
-    """A folder with the photos of WHO, restored by `run` into another."""
-
-    folder: Path
-    out: Path
-    finder: ByWidth = field(default_factory=ByWidth)
-    people: People[float] = field(default_factory=lambda: people_of(alice=(0.0, 0.1), bob=(5.0, 5.1)))
-    restorer: Brightener = field(default_factory=Brightener)
-    who: Sequence[str] = tuple(WHO)
-
-    @property
-    def files(self) -> list[PhotoFile]:
-        return [PhotoFile(self.folder / f"{who}.png", PurePath(f"{who}.png")) for who in self.who]
-
-    def run(self, **options: Any) -> dict[str, RestoredPhoto]:
-        files = self.files
-        outputs = [self.out / file.relative for file in files]
-        chosen = RestoreOptions(**options)
-        with (copy_journal if chosen.dry_run else open_journal)(self.out) as journal:
-            results = restore(files, outputs, self.finder, self.restorer, self.people, journal, chosen)
-            return {one.photo.stem: one for one in results}
-
-    def done(self, **options: Any) -> dict[str, str | None]:
-        """Which photos a run does, and why."""
-        return {who: one.reason for who, one in self.run(**options).items() if one.status != "skipped"}
-
-    def place(self, who: str) -> Path:
-        return self.out / f"{who}.png"
-
-    def results(self) -> dict[str, bytes]:
-        return {path.relative_to(self.out).as_posix(): path.read_bytes() for path in self.out.rglob("[!.]*.png")}
-
-    def rows(self) -> list[tuple[Any, ...]]:
-        """What the journal says, apart from times and numbers."""
-        with closing(sqlite3.connect(self.out / ".dmd" / "journal.sqlite")) as database:
-            what = "place, input_digest, output_digest, replaced_digest, settings, weights, kit, known, result, reason"
-            photos = database.execute(f"SELECT {what}, finished IS NULL FROM photos ORDER BY place").fetchall()
-            faces = database.execute(
-                "SELECT place, faces.* FROM faces JOIN photos ON photos.number = faces.photo ORDER BY place"
-            ).fetchall()
-            near = database.execute(
-                "SELECT place, person, version, similarity FROM likenesses AS near "
-                "JOIN photos ON photos.number = near.photo ORDER BY place"
-            ).fetchall()
-        return [*photos, *((place, *rest) for place, _, *rest in faces), *near]
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not for the disk, since a killed process loses nothing that it has written; not for the blending of faces."""
-
-    def brighten(
-        photo: Photo, chosen: Sequence[tuple[Face, Match | None, Plan]], *others: Any
-    ) -> tuple[Canvas, list[Judgement]]:  # by whom it was restored from, and how much
-        canvas, options = photo.canvas(), others[-2]
-        canvas.put(60, 60, np.full((9, 9, 3), options.strength * (0.5 if chosen[0][1] is None else 1.0), np.float32))
-        return canvas, [expected(plan, match, options) for _, match, plan in chosen]
-
-    monkeypatch.setattr(journal_file, "SETTINGS", (*journal_file.SETTINGS, "synchronous = OFF"))
-    monkeypatch.setattr(dmdcli.files.os, "fsync", lambda descriptor: None)
-    monkeypatch.setattr(pipeline, "restore_faces", brighten)
-
-
-@pytest.fixture
-def album(tmp_path: Path) -> Album:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    for who, width in WHO.items():
-        noise = np.random.default_rng(width).integers(60, 160, (190, width, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(folder / f"{who}.png", compress_level=1)
-    return Album(folder, tmp_path / "out")
-
-
-def change_pixels(path: Path) -> None:
-    with Image.open(path) as picture:
-        Image.fromarray(255 - np.asarray(picture)).save(path)
+def estimated(photos: Iterable[RestoredPhoto]) -> Estimate:
+    estimator = Estimator()
+    for photo in photos:
+        estimator.see(photo)
+    return estimator.estimate()
 
 
 def test_the_same_command_again_does_nothing_and_reads_nothing(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +242,7 @@ def test_side_files_come_along_wherever_a_run_is_stopped(album: Album, monkeypat
 
     album.who = ("bob",)
     with monkeypatch.context() as stopping:
-        stopping.setattr(pipeline, "copy_side_files", stop)
+        stopping.setattr(steps, "copy_side_files", stop)
         with pytest.raises(KeyboardInterrupt):
             album.run()
     album.run()
@@ -351,7 +250,7 @@ def test_side_files_come_along_wherever_a_run_is_stopped(album: Album, monkeypat
 
 
 def test_a_dry_run_changes_nothing_and_says_what_it_would_take(album: Album) -> None:
-    assert estimate(list(album.run(dry_run=True).values())).sampled == pipeline.SAMPLE
+    assert estimated(album.run(dry_run=True).values()).sampled == steps.SAMPLE
     assert not album.out.exists()
     album.run()
     album.place("bob").unlink()
@@ -359,108 +258,6 @@ def test_a_dry_run_changes_nothing_and_says_what_it_would_take(album: Album) -> 
     assert album.done(dry_run=True) == {"bob": "its result is missing"}
     assert (album.rows(), (album.out / ".dmd" / "journal.sqlite").read_bytes()) == (rows, journal)
     size = len(album.results()["alice.png"])
-    everything = estimate(list(album.run(dry_run=True, overwrite=True).values()))
+    everything = estimated(album.run(dry_run=True, overwrite=True).values())
     assert everything.space == pytest.approx(5 * size, rel=0.1)
     assert everything.seconds > 0
-
-
-class Killer:
-    """Kills its own process at the n-th step of those it is told of."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def before(self, call: Callable[..., Any]) -> Callable[..., Any]:
-        def stepping(*arguments: Any, **options: Any) -> Any:
-            if self.left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            self.left -= 1
-            return call(*arguments, **options)
-
-        return stepping
-
-
-def run_and_kill(album: Album, step: int, monkeypatch: pytest.MonkeyPatch, **options: Any) -> bool:
-    """Restore in a process that is killed before its n-th step towards the disk; False if it came to its end.
-
-    A step is opening a file, flushing, dating or renaming it, or a change of the journal.
-    """
-    child = os.fork()
-    if child == 0:
-        killer = Killer(step)
-        for place, name in ((Path, "replace"), (Path, "open"), (Journal, "write"), (Journal, "finish")):
-            monkeypatch.setattr(place, name, killer.before(getattr(place, name)))
-        for name in ("fsync", "utime"):
-            monkeypatch.setattr(dmdcli.files.os, name, killer.before(getattr(os, name)))
-        try:
-            album.run(**options)
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WIFSIGNALED(status)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.parametrize(
-    "who", [("nobody", "bob"), pytest.param(tuple(WHO), marks=pytest.mark.slow)], ids=["two photos", "all"]
-)
-@pytest.mark.parametrize("earlier", [False, True], ids=["first run", "photos changed since"])
-def test_a_kill_before_any_step_is_made_good_by_the_next_run(
-    album: Album, earlier: bool, who: Sequence[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    album.who = who
-    before, whole = (replace(album, out=album.out.with_name(name)) for name in ("before", "whole"))
-    if earlier:
-        before.run()
-        for one in who:
-            change_pixels(album.folder / f"{one}.png")
-    whole.run()
-    expected, rows, old = whole.results(), whole.rows(), before.results()
-    for step in range(100):
-        shutil.rmtree(album.out, ignore_errors=True)
-        if earlier:
-            shutil.copytree(before.out, album.out, copy_function=shutil.copy2)
-        killed = run_and_kill(album, step, monkeypatch)
-        for name, content in album.results().items():
-            assert content in (expected[name], old.get(name)), f"step {step}: {name} is neither old nor new"
-        if killed:
-            assert "foreign" not in {one.standing for one in album.run().values()}, f"step {step}"
-        assert (album.results(), album.rows()) == (expected, rows), f"step {step}"
-        assert not list(album.out.rglob("*.part")), f"step {step}"
-        if not killed:
-            break
-    assert step >= 6 * len(who), "the run was killed at every step of every photo"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_kill_while_pictures_or_report_are_written_is_made_good_by_the_next_run(
-    album: Album, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def report_of(album: Album) -> set[str]:
-        with open_journal(album.out) as journal:
-            write_report(journal)
-        return {path.relative_to(album.out).as_posix() for path in album.out.rglob("*") if path.is_file()}
-
-    class Reported(Album):
-        def run(self, **options: Any) -> dict[str, RestoredPhoto]:
-            results = super().run(evidence=True, **options)
-            report_of(self)
-            return results
-
-    album = Reported(album.folder, album.out, who=("nobody", "bob"))
-    whole = replace(album, out=album.out.with_name("whole"))
-    whole.run()
-    expected, rows = report_of(whole), whole.rows()
-    assert sum(name.startswith("report_files/") for name in expected) == 5, "bob's face and photo"
-    for step in range(100):
-        shutil.rmtree(album.out, ignore_errors=True)
-        killed = run_and_kill(album, step, monkeypatch)
-        if killed:
-            album.run()
-        assert (report_of(album), album.rows()) == (expected, rows), f"step {step}"
-        if not killed:
-            break
-    assert step >= 35, "the run was killed at every step of pictures and report too"

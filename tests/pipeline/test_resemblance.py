@@ -18,7 +18,7 @@ from dmdcli.pipeline.resemblance import resemblance
 from dmdcli.pipeline.restore import restore
 from dmdcli.places import PhotoFile
 from tests.pipeline.made_up import STRANGER, Brightener, MadeUpFinder
-from tests.test_library import reference
+from tests.references import reference
 
 
 class ByColour(MadeUpFinder):
@@ -66,8 +66,8 @@ def test_photos_of_both_are_restored_again_and_no_others(library: Library, tmp_p
             file = PhotoFile(tmp_path / f"{who}.png", PurePath(f"{who}.png"))
             with open_journal(tmp_path / "out") as journal:
                 options = RestoreOptions(engravings="restore", already_good="restore")
-                out = [tmp_path / "out" / file.relative]
-                (one,) = restore([file], out, finder, restorer, people, journal, options)
+                out = tmp_path / "out" / file.relative
+                (one,) = restore([(file, out)], finder, restorer, people, journal, options)
             if one.status != "skipped":
                 found[who] = (",".join(str(face.person) for face in one.faces), one.reason)
         return found

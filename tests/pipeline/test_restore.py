@@ -57,7 +57,9 @@ def run(
     files = [PhotoFile(photo, PurePath(photo.name))]
     options = options or RestoreOptions()
     with (copy_journal if options.dry_run else open_journal)(output.parent) as journal:
-        (result,) = restore(files, [output], finder, restorer or Brightener(), people, journal, options)
+        (result,) = restore(
+            zip(files, [output], strict=True), finder, restorer or Brightener(), people, journal, options
+        )
     return result, output
 
 
@@ -167,7 +169,9 @@ def test_a_bad_photo_is_reported_and_the_rest_goes_on(photo: Path) -> None:
     outputs = [photo.parent.parent / "out" / file.relative for file in files]
     finder = MadeUpFinder((20, 40, 200, ALICE, None))
     with open_journal(outputs[0].parent) as journal:
-        first, second = restore(files, outputs, finder, Brightener(), people_of(), journal, RestoreOptions())
+        first, second = restore(
+            zip(files, outputs, strict=True), finder, Brightener(), people_of(), journal, RestoreOptions()
+        )
     assert (first.status, first.output, second.status) == ("failed", None, "restored")
     assert first.error
     assert not outputs[0].exists()

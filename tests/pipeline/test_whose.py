@@ -67,7 +67,7 @@ def run(
     file = PhotoFile(photo, PurePath("album") / photo.name)
     with open_journal(out) as journal:
         (result,) = restore(
-            [file], [out / file.relative], finder, Brightener(), people, journal, options, Decisions(decisions)
+            [(file, out / file.relative)], finder, Brightener(), people, journal, options, Decisions(decisions)
         )
     return result
 
@@ -313,4 +313,5 @@ def test_what_was_put_right_by_hand_is_in_the_digest_and_that_it_was_looked_at_i
     assert len({*digests, None}) == 5
     looked_at = Decision(box=(5.0, 6.0, 7.0, 8.0), accepted=True)
     assert digest_said(looked_at, corrected=(looked_at,)) is None
-    assert digest_said(corrected=(replace(drawn, accepted=True), looked_at)) == digests[1]
+    moved = replace(drawn, accepted=True, found=(9.0, 9.0, 9.5, 9.5))
+    assert digest_said(corrected=(moved, looked_at)) == digests[1]

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dmdcli.errors import UsageError
 from dmdcli.journal import Journal
 from dmdcli.places import PICTURES, find_photos
 from dmdcli.report.facts import COLUMNS, STOPPED, table_rows
+from dmdcli.report.roll import Roll
 from dmdcli.report.write import MOST_IN_ONE_FILE, Told, write_report
 from dmdcli.report_files import REPORTS, pictures_of
 from tests.report.made_up import EVIL, PEOPLE, made_up_journal, row_of
@@ -162,7 +164,10 @@ def test_photos_that_were_skipped_or_being_written_are_told_of(journal: Journal)
         "theirs.jpg": (Path("/in/theirs.jpg"), "it was not made by dmd"),
         "album 0/photo 12.jpg": (Path("/in/12.jpg"), "it was changed since it was made"),
     }
-    write_report(journal, Told(skipped=skipped))
+    with closing(Roll()) as roll:
+        for place, (photo, reason) in skipped.items():
+            roll.leave_alone(place, photo, reason)
+        write_report(journal, roll=roll)
     told = {one["place"]: (one["status"], one["reason"]) for one in lines(journal)}
     assert told["half.jpg"] == ("failed", STOPPED)
     assert {place: told[place] for place in skipped} == {

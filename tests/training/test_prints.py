@@ -225,6 +225,7 @@ def test_any_size_keeps_its_size(size: tuple[int, int]) -> None:
             assert apply(picture, old.at_scale(scale)).shape == picture.shape
 
 
+@pytest.mark.slow
 def test_old_prints_are_the_same_bytes_again_and_quick_enough_to_train_on(pixels: npt.NDArray[np.uint8]) -> None:
     drawn = [draw(Severity.OLD, generator_for(0, f"{number}.png")) for number in range(40)]
     begun = time.process_time()

@@ -80,6 +80,7 @@ def test_training_makes_a_face_better(faces: FaceData, faces_folder: Path, tmp_p
     assert loss(ended) < 0.99 * loss(begun)
 
 
+@pytest.mark.slow
 def test_a_run_leaves_weights_a_recipe_and_a_curve(faces: FaceData, faces_folder: Path, tmp_path: Path) -> None:
     events = list(train(faces, read_faces(faces_folder, "validation"), CONFIG, tmp_path))
     assert [event.step for event in events] == [1, 2, 3, 4]
@@ -161,6 +162,7 @@ def test_no_entry_starts_from_people_who_agreed_to_studies_only(
         assert not any(torch.equal(picture, one) for one in seen)
 
 
+@pytest.mark.slow
 def test_another_configuration_is_refused(faces: FaceData, tmp_path: Path) -> None:
     run(faces, tmp_path, steps=1)
     with pytest.raises(WeightsMismatchError, match="width 4, not 8"):

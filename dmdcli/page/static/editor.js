@@ -56,20 +56,20 @@ export class Editor extends PhotoView {
     this.redraw();
   }
 
-  // What the network reads, as the preview said: boxes in pixels of the face aligned by `points`
-  showRead(components, points) {
-    this.read = components && points.length ? { components, points, ...alignment(points) } : null;
+  // What the network reads, as the preview said: boxes in pixels of the face aligned by `points`; those at `left` are left as they are
+  showRead(components, left, points) {
+    this.read = components && points.length ? { components, left, points, ...alignment(points) } : null;
     this.redraw();
   }
 
-  startDrawing() {
+  startDrawing(focus) {
     this.select(null);
     this.drawing = true;
     const side = 0.3 * Math.min(...this.size), [x, y] = [(this.size[0] - side) / 2, (this.size[1] - side) / 2];
     this.drawn = [x, y, x + side, y + side];
     this.fresh = true; // a finger draws a new box; keys begin with this one
     this.fit([0, 0, ...this.size]);
-    this.picture.focus({ preventScroll: true });
+    if (focus) this.picture.focus({ preventScroll: true });
   }
 
   stopDrawing() {
@@ -167,6 +167,7 @@ export class Editor extends PhotoView {
   #drawRead(shown, round) {
     this.quads.forEach((quad, number) => {
       quad.style.display = shown && this.read ? "" : "none";
+      quad.classList.toggle("left-out", Boolean(this.read?.left.includes(number)));
       if (shown && this.read) quad.setAttribute("d", round(boxInPhoto(this.read, number, this.points).map((corner) => this.toScreen(corner)), true));
     });
   }

@@ -1,27 +1,11 @@
 // The face that is open: what was changed in it, step by step, and how that is saved, also where something goes wrong.
+import { decisionOf, draftOf, equal, saysNothing } from "./draft.js";
 import { Editor } from "./editor.js";
-import { fileName } from "./list.js";
-import { Changed, Preview, Strength, Who, ask, capital, comparison, factsPart, make, mark } from "./panels.js";
+import { make } from "./elements.js";
+import { Changed, Preview, Refusal, Strength, Who, ask, button, compareResult, factsPart, putButtons, showTitle, wide } from "./panels.js";
 import { PARTS, WHOLE } from "./points.js";
 
 const at = (id) => document.getElementById(id);
-const equal = (one, other) => one === other || JSON.stringify(one) === JSON.stringify(other);
-const rounded = (points) => points.map((point) => point.map((value) => Math.round(value * 100) / 100));
-const saysNothing = (decision) => Object.values(decision).every((value) => value === null || value === false);
-
-const draftOf = ({ landmarks, box, decision }) => ({
-  points: landmarks, box, person: decision.person, stranger: decision.stranger, not_a_face: decision.not_a_face,
-  leave_alone: decision.leave_alone, strength: decision.strength, accepted: decision.accepted,
-});
-
-function decisionOf(detail, { points, box, ...said }, refit = false) {
-  const found = detail.found_landmarks !== null && equal(points, detail.found_landmarks);
-  return {
-    ...said, strength: said.not_a_face || said.leave_alone ? null : said.strength,
-    landmarks: said.not_a_face || refit || found || !points.length ? null : rounded(points),
-    box: equal(box, detail.box) ? null : box,
-  };
-}
 
 export class OpenFace {
   // about: {list, state() -> State, say(text), trouble(error or null, again, kind), saved(), none()}
@@ -30,6 +14,7 @@ export class OpenFace {
     this.face = null; // { id, detail, draft, saved, past: [drafts], future: [drafts], step, sending: the draft on its way }
     this.opening = false; // that another face was asked for and is not there yet
     this.unsaved = new Map(); // id -> { face, error }: what could not be saved
+    this.dropped = new Map(); // likewise: what was not saved and is not to be, so that the face is shown as it is saved
     this.saving = new Map(); // id -> Promise
     this.editor = new Editor(at("stage"), {
       changed: (points, box, step) => this.change({ points, box, accepted: false }, step),
@@ -38,7 +23,7 @@ export class OpenFace {
       view: (region, width, signal) => ask(`photos/${this.face.detail.photo_id}.jpg?region=${region}&width=${width}`, { signal, as: "blob" }),
       failed: (error) => this.trouble(error, () => this.editor.fetch(), "view"),
     });
-    this.preview = new Preview(({ components }, { landmarks }) => this.editor.showRead(components, landmarks ?? this.face.detail.landmarks));
+    this.preview = new Preview(({ components, left_out: left }, { landmarks }) => this.editor.showRead(components, left, landmarks ?? this.face.detail.landmarks));
     this.who = new Who((said) => this.change({ ...said, not_a_face: false, leave_alone: false }));
     this.strength = new Strength((strength) => this.change({ strength, leave_alone: false }, "strength"));
     at("part").append(make("option", { value: "" }, "none"), ...PARTS.map(({ name }, number) => make("option", { value: number }, name)), make("option", { value: WHOLE }, "Whole face"));
@@ -64,6 +49,7 @@ export class OpenFace {
   #step(from, onto, words, done) {
     if (!this.ready) return;
     const { face } = this;
+    if (face.fitting) { this.say("The points are being found; undo that once they are there."); return; }
     if (!face[from].length) { this.say(`There is nothing to ${words}.`); return; }
     face[onto].push(face.draft);
     Object.assign(face, { draft: face[from].pop(), step: null });
@@ -98,10 +84,10 @@ export class OpenFace {
       return;
     }
     this.#wait(false);
-    this.#show();
+    this.#show(focus);
     const hash = `#face-${id}`;
     if (location.hash !== hash) history[push ? "pushState" : "replaceState"](null, "", hash);
-    if (focus) at("face-title").focus({ preventScroll: true });
+    if (focus && !this.editor.drawing) at("face-title").focus({ preventScroll: true });
   }
 
   // What is pressed while the next face is on its way would be meant for that one, and would reach the one before
@@ -123,9 +109,10 @@ export class OpenFace {
     document.body.classList.remove("showing");
     at("face").hidden = true;
     at("start").hidden = false;
+    this.saved();
   }
 
-  #show() {
+  #show(focus) {
     const { face, faceless } = this, { detail, draft } = face, results = this.state().mode === "results";
     document.body.classList.add("showing");
     at("start").hidden = true;
@@ -140,14 +127,15 @@ export class OpenFace {
     this.who.open(detail);
     this.preview.of(this.state().mode);
     const preview = faceless ? null : this.preview.part, who = this.may("person") && !faceless ? this.who.part : null;
-    const facts = detail.facts.length ? factsPart(detail.facts) : null, strength = this.may("strength") ? this.strength.part : null;
+    const facts = detail.facts.length ? factsPart(detail.facts) : null, strength = this.may("strength") && !faceless ? this.strength.part : null;
     at("beside").replaceChildren(...(results ? [facts, strength, preview, who] : [preview, who, strength, facts]).filter(Boolean));
     this.showSteps();
     this.draw(false);
     this.#showDraft();
     if (results) this.#compare();
     this.show(results ? "result" : "points");
-    if (faceless && this.may("draw")) this.draw(true);
+    if (faceless && this.may("draw")) this.draw(true, focus);
+    this.saved(); // what was dropped of the face before was looked at
   }
 
   // Whether somebody put the points there: they are no more as found, or believed although nothing found them
@@ -161,22 +149,15 @@ export class OpenFace {
     at("next").disabled = this.list.beside(1) === undefined;
   }
 
-  #showTitle() {
-    const { summary } = this.face.detail, { photo, number, verdict, reasons, person } = summary;
-    const folder = photo.slice(0, -fileName(photo).length).replace(/\/$/, ""), said = this.list.stateOf(summary);
-    at("face-title").replaceChildren(make("bdi", { dir: "auto" }, fileName(photo)), number ? `, ${this.list.noun} ${number}` : "");
-    const told = [[mark(verdict, capital(verdict)), reasons.length ? `: ${reasons.join("; ")}` : ""], person ? [make("bdi", {}, person)] : [], said ? [said] : [], folder ? ["in ", make("bdi", {}, folder)] : []];
-    at("face-told").replaceChildren(...told.filter((parts) => parts.length).map((parts) => make("span", {}, ...parts)));
-    document.title = `${this.list.nameOf(summary)} – ${this.state().title}`;
-  }
+  #showTitle() { showTitle(this.face.detail.summary, this.list, this.state().title); }
 
   #showDraft() {
-    const { draft, detail, id, previewed, past, future } = this.face;
+    const { draft, detail, id, previewed, past, future, fitting } = this.face;
     this.editor.put(draft.points, draft.box);
     this.who.put(draft);
     this.strength.put(draft.strength);
-    at("undo").disabled = !past.length;
-    at("redo").disabled = !future.length;
+    at("undo").disabled = fitting || !past.length;
+    at("redo").disabled = fitting || !future.length;
     at("as-found").disabled = !detail.found_landmarks || (equal(draft.points, detail.found_landmarks) && equal(draft.box, detail.found_box));
     at("refit").hidden = equal(draft.box, detail.box) || this.faceless;
     this.#showDecisions();
@@ -190,20 +171,16 @@ export class OpenFace {
   }
 
   #showDecisions() {
-    const { draft, detail } = this.face, { faceless } = this;
-    const button = (id, words, keys, run, { pressed, main } = {}) => make("button", { type: "button", id, class: main ? "main" : null, "aria-keyshortcuts": keys, "aria-pressed": pressed === undefined ? null : String(pressed), onclick: run }, words);
+    const { face: { draft, detail }, faceless } = this;
     const buttons = [
       this.may("accept") ? button("accept", faceless ? "There is no face" : "Accept", "A", () => this.accept(), { main: true }) : null,
-      faceless ? null : button("save", this.state().mode === "results" ? "Save: do it again like this" : "Save", "S", () => this.save()),
+      faceless ? null : button("save", this.state().mode === "results" ? ["Save", wide(": do it again like this")] : "Save", "S", () => this.save()),
       this.may("leave_alone") && !faceless ? button("leave-alone", "Leave original", "L", () => this.leaveAlone(), { pressed: draft.leave_alone }) : null,
       this.out && !faceless ? button("not-a-face", this.out, "X", () => this.reject(), { pressed: draft.not_a_face }) : null,
       this.may("draw") ? button("draw", "Draw a missed face", "D", () => this.draw(true)) : null,
       !faceless && !detail.found_landmarks && this.may("draw") ? button("remove-drawn", "Take back this drawn face", null, () => this.#takeBack()) : null,
-    ].filter(Boolean);
-    const had = [...at("decisions").children], focused = document.activeElement?.id;
-    if (had.length === buttons.length && had.every((one, place) => one.isEqualNode(buttons[place]))) return;
-    at("decisions").replaceChildren(...buttons);
-    if (focused && buttons.some((one) => one.id === focused)) at(focused).focus({ preventScroll: true });
+    ];
+    putButtons(at("decisions"), buttons.filter(Boolean));
   }
 
   // Saving: at once when something is decided, and whenever another face is gone to
@@ -211,7 +188,8 @@ export class OpenFace {
   leave() {
     if (!this.face) return;
     this.who.flush();
-    const { draft, saved, sending } = this.face;
+    const { id, draft, saved, sending } = this.face;
+    this.dropped.delete(id); // it was looked at
     if (!equal(draft, saved) && !(sending && equal(draft, sending))) this.save();
   }
 
@@ -238,8 +216,9 @@ export class OpenFace {
     const sent = (one.sending = one.draft), decision = decisionOf(one.detail, sent, refit); // with what the save before brought
     const nothing = saysNothing(decision) && one.detail.landmarks.length > 0;
     try {
-      const detail = await ask(`api/faces/${one.id}${nothing ? "/reset" : ""}`, { body: nothing ? {} : decision, keepalive: true });
+      const detail = await ask(`api/faces/${one.id}${nothing ? "/reset" : ""}`, { body: { ...(nothing ? {} : decision), seen: one.detail.revision }, keepalive: true });
       this.unsaved.delete(one.id);
+      this.dropped.delete(one.id);
       if (detail === null) { this.list.remove(one.id); return null; }
       this.list.update([detail.summary], true);
       Object.assign(one, { detail, saved: draftOf(detail) });
@@ -250,8 +229,9 @@ export class OpenFace {
       if (this.face === one) { this.#showTitle(); this.#showDraft(); }
       return detail;
     } catch (error) {
-      if (error instanceof Changed) await this.#takeOver(one);
-      this.unsaved.set(one.id, { face: one, error });
+      const dropped = error instanceof Changed ? await this.#takeOver(one) : this.#putBack(one, sent, error);
+      if (dropped) this.unsaved.delete(one.id);
+      (dropped ? this.dropped : this.unsaved).set(one.id, { face: one, error });
       this.say(`Not saved: ${error.message}`);
       return undefined;
     } finally { if (one.sending === sent) one.sending = null; }
@@ -261,11 +241,35 @@ export class OpenFace {
   async #takeOver(one) {
     one.taken = (one.taken ?? 0) + 1; // what waits to be sent knew nothing of it either
     const detail = await ask(`api/faces/${one.id}`).catch(() => null);
-    if (!detail) return;
-    const saved = draftOf(detail);
+    if (!detail) return false;
     this.list.update([detail.summary], true);
+    this.#adopt(one, detail);
+    return true;
+  }
+
+  #adopt(one, detail) {
+    const saved = draftOf(detail);
     Object.assign(one, { detail, saved, draft: saved, past: [], future: [], step: null });
     if (this.face === one) { this.#showTitle(); this.#showDraft(); }
+  }
+
+  // News of the list: where nothing is being changed in the open face, it is shown as another tab has left it by now
+  async follow(summaries) {
+    const { face } = this, atRest = () => this.face === face && this.ready && !this.saving.has(face.id) && equal(face.draft, face.saved);
+    if (!face || !atRest() || !summaries.some((one) => one.id === face.id && !equal(one, face.detail.summary))) return;
+    const detail = await ask(`api/faces/${face.id}`).catch(() => null); // the next question for news tells what went wrong
+    if (!detail || !atRest()) return;
+    if (detail.revision === face.detail.revision) { face.detail = detail; this.#showTitle(); return; }
+    this.#adopt(face, detail);
+    this.say("This face was changed elsewhere; it is shown as it is now.");
+  }
+
+  // A removal that was refused would be refused again: what was there before is back. Whether nothing else is unsaved now
+  #putBack(one, sent, error) {
+    if (!(error instanceof Refusal) || one.draft !== sent || !sent.not_a_face || one.saved.not_a_face) return false;
+    Object.assign(one, { draft: one.past.pop() ?? one.saved, future: [], step: null });
+    if (this.face === one) this.#showDraft();
+    return equal(one.draft, one.saved);
   }
 
   async saveAgain() {
@@ -282,9 +286,11 @@ export class OpenFace {
 
   showSaved() {
     if (!this.face) return;
-    const { id, draft, saved, detail } = this.face, failed = this.unsaved.get(id);
-    at("saved").className = failed ? "state bad" : "state";
-    at("saved").textContent = this.saving.has(id) ? "Saving…" : failed ? `Not saved: ${failed.error.message}` : !equal(draft, saved) ? "Changed. It is saved when you accept, save or go to another face." : this.list.stateOf(detail.summary) ? "Saved." : "Nothing decided yet.";
+    const { id, draft, saved, detail } = this.face, changed = !equal(draft, saved), failed = this.unsaved.get(id) ?? (changed ? undefined : this.dropped.get(id));
+    const saving = this.saving.has(id), decided = this.list.stateOf(detail.summary) || detail.decision.landmarks, quiet = !saving && !failed;
+    at("saved").className = `state ${failed ? "bad" : quiet && !changed && !decided ? "wide" : ""}`;
+    at("saved").replaceChildren(saving ? "Saving…" : failed ? `Not saved: ${failed.error.message}` : changed ? "Changed." : decided ? "Saved." : "Nothing decided yet.",
+      ...(quiet && changed ? [wide(" It is saved when you accept, save or go to another face.")] : []));
   }
 
   // Decides, saves and goes on to the next face
@@ -316,42 +322,47 @@ export class OpenFace {
     if (await this.#fitting("refit", () => this.save({ refit: true }))) this.say("The points were found again in the box.");
   }
 
-  // Finding points takes seconds: the button that asked for it says so meanwhile
+  // Finding points takes seconds: the button that asked for it says so meanwhile, and nothing can be undone before they are there
   async #fitting(id, run) {
-    const button = at(id), words = button.textContent;
+    const button = at(id), words = button.textContent, { face } = this;
     this.say("Finding the points in the box…");
-    button.disabled = true;
+    button.disabled = face.fitting = true;
+    this.#showDraft();
     button.textContent = "Finding the points…";
     at("stage").classList.add("busy");
     try { return await run(); } finally {
-      button.disabled = false;
+      button.disabled = face.fitting = false;
       button.textContent = words;
       at("stage").classList.remove("busy");
+      if (this.face === face) this.#showDraft();
     }
   }
 
   async #takeBack() {
-    const { id } = this.face, next = this.list.beside(1) ?? this.list.beside(-1);
+    const { id, detail: { revision } } = this.face, next = this.list.beside(1) ?? this.list.beside(-1);
     try {
-      await ask(`api/faces/${id}/reset`, { body: {} });
+      await ask(`api/faces/${id}/reset`, { body: { seen: revision } });
       this.face = null;
       this.editor.rest();
       this.list.remove(id);
       this.say("The face that was drawn is gone.");
       if (next === undefined) this.none(); else this.open(next, { focus: true });
-    } catch (error) { this.trouble(error, () => this.#takeBack()); }
+    } catch (error) {
+      if (error instanceof Changed) await this.#takeOver(this.face);
+      this.trouble(error, () => this.#takeBack());
+    }
   }
 
   // A missed face
 
-  draw(on) {
+  draw(on, focus = true) {
     if (on && (!this.ready || !this.may("draw"))) return;
     at("face").classList.toggle("drawing", on);
     at("draw-tools").hidden = !on;
     at("point-tools").hidden = at("edit-hint").hidden = on;
     if (on) {
       this.show("points");
-      this.editor.startDrawing();
+      this.editor.startDrawing(focus);
       at("points").scrollIntoView({ block: "nearest" });
       this.say("Draw a box around the missed face. Arrows move the box, Shift and arrows change its size, Enter finds the points in it, Escape cancels.");
     } else if (this.editor.drawing) { this.editor.stopDrawing(); at("draw")?.focus({ preventScroll: true }); }
@@ -374,13 +385,7 @@ export class OpenFace {
 
   // A result
 
-  #compare() {
-    const { photo_id, box: [x0, y0, x1, y1], size: [width, height] } = this.face.detail, side = 0.5 * Math.max(x1 - x0, y1 - y0);
-    const region = [Math.max(0, x0 - side), Math.max(0, y0 - side), Math.min(width, x1 + side), Math.min(height, y1 + side)].map(Math.round);
-    const address = (which) => `photos/${photo_id}.jpg?which=${which}&region=${region}&width=${Math.min(region[2] - region[0], 1600)}`;
-    this.compared = comparison(address("photo"), address("result"), region, (sentence) => this.trouble(new Error(sentence), () => this.#compare()));
-    at("comparison").replaceChildren(this.compared.box, make("p", { class: "soft small-text" }, "Drag the line, or use the arrow keys on it; C changes between before and after."));
-  }
+  #compare() { this.compared = compareResult(this.face.detail, (error) => this.trouble(error, () => this.#compare())); }
 
   show(what) {
     const results = this.state().mode === "results", points = !results || what === "points";

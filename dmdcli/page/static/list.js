@@ -1,6 +1,6 @@
 // The list of faces: filtered, in order, with only the rows in the window there. What arrives later moves nothing that
 // is being looked at, and what was decided stays in the list until something else is looked for.
-import { make, mark, capital } from "./panels.js";
+import { capital, make, mark } from "./elements.js";
 
 const ROW = 84; // pixels, as --row in the style
 const SPARE = 5; // rows beyond the window

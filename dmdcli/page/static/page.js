@@ -1,7 +1,8 @@
 // The page: what it is about, news of the search, what goes wrong and what can be done about it, and what keys do.
+import { capital, make } from "./elements.js";
 import { OpenFace } from "./face.js";
 import { FaceList } from "./list.js";
-import { Gone, ask, capital, make } from "./panels.js";
+import { Gone, ask } from "./panels.js";
 import { LEFT_EYE, MOUTH, PARTS, RIGHT_EYE } from "./points.js";
 
 const SEARCHING = 1000, AT_REST = 4000; // milliseconds between two questions for news
@@ -31,11 +32,12 @@ function trouble(error, again = null, kind = null) {
 }
 
 function showTrouble() {
-  const line = (sentence, again) => make("div", { class: "line" }, make("p", {}, sentence), make("button", { type: "button", class: "small-button", onclick: again }, "Try again"));
+  const line = (sentence, again, words = "Try again") => make("div", { class: "line" }, make("p", {}, sentence), again && make("button", { type: "button", class: "small-button", onclick: again }, words));
   const lines = broken ? [line(broken.error.message, () => { const { again } = broken; trouble(null); again(); })] : [];
   const failed = [...work.unsaved.values()];
   const which = failed.length === 1 ? `${list.nameOf(failed[0].face.detail.summary)} is` : `${failed.length} faces are`;
   if (failed.length) lines.push(line(broken ? `${which} not saved yet; leave this page open.` : `${which} not saved: ${failed[0].error.message}`, () => work.saveAgain()));
+  for (const [id, { face, error }] of work.dropped) lines.push(line(`${list.nameOf(face.detail.summary)} is not saved: ${error.message}`, id === work.face?.id ? null : () => work.open(id, { focus: true }), "Look at it"));
   if (lines.map((one) => one.textContent).join() !== at("trouble").textContent) at("trouble").replaceChildren(...lines);
 }
 
@@ -51,6 +53,7 @@ async function news() {
     revision = now;
     if (first && state.mode === "references") list.noun = "reference";
     list.update(faces);
+    work.follow(faces);
     if (first) begin();
     work.who.names(state.people);
     showProgress();
@@ -104,11 +107,12 @@ function follow() { // the address says which face is open
 async function finish() {
   work.leave();
   await Promise.all(work.saving.values());
-  const failed = work.unsaved.size;
+  const failed = work.unsaved.size + work.dropped.size;
   if (failed && !confirm(`${failed === 1 ? "One face is" : `${failed} faces are`} not saved. Finish nevertheless?`)) return;
   finished = list.ended = true;
   clearTimeout(timer);
-  stop(); // whatever is still being fetched would find nobody there
+  stop(); // whatever is still being fetched would find nobody there, and so would what is about to be
+  for (const waiting of [editor.settling, work.preview.pausing]) clearTimeout(waiting);
   try {
     const { saved } = await ask("api/finish", { body: {} });
     work.unsaved.clear();
@@ -149,6 +153,9 @@ const ALSO = [["Enter", "accept, where nothing else is chosen"], ["Ctrl+Z, Ctrl+
   ["Arrows", "move the point or part by one pixel of the screen, with Shift by ten; the box by eight, with Shift its size; with nothing selected, the photo"],
   ["Enter, Escape", "from a part to its points, and back"], ["Arrows in the list", "open another face"]];
 
+const WHILE_DRAWING = ["+", "-", "?"];
+const leavesDrawing = (key) => ["N", "P"].includes(key) || (key === "A" && work.faceless); // as long as no box would be lost by that
+
 function fillKeys() {
   const row = ([key, words]) => make("tr", {}, make("th", { scope: "row" }, make("kbd", {}, key)), make("td", {}, capital(typeof words === "string" ? words : words())));
   const known = KEYS.filter(([key, , , action]) => (!action || work.may(action)) && (key !== "X" || work.out));
@@ -163,12 +170,14 @@ document.addEventListener("keydown", (event) => {
     if (event.shiftKey) work.redo(); else work.undo();
   } else if (work.opening && !["N", "P", "?"].includes(event.key.toUpperCase())) return;
   else if (editor.drawing && ["Enter", "Escape"].includes(event.key) && !target.closest("button")) {
-    if (event.key === "Enter") work.drawn(); else work.draw(false);
+    if (event.key === "Escape") work.draw(false);
+    else if (editor.fresh) say("Move the box onto the face first."); // Enter often means the photo, and not a box that nobody touched
+    else work.drawn();
   } else if (typing) return;
   else if (event.key === "Enter" && work.face && [document.body, at("face-title"), at("shown"), editor.picture].includes(target)) work.accept();
   else {
     const key = event.key === "=" ? "+" : event.key.toUpperCase(), known = KEYS.find(([one, , , action]) => one === key && (!action || work.may(action)));
-    if (!at("letters").checked || !known || (editor.drawing && !["+", "-", "?"].includes(key))) return;
+    if (!at("letters").checked || !known || (editor.drawing && !WHILE_DRAWING.includes(key) && !(editor.fresh && leavesDrawing(key)))) return;
     known[2]();
   }
   event.preventDefault();

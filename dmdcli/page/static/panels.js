@@ -1,19 +1,8 @@
 // What stands beside the photo: the preview, who it is, the strength, what is known; and how the server is asked.
+import { capital, comparison, make, mark } from "./elements.js";
+import { fileName } from "./list.js";
 
 const PAUSE = 200; // milliseconds after the last change before a preview is asked for
-export const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-export const mark = (kind, text) => make("span", { class: `mark ${kind}` }, text);
-
-// Everything that comes from files and people is put in as text or as an attribute, never as markup.
-export function make(tag, attributes = {}, ...content) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...content.filter((one) => one !== null));
-  return element;
-}
 
 export function shape(parent, tag, attributes = {}) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -51,7 +40,7 @@ export class Preview {
     [this.before, this.after] = ["before", "after"].map(() => make("div", { class: "frame" }));
     this.part = make("section", { class: "card preview", "aria-labelledby": "preview-title" }, make("h3", { id: "preview-title" }, "Preview"),
       make("div", { class: "pictures" },
-        make("figure", {}, this.before, make("figcaption", {}, "before, with what the network reads")),
+        make("figure", {}, this.before, this.legend = make("figcaption", {}, "before, with what the network reads")),
         make("figure", {}, this.after, this.caption = make("figcaption"))),
       this.verdict, make("div", { class: "line" }, this.status, this.again));
   }
@@ -60,6 +49,7 @@ export class Preview {
   of(mode) {
     this.reference = mode === "references";
     this.caption.textContent = this.reference ? "what is learned from it" : "restored";
+    this.before.parentElement.hidden = this.reference; // it would be the same picture twice
   }
 
   // Another face: nothing of the one before stays
@@ -114,13 +104,14 @@ export class Preview {
     }
   }
 
-  async #show({ before, after, components, verdict, reasons, used, seconds }, put, run) {
+  async #show({ before, after, components, left_out: left, verdict, reasons, used, seconds }, put, run) {
     const images = [before, after].map((src, number) => make("img", { src, alt: !number ? "The face as the network gets it" : this.reference ? "The face with its points and boxes" : "The face as it would be restored", width: 512, height: 512 }));
     await Promise.all(images.map((image) => image.decode()));
     if (run !== this.run || this.wanted) return false;
     this.before.replaceChildren(images[0]);
     const boxes = shape(this.before, "svg", { viewBox: "0 0 512 512", "aria-hidden": "true" });
-    for (const [x0, y0, x1, y1] of components) shape(boxes, "rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0 });
+    components.forEach(([x0, y0, x1, y1], number) => shape(boxes, "rect", { class: left.includes(number) ? "left-out" : "", x: x0, y: y0, width: x1 - x0, height: y1 - y0 }));
+    this.legend.textContent = `before, with what the network reads${left.length ? "; dashed: left as it is" : ""}`;
     this.after.replaceChildren(images[1]);
     const theirs = put && verdict === "good"; // it is their word that these points are right, not the program's
     this.verdict.replaceChildren(theirs ? mark("hand", "✎ As you put them") : mark(verdict, capital(verdict)), reasons.length ? `: ${reasons.join("; ")}` : "");
@@ -218,36 +209,43 @@ export class Strength {
   }
 }
 
+// Which face is open, above it and as the title of the tab
+export function showTitle(summary, list, page) {
+  const { photo, number, verdict, reasons, person } = summary, at = (id) => document.getElementById(id);
+  const folder = photo.slice(0, -fileName(photo).length).replace(/\/$/, ""), said = list.stateOf(summary);
+  at("face-title").replaceChildren(make("bdi", { dir: "auto" }, fileName(photo)), number ? `, ${list.noun} ${number}` : "");
+  const told = [[mark(verdict, capital(verdict)), reasons.length ? `: ${reasons.join("; ")}` : ""], person ? [make("bdi", {}, person)] : [], said ? [said] : [], folder ? ["in ", make("bdi", {}, folder)] : []];
+  at("face-told").replaceChildren(...told.filter((parts) => parts.length).map((parts) => make("span", {}, ...parts)));
+  document.title = `${list.nameOf(summary)} – ${page}`;
+}
+
+export const wide = (words) => make("span", { class: "wide" }, words); // there is no room for them on a telephone
+
+export function button(id, words, keys, run, { pressed, main } = {}) {
+  const said = { class: main ? "main" : null, "aria-keyshortcuts": keys, "aria-pressed": pressed === undefined ? null : String(pressed) };
+  return make("button", { type: "button", id, ...said, onclick: run }, ...[words].flat());
+}
+
+// Buttons in place of others: those that stay as they are keep the focus
+export function putButtons(place, buttons) {
+  const had = [...place.children], focused = document.activeElement?.id;
+  if (had.length === buttons.length && had.every((one, number) => one.isEqualNode(buttons[number]))) return;
+  place.replaceChildren(...buttons);
+  if (focused) buttons.find((one) => one.id === focused)?.focus({ preventScroll: true });
+}
+
 export function factsPart(facts) {
   return make("section", { class: "card", "aria-label": "What is known" }, make("h3", {}, "What is known"),
     make("dl", {}, ...facts.flatMap(([term, text]) => [make("dt", {}, term), make("dd", { dir: "auto" }, text)])));
 }
 
-// Two pictures of one place (left, top, right, bottom), one over the other, and a line to be moved between them
-export function comparison(before, after, [x0, y0, x1, y1], failed) {
-  const range = make("input", { type: "range", min: 0, max: 100, value: 50, step: 1, "aria-label": "Before and after: where the restored face begins" });
-  const picture = (src, kind, alt) => make("img", { src, class: kind, alt, draggable: "false", onerror: () => failed(`The picture ${kind === "after" ? "after" : "before"} restoring cannot be shown. Is the file still where it was?`) });
-  const box = make("div", { class: "compare" }, picture(before, "before", "The face before"), picture(after, "after", "The face after"),
-    make("span", { class: "side first" }, "before"), make("span", { class: "side second" }, "after"), make("span", { class: "divide" }), range);
-  const place = (share) => {
-    range.value = share;
-    box.style.setProperty("--at", `${share}%`);
-    range.setAttribute("aria-valuetext", `${Math.round(100 - share)} % of the picture restored`);
-  };
-  const drag = (event) => {
-    const edge = box.getBoundingClientRect();
-    place(Math.min(100, Math.max(0, (100 * (event.clientX - edge.left)) / edge.width)));
-  };
-  range.addEventListener("input", () => place(Number(range.value)));
-  box.addEventListener("pointerdown", (event) => {
-    if (event.button) return;
-    box.setPointerCapture(event.pointerId);
-    drag(event);
-    range.focus({ preventScroll: true });
-    event.preventDefault();
-  });
-  box.addEventListener("pointermove", (event) => { if (box.hasPointerCapture(event.pointerId)) drag(event); });
-  place(50);
-  box.style.setProperty("--ratio", (x1 - x0) / (y1 - y0));
-  return { box, swap: () => place(Number(range.value) > 50 ? 0 : 100) };
+// A face in the photo and in its result; failed(error) where one of them cannot be shown
+export function compareResult({ photo_id, box: [x0, y0, x1, y1], size: [width, height] }, failed) {
+  const side = 0.5 * Math.max(x1 - x0, y1 - y0);
+  const region = [Math.max(0, x0 - side), Math.max(0, y0 - side), Math.min(width, x1 + side), Math.min(height, y1 + side)].map(Math.round);
+  const address = (which) => `photos/${photo_id}.jpg?which=${which}&region=${region}&width=${Math.min(region[2] - region[0], 1600)}`;
+  const compared = comparison("face", address("photo"), address("result"), (when) => failed(new Error(`The picture ${when} restoring cannot be shown. Is the file still where it was?`)));
+  compared.box.style.setProperty("--ratio", (region[2] - region[0]) / (region[3] - region[1]));
+  document.getElementById("comparison").replaceChildren(compared.box, make("p", { class: "soft small-text" }, "Drag the line, or use the arrow keys on it; C changes between before and after."));
+  return compared;
 }

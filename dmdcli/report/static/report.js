@@ -1,5 +1,4 @@
-"use strict";
-// Everything that comes from files and people is put in as text or as an attribute, never as markup.
+// What the report does; it stands behind elements.js, in one module.
 const records = JSON.parse(document.getElementById("records").textContent);
 const ROW = 76; // pixels, as --row in the style
 const SPARE = 6; // rows drawn beyond the window
@@ -8,16 +7,6 @@ const USED = { specific: "from their own dictionary", generic: "from the generic
 const ANSWERS = { original: "as it was", reference: "nearest reference", generic: "generic answer", specific: "specific answer", published: "published" };
 const COMPONENTS = ["left eye", "right eye", "mouth"];
 const at = (id) => document.getElementById(id);
-
-function make(tag, attributes = {}, ...content) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (value !== null && value !== false) element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...content.filter((one) => one !== null));
-  return element;
-}
 
 function drawn(width, height, className, label) {
   const picture = document.createElementNS("http://www.w3.org/2000/svg", "svg");
@@ -41,11 +30,9 @@ const name = (text) => make("bdi", { dir: "auto" }, text);
 const fileName = (photo) => photo.place.slice(photo.place.lastIndexOf("/") + 1);
 const folderName = (photo) => photo.place.slice(0, Math.max(0, photo.place.lastIndexOf("/")));
 const toCopy = (key, value) => make("code", { dir: "ltr", title: "To be copied into decisions.toml" }, `${key} = ${value}`);
-const mark = (kind, text) => make("span", { class: `mark ${kind}` }, text);
 const withoutBrackets = (reason) => reason.replace(/\s*\([^)]*\)/g, "");
 const general = (reason) => withoutBrackets(reason).replace(/\d+([.,]\d+)?/g, "…");
 const plain = (value) => value === null ? "–" : value === true ? "yes" : value === false ? "no" : typeof value === "object" ? Object.values(value).join(", ") : String(value);
-const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 function pictureAddress(picture) {
   return records.pictures ? records.pictures[picture] : `${records.overview.folder}/${picture}`;
@@ -207,7 +194,7 @@ function photoParts(photo) {
   const parts = [title];
   if (photo.reason) parts.push(make("p", { class: "why" }, `${capital(STATUSES[photo.status])}: ${photo.reason}.`));
   for (const note of photo.notes) parts.push(make("p", { class: "soft" }, `The photo ${note}.`));
-  if (photo.pictures.before && photo.pictures.after) parts.push(...comparison(photo));
+  if (photo.pictures.before && photo.pictures.after) parts.push(...compared(photo));
   else if (address) parts.push(make("div", { class: "only" }, make("img", { src: address, alt: "The photo as it is in the output folder", onerror: (event) => event.target.parentNode.remove() })), make("div", { class: "below" }));
   else if (photo.pictures.small) parts.push(make("div", { class: "only" }, make("img", { src: pictureAddress(photo.pictures.small), alt: "The photo, small" })), make("div", { class: "below" }));
   if (!photo.faces.length && photo.status === "untouched") parts.push(make("p", { class: "why" }, "No face was found in it, so it was copied as it is."));
@@ -215,32 +202,8 @@ function photoParts(photo) {
   return parts;
 }
 
-function comparison(photo) {
-  const range = make("input", { type: "range", min: 0, max: 100, value: 50, step: 1, "aria-label": "Before and after: where the restored photo begins" });
-  const box = make("div", { class: "compare" },
-    make("img", { class: "before", src: pictureAddress(photo.pictures.before), alt: "The photo before", draggable: "false" }),
-    make("img", { class: "after", src: pictureAddress(photo.pictures.after), alt: "The photo after", draggable: "false" }),
-    make("span", { class: "side first" }, "before"), make("span", { class: "side second" }, "after"),
-    make("span", { class: "line" }), range);
-  const place = (share) => {
-    range.value = share;
-    box.style.setProperty("--at", `${share}%`);
-    range.setAttribute("aria-valuetext", `${Math.round(100 - share)} % of the picture restored`);
-  };
-  const drag = (event) => {
-    const edge = box.getBoundingClientRect();
-    place(Math.min(100, Math.max(0, (100 * (event.clientX - edge.left)) / edge.width)));
-  };
-  range.addEventListener("input", () => place(Number(range.value)));
-  box.addEventListener("pointerdown", (event) => {
-    if (event.button) return;
-    box.setPointerCapture(event.pointerId);
-    drag(event);
-    range.focus({ preventScroll: true });
-    event.preventDefault();
-  });
-  box.addEventListener("pointermove", (event) => { if (box.hasPointerCapture(event.pointerId)) drag(event); });
-  place(50);
+function compared(photo) {
+  const { box } = comparison("photo", pictureAddress(photo.pictures.before), pictureAddress(photo.pictures.after));
   if (photo.size) {
     const [width, height] = photo.size, places = drawn(width, height, "places");
     photo.faces.forEach((face, number) => {

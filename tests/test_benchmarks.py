@@ -1,0 +1,83 @@
+"""The benchmarks of speed and memory run, and give figures, in small."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="memory is read from Linux's /proc"),
+]
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def photos(test_data: Path) -> Path:
+    return test_data / "faces" / "photos"
+
+
+def tables_of(tmp_path: Path, *arguments: str | Path) -> dict[str, Any]:
+    """The tables of a benchmark, as its JSON has them; its name is the first argument."""
+    found = tmp_path / "figures.json"
+    name, *rest = map(str, arguments)
+    extra = rest.index("--") if "--" in rest else len(rest)
+    command = [sys.executable, str(BENCHMARKS / name), *rest[:extra], "--json", str(found), *rest[extra:]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(found.read_text(encoding="utf-8"))
+    assert told["machine"]["cores"] >= 1
+    tables: dict[str, Any] = told["tables"]
+    return tables
+
+
+@pytest.mark.skipif(find_spec("facexlib") is None, reason="facexlib is compared with, and not installed")
+def test_faces(photos: Path, tmp_path: Path) -> None:
+    photo = photos / "people" / "lisa"
+    first = sorted(photo.iterdir())[0]
+    tables = tables_of(tmp_path, "faces.py", first, "--megapixels", "0.3", "--counts", "2", "--repeats", "1")
+    assert tables["stages"][0]["faces"] == 1
+    (pasting,) = tables["pasting"]
+    assert pasting["times as fast"] > 10
+    assert pasting["ours at most, MB"] < 72 + 40
+
+
+def test_a_whole_run(photos: Path, tmp_path: Path) -> None:
+    tables = tables_of(tmp_path, "whole_run.py", photos / "old", "--photos", "2", "--", "--already-good", "restore")
+    (run,) = tables["run"]
+    assert run["photos"] == 2
+    assert run["peak memory, MB"] > 100
+    stages = {row["stage"]: row for row in tables["stages"]}
+    assert {"network", "kit: detect", "codec: read"} <= set(stages)
+    assert sum(row["seconds"] for row in tables["processor"]) > 1
+    assert tables["processor"][0]["seconds"] > 0.5, "most is computed by the kit, in processes of its own"
+
+
+def test_growth_with_photos(tmp_path: Path) -> None:
+    rows = tables_of(tmp_path, "growth.py", "photos", "--count", "9", "--every", "4")["photos"]
+    assert [row["photos"] for row in rows] == [4, 8, "9, report written", "the most at any time"]
+    assert all(row["memory, MB"] > 20 for row in rows)
+
+
+def test_growth_with_people(tmp_path: Path) -> None:
+    rows = tables_of(tmp_path, "growth.py", "people", "--counts", "1,20")["people"]
+    assert [row["people"] for row in rows] == [1, 20]
+    assert [row["references"] for row in rows] == [5, 100]
+
+
+def test_growth_with_references(tmp_path: Path) -> None:
+    (row,) = tables_of(tmp_path, "growth.py", "references", "--counts", "1")["references"]
+    assert row["dictionary, MB"] > 0.5
+
+
+def test_large_photos(photos: Path, tmp_path: Path) -> None:
+    person = photos / "people" / "lisa"
+    (row,) = tables_of(tmp_path, "growth.py", "large", person, "--count", "2", "--", "--only-restored")["large"]
+    assert row["photos"] == 2
+    assert row["peak memory, MB"] > 100
