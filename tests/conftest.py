@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -31,6 +32,13 @@ def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     monkeypatch.setenv("DMD_HOME", str(home / "library"))
     monkeypatch.setenv("DMD_CACHE", str(home / "cache"))
     return home
+
+
+@pytest.fixture(autouse=True)
+def environment_of_its_own() -> Iterator[None]:
+    """What a test, or the program within it, sets in the environment is gone when it ends."""
+    with patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(autouse=True)
