@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "decisions": {"files", "formats"},
     "corrections": {"decisions", "library", "library_files", "person"},
     "model": set(),
-    "faces": {"weights"},
+    "faces": {"memory", "weights"},
     "library_files": set(),
     "library_catalogue": set(),
     "shards": set(),

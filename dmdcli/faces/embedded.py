@@ -17,6 +17,7 @@ from dmdcli import weights
 from dmdcli.faces.face import Landmarks
 from dmdcli.faces.identity import Curve
 from dmdcli.faces.kit import Detection, Trust
+from dmdcli.memory import give_back
 from dmdcli.shapes import CROP, Box, Embedding, Matrix, Pixels, check_shape
 
 HOG_FACE = 80
@@ -141,6 +142,9 @@ class EmbeddedKit:
             found += self._search(pixels, side / longer)
         if longer >= SEARCH_SIDES[-1] and all(_side(detection.box) < longer / 15 for detection in found):
             found += self._search(pixels, CROWD_SIDE / longer)
+            # The detector keeps what it made of its last picture: 70 MB.
+            self._hog.run(np.zeros((HOG_FACE, HOG_FACE, 3), dtype=np.uint8), 0, HOG_THRESHOLD)
+            give_back()
         if self._cnn is not None:
             found += self._search_thoroughly(pixels, min(1.0, CNN_SIDE / longer))
         return found

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from types import TracebackType
@@ -26,6 +27,9 @@ from dmdcli.shapes import Pixels
 
 ATTEMPTS = 2
 """How often a question is asked whose process ends over it: once may be bad luck, or somebody else's lack of memory."""
+MANY = 4
+"""Faces to be embedded for which another process is started, where there are fewer than there may be: they take as long
+as its start."""
 PATIENCE = 5.0
 """Seconds for a process to be gone once its end of the pipe is."""
 CURE = "If memory or processes ran out, end other programs, or use --workers 1; the same command goes on from there."
@@ -93,7 +97,19 @@ class KitPool:
         return found
 
     def embed(self, crops: Pixels, landmarks: Sequence[Landmarks]) -> npt.NDArray[np.float32]:
-        """As `FaceKit.embed`."""
+        """As `FaceKit.embed`; several faces are divided among the processes that are free, one at a time."""
+        with self._changed:
+            askers = min(len(crops), self._most, max(len(self._free), len(crops) // MANY))
+        if askers < 2:
+            return self._embed(crops, landmarks)
+
+        def embed_one(index: int) -> npt.NDArray[np.float32]:
+            return self._embed(crops[index : index + 1], landmarks[index : index + 1])
+
+        with ThreadPoolExecutor(askers, "asks a process") as threads:
+            return np.concatenate(list(threads.map(embed_one, range(len(crops)))))
+
+    def _embed(self, crops: Pixels, landmarks: Sequence[Landmarks]) -> npt.NDArray[np.float32]:
         rows: npt.NDArray[np.float32] = self._ask("embed", [crops], list(landmarks))
         return rows
 

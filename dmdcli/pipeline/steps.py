@@ -31,6 +31,7 @@ from dmdcli.pipeline.blend import (
     restore_faces,
 )
 from dmdcli.pipeline.evidence import leave_out, without_pictures
+from dmdcli.pipeline.judge import Judgement
 from dmdcli.pipeline.mark import marked_packet
 from dmdcli.pipeline.one_photo import only_this_photo
 from dmdcli.pipeline.outcome import Cost, RestoredFace, RestoredPhoto, Status, row_of, told_of
@@ -56,9 +57,10 @@ class Underway:
     """A photo on its way through the run; what a step found is there for the next ones.
 
     megapixels: of the photo, 0 where it need not be read. given: its file. seen: its faces. answers: of the network,
-    for the faces that are wanted; None where it was not asked. finished: what is to be kept. outcome: what became of
-    it, once that is settled. again: the row of a result that stays, where its faces resemble others by now. failure:
-    why it failed. seconds: spent on it in all steps so far; asking: of them, on the network.
+    for the faces that are wanted, emptied when they are blended in; None where it was not asked. finished: what is to
+    be kept. outcome: what became of it, once that is settled. again: the row of a result that stays, where its faces
+    resemble others by now. failure: why it failed. seconds: spent on it in all steps so far; asking: of them, on the
+    network.
     """
 
     file: PhotoFile
@@ -67,7 +69,7 @@ class Underway:
     megapixels: float = 0.0
     given: Given | None = field(default=None, repr=False)
     seen: Seen | None = field(default=None, repr=False)
-    answers: Sequence[Restored] | None = field(default=None, repr=False)
+    answers: list[Restored] | None = field(default=None, repr=False)
     finished: Finished | None = field(default=None, repr=False)
     asking: float = 0.0
     outcome: RestoredPhoto | None = None
@@ -217,7 +219,7 @@ def restore_seen(run: Bench[DictionaryT], group: Sequence[Underway], sampled: in
 def _ask(run: Bench[DictionaryT], chosen: Sequence[Chosen], underway: Underway) -> Underway:
     """Ask the network about the faces of one photo."""
     began = time.monotonic()
-    answers = ask_network(chosen, run.restorer, run.people, run.options)
+    answers = list(ask_network(chosen, run.restorer, run.people, run.options))
     return replace(underway, answers=answers, asking=time.monotonic() - began)
 
 
@@ -240,22 +242,38 @@ def _told(underway: Underway) -> RestoredPhoto:
     return replace(told, corrected=bool(said.corrected))
 
 
+def _blend_in(
+    run: Bench[DictionaryT], seen: Seen, answers: list[Restored] | None
+) -> tuple[Canvas | None, list[Judgement]]:
+    """The photo with what is published of the network's answers, which are used up, and what that is of each face."""
+    judgements = seen.expected(run.options)
+    if answers is None:
+        return None, judgements
+    left_alone = [seen.faces[index] for index in seen.plans if index not in seen.wanted]
+    canvas, judged = restore_faces(
+        seen.photo, seen.chosen, answers, run.finder.kit, run.people.gallery, run.options, left_alone
+    )
+    answers.clear()  # 3 MB each, while encoding takes most memory of all
+    for index, judgement in zip(seen.wanted, judged, strict=True):
+        judgements[index] = judgement
+    return canvas, judgements
+
+
 def finish(run: Bench[DictionaryT], underway: Underway) -> Underway:
     """Judge and blend in what the network made of a photo's faces, and make its file and the rows of the journal."""
     began = time.monotonic()
     seen, options, gallery, enrolled = underway.found, run.options, run.people.gallery, run.people.enrolled
     photo, output = seen.photo, underway.output
-    judgements, canvas = seen.expected(options), None
-    if underway.answers is not None:
-        left_alone = [seen.faces[index] for index in seen.plans if index not in seen.wanted]
-        kit = run.finder.kit
-        canvas, judged = restore_faces(photo, seen.chosen, underway.answers, kit, gallery, options, left_alone)
-        for index, judgement in zip(seen.wanted, judged, strict=True):
-            judgements[index] = judgement
+    canvas, judgements = _blend_in(run, seen, underway.answers)
     faces = seen.outcomes(judgements, gallery)
     restored = any(face.used != "none" for face in faces)
     is_written = restored or not options.only_restored
     changed = canvas if restored else None
+    accounts: list[dict[str, object]] = []
+    lacking: str | None = None
+    if not options.dry_run:
+        accounts, lacking = run.evidence.accounts(photo, changed, seen.faces, judgements, seen.matches, run.people)
+    judgements.clear()  # and their pictures
     with run.alone(underway.megapixels):
         content, doubts = _encode(run, photo, changed, faces, output) if is_written else (None, ())
     notes = seen.notes + doubts
@@ -270,7 +288,6 @@ def finish(run: Bench[DictionaryT], underway: Underway) -> Underway:
     finished = Finished(replace(result, notes=notes), seen.digest, seen.stamp, photo.modified, seen.said_digest)
     if options.dry_run:
         return replace(underway, finished=finished, seen=None, answers=None)
-    accounts, lacking = run.evidence.accounts(photo, changed, seen.faces, judgements, seen.matches, run.people)
     rows = [
         replace(row, account={**account, **told_of(face), "named": run.circumstances.named(row)})
         for face, account in zip(faces, accounts, strict=True)

@@ -21,8 +21,8 @@ from dmdcli.faces.kit import Detection, Trust
 from dmdcli.shapes import Pixels
 
 END, END_ONCE, REFUSE, REFUSE_ODDLY, MEET, DAWDLE = range(250, 256)
-"""First sample of a photo that makes `ObedientKit.detect` end its process, or only the first time; raise a plain error,
-or one that cannot be pickled; wait until it is asked the same in another process; take a minute."""
+"""First sample of a photo or crop at which `ObedientKit` ends its process, always or only the first time; raises a
+plain error, or one that cannot be pickled; waits until it is asked the same in another process; takes a minute."""
 
 
 class OddError(Exception):
@@ -44,7 +44,7 @@ class ObedientKit:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.settings = {"threads": os.environ["OMP_NUM_THREADS"], "torch": "torch" in sys.modules}
+        self.settings = {"threads": os.environ.get("OMP_NUM_THREADS"), "torch": "torch" in sys.modules}
 
     def detect(self, photos: Sequence[Pixels]) -> list[list[Detection]]:
         for photo in photos:
@@ -55,6 +55,8 @@ class ObedientKit:
         return [Landmarks(np.full((68, 2), checksum(crop), dtype=np.float32)) for crop in crops]
 
     def embed(self, crops: Pixels, landmarks: Sequence[Landmarks]) -> npt.NDArray[np.float32]:
+        for crop in crops:
+            self.obey(int(crop.flat[0]))
         rows = [(checksum(crop), checksum(one.points), len(crop)) for crop, one in zip(crops, landmarks, strict=True)]
         return np.array(rows, dtype=np.float32).reshape(-1, 3)
 

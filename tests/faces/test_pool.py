@@ -152,6 +152,33 @@ def test_threads_are_answered_at_once_by_processes_of_their_own(pool: KitPool) -
     assert later <= set(met), "there are more processes than were asked for"
 
 
+def crops_with(orders: dict[int, int]) -> tuple[Pixels, list[Landmarks]]:
+    """Eight crops, some with orders, and their landmarks."""
+    crops = picture(8, 16, 16, 3)
+    for index, order in orders.items():
+        crops[index, 0, 0, 0] = order
+    return crops, [Landmarks(picture(68, 2, seed=seed).astype(np.float32)) for seed in range(8)]
+
+
+def test_many_faces_are_divided_among_the_processes(pool: KitPool, tmp_path: Path) -> None:
+    assert len(children()) == 1
+    crops, marks = crops_with({0: MEET, 1: MEET})
+    assert np.array_equal(pool.embed(crops, marks), ObedientKit(tmp_path).embed(crops, marks))
+    assert len(children()) == 2, "nobody met"
+    for met in tmp_path.glob("met-*"):
+        met.unlink()
+    pool.embed(crops[:2], marks[:2])  # two that are free are asked at once about few, too
+    assert len(list(tmp_path.glob("met-*"))) == 2
+
+
+def test_what_one_of_many_faces_does_to_its_process_is_told(pool: KitPool) -> None:
+    with pytest.raises(KitError, match="and so did the next"):
+        pool.embed(*crops_with({5: END}))
+    with pytest.raises(WeightsMissingError, match=r"^It is not here\.$"):
+        pool.embed(*crops_with({2: REFUSE}))
+    assert len(pool.embed(*crops_with({7: END_ONCE}))) == 8
+
+
 def test_an_error_on_starting_is_raised_as_itself_whenever_something_is_asked() -> None:
     with KitPool(partial(never, "Bring it with: dmd models fetch"), 2) as pool:
         for _ in range(2):
