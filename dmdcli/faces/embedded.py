@@ -140,7 +140,7 @@ class EmbeddedKit:
         found: list[Detection] = []
         for side in sorted({min(side, largest) for side in SEARCH_SIDES}):
             found += self._search(pixels, side / longer)
-        if longer >= SEARCH_SIDES[-1] and all(_side(detection.box) < longer / 15 for detection in found):
+        if longer > SEARCH_SIDES[-1] and all(_side(detection.box) < longer / 15 for detection in found):
             found += self._search(pixels, CROWD_SIDE / longer)
             # The detector keeps what it made of its last picture: 70 MB.
             self._hog.run(np.zeros((HOG_FACE, HOG_FACE, 3), dtype=np.uint8), 0, HOG_THRESHOLD)

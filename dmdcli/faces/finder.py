@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +25,9 @@ SAME_CENTRE = 0.25
 """Distance of two faces' centres, as a part of the smaller face, below which they are one, whatever their boxes say."""
 TURNS = (0, 1, 3, 2)
 """Quarter turns of the picture in which faces are looked for until some are found; upside down is the rarest."""
+TURNED_SIDE = 2400
+"""Longer side in pixels up to which turned copies of a photo are looked at: most photos without a face lie as they
+should, and searching them for crowds in three more directions would take longer than all else done to them."""
 
 SETTLED = 4.0
 """Crop pixels by which the five points of an aligned crop may still move before it is cut anew: RetinaFace's points and
@@ -163,11 +167,13 @@ class FaceFinder:
         )
 
     def _find_turned(self, photos: Sequence[Pixels], quarter_turns: int) -> list[list[Face]]:
-        turned = [np.ascontiguousarray(np.rot90(pixels, quarter_turns)) for pixels in photos]
+        shown = [_at_most(pixels, TURNED_SIDE) for pixels in photos] if quarter_turns else list(photos)
+        turned = [np.ascontiguousarray(np.rot90(pixels, quarter_turns)) for pixels in shown]
         least_score = self._kit.trust.turned if quarter_turns else -np.inf
         faces = []
-        for pixels, detections in zip(photos, self._kit.detect(turned), strict=True):
-            to_turned = turn_matrix(quarter_turns, (pixels.shape[1], pixels.shape[0]))
+        for pixels, reduced, detections in zip(photos, shown, self._kit.detect(turned), strict=True):
+            size = (reduced.shape[1], reduced.shape[0])
+            to_turned = compose(_resizing(pixels, reduced), turn_matrix(quarter_turns, size))
             upright = [_turn_back(one, to_turned) for one in detections if one.score >= least_score]
             described = self._describe(pixels, merge_detections(upright))
             faces.append(sorted(reject_repeated(described), key=lambda face: -area(face.box)))
@@ -296,8 +302,24 @@ def turn_matrix(quarter_turns: int, size: tuple[int, int]) -> Matrix:
     return np.array(turns[quarter_turns % 4], dtype=np.float32)
 
 
+def _at_most(pixels: Pixels, side: int) -> Pixels:
+    """The picture itself, or a copy whose longer side has `side` pixels."""
+    height, width = pixels.shape[:2]
+    scale = side / max(height, width, side)
+    if scale == 1:
+        return pixels
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+def _resizing(pixels: Pixels, resized: Pixels) -> Matrix:
+    """(2, 3) float32: pixels of a picture -> pixels of a copy of another size, centres as cv2.resize has them."""
+    down, across = (after / max(before, 1) for before, after in zip(pixels.shape[:2], resized.shape[:2], strict=True))
+    return np.array([[across, 0, (across - 1) / 2], [0, down, (down - 1) / 2]], dtype=np.float32)
+
+
 def _turn_back(detection: Detection, to_turned: Matrix) -> Detection:
-    """A detection in the turned picture as one in the photo; its matrix goes on turning the face upright."""
+    """A detection in the turned copy as one in the photo; its matrix goes on turning the face upright."""
     x0, y0, x1, y1 = detection.box
     # Boxes are in pixel edges, points in pixel centres: half a pixel apart.
     corners: Points = np.array([[x0, y0], [x1, y1]], dtype=np.float32) - np.float32(0.5)

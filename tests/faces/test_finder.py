@@ -16,7 +16,7 @@ import pytest
 from dmdcli.faces.align import crop_matrix, five_points, scale_of, transform
 from dmdcli.faces.embedded import EmbeddedKit, rough_matrix
 from dmdcli.faces.face import Landmarks, verdict
-from dmdcli.faces.finder import FaceFinder, turn_matrix
+from dmdcli.faces.finder import TURNS, FaceFinder, turn_matrix
 from dmdcli.faces.kit import Detection, Trust
 from dmdcli.shapes import Box, Pixels
 from tests.faces.conftest import FakeKit, drawn_points
@@ -157,6 +157,31 @@ def test_an_empty_picture_is_searched_in_all_four_turns() -> None:
     kit = FakeKit([])
     assert FaceFinder(kit).find(PHOTO) == []
     assert [shape[:2] for shape in kit.shapes_seen] == [(400, 600), (600, 400), (600, 400), (400, 600)]
+
+
+@pytest.mark.parametrize(("turns", "height", "width"), [(1, 3000, 4801), (2, 4801, 3000), (3, 2399, 5001)])
+def test_a_large_picture_is_turned_in_a_smaller_copy(turns: int, height: int, width: int) -> None:
+    photo = np.zeros((height, width, 3), dtype=np.uint8)
+    photo[1000:1600, 1400:1900] = 255  # the face, where it lies in the photo
+
+    class WhiteThing(FakeKit):
+        """Sees the white thing in one of the turns."""
+
+        def detect(self, photos: Sequence[Pixels]) -> list[list[Detection]]:
+            super().detect(photos)
+            if not photos or len(self.shapes_seen) != 1 + TURNS.index(turns):
+                return [[] for _ in photos]
+            rows, columns = np.nonzero(photos[0].max(axis=2) > 127)
+            return [[detection((columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))]]
+
+    kit = WhiteThing([])
+    (face,) = FaceFinder(kit).find(photo)
+    assert kit.shapes_seen[0][:2] == (height, width)
+    assert all(max(shape) == 2400 for shape in kit.shapes_seen[1:])
+    np.testing.assert_allclose(face.box, (1400, 1000, 1900, 1600), atol=2)
+    down = {1: (-50, 0), 2: (0, -50), 3: (50, 0)}[turns]
+    middle, chin = transform(np.array([(1649.5, 1299.5), np.add((1649.5, 1299.5), down)], np.float32), face.matrix)
+    assert chin[1] - middle[1] > 5 * abs(chin[0] - middle[0]), "it is not turned upright"
 
 
 def test_a_badge_in_a_picture_on_its_side_does_not_hide_the_face() -> None:
