@@ -59,7 +59,10 @@ def review(
     finders = share(build_finder(kit, device=device, say=terminal.say))
     restorer, people = people_for_page(library, finders.served, model, device, terminal)
     desk = ResultDesk(out, rows, finders, restorer, people, kept_in_library(), names_by_id())
-    serve(desk, no_open)
+    try:
+        serve(desk, no_open)
+    finally:
+        desk.close()
     tell_decided(terminal, desk.decided(), library_folder() / FOLDER)
     again = desk.to_be_made_again()
     for place in again:

@@ -102,6 +102,13 @@ class FaceFinder:
         (landmarks,) = self._kit.landmarks(crop[None])
         return landmarks, self._kit.embed(crop[None], [landmarks])[0]
 
+    def measured(self, face: Face) -> Face:
+        """A face that was found before, with what makes its landmarks doubtful or unusable; its pixels are needed."""
+        rejected = implausible(face.landmarks, self._kit.trust.lost)
+        confidence = self._confidences([face.pixels], [face.landmarks], [0] if rejected is None else []).get(0)
+        doubts = problems(face.landmarks, scale_of(face.matrix), self._kit.trust.weak, confidence)
+        return dataclasses.replace(face, rejected=rejected, doubts=doubts, confidence=confidence)
+
     def embed(self, crops: Pixels, landmarks: Sequence[Landmarks]) -> npt.NDArray[np.float32]:
         """The embeddings (N, D) of aligned crops (N, 512, 512, 3) uint8 RGB whose landmarks are known."""
         return self._kit.embed(crops, landmarks)

@@ -23,6 +23,11 @@ Action: TypeAlias = Literal[
 Which: TypeAlias = Literal["photo", "result"]
 
 
+Depth: TypeAlias = Literal["outline", "described", "searched"]
+"""How much of a face is wanted: what is known without any network, its points as well, or also what takes a search of
+its whole photo."""
+
+
 class NoSuchFaceError(KeyError):
     """There is no face, or photo, of that id."""
 
@@ -98,7 +103,7 @@ class Detail:
     its pixels, upright. box: of the face. landmarks: as they stand, 68 points or none. found_box, found_landmarks: as
     the program found them, None for a face that was drawn by hand. decision: what was decided. candidates: the
     likeliest first. others: boxes of the other faces in the picture. facts: what is known of a result, as pairs of a
-    heading and a text.
+    heading and a text. pending: there is more to be asked for, points or what was found, with a greater `Depth`.
     """
 
     summary: Summary
@@ -112,6 +117,7 @@ class Detail:
     candidates: Sequence[Candidate] = ()
     others: Sequence[Box] = ()
     facts: Sequence[tuple[str, str]] = ()
+    pending: bool = False
 
     @property
     def revision(self) -> str:
@@ -160,8 +166,11 @@ class Desk(Protocol):
     def summaries(self, since: int) -> tuple[int, Sequence[Summary]]:
         """The current revision, and the faces that are new or changed since revision `since` (0: all)."""
 
-    def detail(self, face: str) -> Detail:
-        """Everything about one face."""
+    def detail(self, face: str, depth: Depth = "searched") -> Detail:
+        """Everything about one face, as far as is asked for or known; in an outline there may be no points."""
+
+    def prepare(self, face: str) -> None:
+        """Let everything about a face be there soon, without delaying anybody; in place of what was prepared before."""
 
     def thumbnail(self, face: str) -> bytes:
         """A JPEG of the face, 96 x 96 pixels."""

@@ -17,6 +17,7 @@ from dmdcli.page.deciding import as_previewed, as_stored, check_room, decide, pu
 from dmdcli.page.desk import (
     Action,
     ChangedElsewhereError,
+    Depth,
     Detail,
     NoSuchFaceError,
     Preview,
@@ -117,19 +118,21 @@ class PhotoDesk(Generic[DictionaryT]):
             said = [seen.decision.person for seen in self._faces.values() if seen.decision.person is not None]
             people = list(dict.fromkeys((*self._gallery.people, *sorted(said))))
             failures = tuple(self._failures)
-        photos = self._looked_at if self._has_ended else len(self._files)  # nothing more will be found after the end
+            photos = self._looked_at if self._has_ended else len(self._files)  # no more will be found after the end
         return State("photos", self._title, ACTIONS, people, photos, self._looked_at, failures)
 
     def summaries(self, since: int) -> tuple[int, Sequence[Summary]]:
         """As `Desk.summaries`."""
         return self._listing.since(since)
 
-    def detail(self, face: str) -> Detail:
+    def prepare(self, face: str) -> None:
+        """As `Desk.prepare`: there is nothing to wait for."""
+
+    def detail(self, face: str, depth: Depth = "searched") -> Detail:  # noqa: ARG002 (as of `Desk`)
         """As `Desk.detail`; of a photo without a face there is the photo, with no points."""
         with self._known:
             line = self._listing.line(face)
-            faceless = self._faceless.get(face)
-            if faceless is not None:
+            if (faceless := self._faceless.get(face)) is not None:
                 photo = faceless.photo
                 whole = (0.0, 0.0, float(photo.size[0]), float(photo.size[1]))
                 return Detail(line, photo.id, photo.size, whole, (), None, None, Decision(accepted=faceless.accepted))
@@ -184,8 +187,8 @@ class PhotoDesk(Generic[DictionaryT]):
             else:
                 before = self._seen(face)
                 others = self._others(before.photo, face)
-                finder = self._finders.served
-                self._put(before, decide(before, decision, others, finder, lambda: self._pixels(before.photo)))
+                after = decide(before, decision, others, self._finders.served, lambda: self._pixels(before.photo))
+                self._put(before, after)
         return self.detail(face)
 
     def reset(self, face: str, seen: str | None = None) -> Detail | None:

@@ -21,7 +21,17 @@ from dmdcli.faces.fitting import surroundings
 from dmdcli.journal import digest_of
 from dmdcli.library import Library
 from dmdcli.library_files import ReferenceFiles, decode_points, encode_crop, encode_points
-from dmdcli.page.desk import ChangedElsewhereError, Detail, NoSuchFaceError, Preview, State, Summary, Which, check_seen
+from dmdcli.page.desk import (
+    ChangedElsewhereError,
+    Depth,
+    Detail,
+    NoSuchFaceError,
+    Preview,
+    State,
+    Summary,
+    Which,
+    check_seen,
+)
 from dmdcli.page.keeping import Kept, points_of
 from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import thumbnail, view_of
@@ -111,7 +121,10 @@ class ReferenceDesk:
         """As `Desk.summaries`."""
         return self._listing.since(since)
 
-    def detail(self, face: str) -> Detail:
+    def prepare(self, face: str) -> None:
+        """As `Desk.prepare`: there is nothing to wait for."""
+
+    def detail(self, face: str, depth: Depth = "searched") -> Detail:  # noqa: ARG002 (as of `Desk`)
         """As `Desk.detail`."""
         held = self._of(face)
         standing = self._face(held)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Generic
 
@@ -16,11 +16,12 @@ from dmdcli.decisions import Decision, FacePoints, says_nothing
 from dmdcli.errors import LibraryFormatError, UsageError
 from dmdcli.faces.align import crop_face
 from dmdcli.faces.face import Face, Landmarks
-from dmdcli.journal import FaceRow, PhotoRow
+from dmdcli.journal import PhotoRow
 from dmdcli.page.deciding import as_previewed, decide
 from dmdcli.page.desk import (
     Action,
     ChangedElsewhereError,
+    Depth,
     Detail,
     NoSuchFaceError,
     Preview,
@@ -33,8 +34,9 @@ from dmdcli.page.keeping import Kept, kept_by_face, tally
 from dmdcli.page.listing import Listing
 from dmdcli.page.pictures import THUMBNAIL, Shelf, thumbnail, view_of
 from dmdcli.page.previews import Previews
+from dmdcli.page.result_faces import Made, ResultFaces
 from dmdcli.page.result_facts import sentences, verdict_of
-from dmdcli.page.seen import ACCEPTED, BY_HAND, GONE, NO_PIXELS, NOTHING, Looked, Seen, points_in_photo, without_pixels
+from dmdcli.page.seen import ACCEPTED, BY_HAND, GONE, NO_PIXELS, Looked, Seen, points_in_photo
 from dmdcli.page.turns import Finders
 from dmdcli.photos import PhotoFile
 from dmdcli.pipeline.judge import RESTORED_ALREADY
@@ -42,7 +44,7 @@ from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
 from dmdcli.places import PICTURES
 from dmdcli.report.facts import facts_of, original_of
 from dmdcli.report_files import PicturesThere
-from dmdcli.shapes import Box, Pixels, pair
+from dmdcli.shapes import Box, Pixels
 
 ACTIONS: tuple[Action, ...] = ("accept", "strength", "person", "landmarks", "box", "leave_alone", "not_a_face")
 MOVED = (
@@ -51,24 +53,6 @@ MOVED = (
 )
 NO_PICTURE: Pixels = np.full((THUMBNAIL, THUMBNAIL, 3), 128, dtype=np.uint8)
 """Where neither the report nor the result has a picture of a face."""
-
-
-@dataclass(frozen=True)
-class Made:
-    """A face in a result. decision: about it, as the library has it. kept: all that the library has about it."""
-
-    id: str
-    photo: str
-    number: int
-    row: FaceRow
-    decision: Decision = NOTHING
-    kept: tuple[Decision, ...] = ()
-
-    @property
-    def box(self) -> Box:
-        """In pixels of the upright photo, as it was restored."""
-        x0, y0, x1, y1 = self.row.box
-        return x0, y0, x1, y1
 
 
 class ResultDesk(Generic[DictionaryT]):
@@ -99,8 +83,7 @@ class ResultDesk(Generic[DictionaryT]):
         self._rows = {f"p{number}": row for number, row in enumerate(with_faces, start=1)}
         self._failures = [f"{row.place}: {row.reason}" for row in rows if row.result == "failed"]
         self._made: dict[str, Made] = {}
-        self._described: dict[str, Face] = {}
-        self._searched: dict[str, Face | None] = {}
+        self._networks = ResultFaces(finders, self._pixels, self._rows.__getitem__, self._failures.append)
         self._pictures = frozenset(PicturesThere(out))
         self._before: dict[str, frozenset[Decision]] = {}
         self._made_with: dict[str, frozenset[Decision]] = {}
@@ -129,7 +112,7 @@ class ResultDesk(Generic[DictionaryT]):
         """As `Desk.summaries`."""
         return self._listing.since(since)
 
-    def detail(self, face: str) -> Detail:
+    def detail(self, face: str, depth: Depth = "searched") -> Detail:
         """As `Desk.detail`; where the photo is gone there are no points, and `facts` says what to do."""
         made = self._of(face)
         row = self._rows[made.photo]
@@ -140,28 +123,41 @@ class ResultDesk(Generic[DictionaryT]):
         points: FacePoints = ()
         found: Face | None = None
         described: Face | None = None
+        is_known = depth == "searched"
         try:
             pixels = self._pixels(made.photo)
             size = (pixels.shape[1], pixels.shape[0])
-            described = self._described_as_restored(made)
-            points = points_in_photo(described)
-            found = self._found(made)
+            if depth != "outline":
+                described = self._networks.described(made)
+                points = points_in_photo(described)
+                is_known = is_known or self._networks.is_found(made)
+            found = self._networks.found(made) if is_known else None
         except UsageError as error:
             told.insert(0, ("The photo", str(error)))
+            is_known = depth != "outline"
             size = tuple(facts["size"] or (round(made.box[2]), round(made.box[3])))
         return Detail(
             summary=self._listing.line(face),
             photo_id=made.photo,
             size=(size[0], size[1]),
             box=made.decision.box or made.box,
-            landmarks=made.decision.landmarks or points,
+            landmarks=() if depth == "outline" else made.decision.landmarks or points,
             found_box=None if found is None else found.box,
             found_landmarks=None if found is None else points_in_photo(found),
             decision=made.decision,
             candidates=() if described is None else self._previews.candidates(described.embedding),
             others=others,
             facts=told,
+            pending=not is_known,
         )
+
+    def prepare(self, face: str) -> None:
+        """As `Desk.prepare`."""
+        self._networks.prepare(self._of(face))
+
+    def close(self) -> None:
+        """End what is prepared in the background."""
+        self._networks.close()
 
     def thumbnail(self, face: str) -> bytes:
         """As `Desk.thumbnail`: what was published, or else the face as it is."""
@@ -188,7 +184,7 @@ class ResultDesk(Generic[DictionaryT]):
     def preview(self, face: str, decision: Decision) -> Preview:
         """As `Desk.preview`."""
         made = self._of(face)
-        standing, decision = as_previewed(self._seen(made), decision)
+        standing, decision = as_previewed(self._seen(made, decision.landmarks is None), decision)
         return self._previews.of(
             standing,
             self._person(made),
@@ -327,41 +323,15 @@ class ResultDesk(Generic[DictionaryT]):
             return self._pixels(photo)
         return self._shelf.pixels(self._out / row.place, row.output_digest)
 
-    def _found(self, made: Made) -> Face | None:
-        """The face as the program finds it, None where it was drawn by hand.
+    def _seen(self, made: Made, with_found: bool = True) -> Seen:
+        """The face as deciding wants it. Where its photo is gone it has no points, and none can be given.
 
-        Only where somebody put points the photo has to be searched again to tell.
+        with_found: as the program finds it, too, for which its photo may have to be searched first.
         """
-        if made.decision.landmarks is None:
-            return self._described_as_restored(made)
-        with self._known:
-            if made.id in self._searched:
-                return self._searched[made.id]
-        faces = self._finders.served.find(self._pixels(made.photo))
-        where = made.decision.found or made.decision.box or made.box
-        place = pair([where], [face.box for face in faces]).get(0)
-        with self._known:
-            found = None if place is None else without_pixels(faces[place])
-            return self._searched.setdefault(made.id, found)
-
-    def _described_as_restored(self, made: Made) -> Face:
-        """The face as it was restored: its points are found again, in the very crop."""
-        with self._known:
-            known = self._described.get(made.id)
-        if known is not None:
-            return known
-        matrix = np.array(made.row.matrix, dtype=np.float32)
-        crop = crop_face(self._pixels(made.photo), matrix)
-        landmarks, embedding = self._finders.served.describe(crop)
-        face = Face(made.box, 1.0, matrix, NO_PIXELS, landmarks, embedding)
-        with self._known:
-            return self._described.setdefault(made.id, face)
-
-    def _seen(self, made: Made) -> Seen:
-        """The face as deciding wants it. Where its photo is gone it has no points, and none can be given."""
         found: Face | None
         try:
-            found, described = self._found(made), self._described_as_restored(made)
+            described = self._networks.described(made)
+            found = self._networks.found(made) if with_found else None
         except UsageError:
             matrix, nowhere = np.array(made.row.matrix, dtype=np.float32), np.zeros((68, 2), dtype=np.float32)
             described = Face(made.box, 1.0, matrix, NO_PIXELS, Landmarks(nowhere), np.zeros(0, dtype=np.float32))

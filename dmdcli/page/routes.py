@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from dmdcli.errors import UsageError
 from dmdcli.page import messages
-from dmdcli.page.desk import Desk, Which
+from dmdcli.page.desk import Depth, Desk, Which
 from dmdcli.page.messages import FARTHEST
 from dmdcli.page.strict_http import Answer, Refused
 from dmdcli.shapes import Box
@@ -89,7 +89,13 @@ def _faces(desk: Desk, asked: Asked) -> Answer:
 
 
 def _face(desk: Desk, asked: Asked) -> Answer:
-    return _json(desk.detail(asked.id))
+    return _json(desk.detail(asked.id, _depth(asked.value("depth"))))
+
+
+def _prepare(desk: Desk, asked: Asked) -> Answer:
+    messages.read_object(asked.body, ())
+    desk.prepare(asked.id)
+    return _json({})
 
 
 def _thumbnail(desk: Desk, asked: Asked) -> Answer:
@@ -139,6 +145,17 @@ def _which(text: str | None) -> Which:
     raise UsageError("which has to be photo or result.")
 
 
+def _depth(text: str | None) -> Depth:
+    match text:
+        case None | "searched":
+            return "searched"
+        case "outline":
+            return "outline"
+        case "described":
+            return "described"
+    raise UsageError("depth has to be outline, described or searched.")
+
+
 def _region(text: str) -> Box:
     """Four numbers with commas between them, in pixels of the picture."""
     try:
@@ -159,6 +176,7 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Route], ...] = tuple(
         ("GET", r"faces/ID\.jpg", _thumbnail),
         ("GET", r"photos/ID\.jpg", _view),
         ("POST", r"api/faces/ID", _save),
+        ("POST", r"api/faces/ID/prepare", _prepare),
         ("POST", r"api/faces/ID/preview", _preview),
         ("POST", r"api/faces/ID/reset", _reset),
         ("POST", r"api/photos/ID/faces", _draw),

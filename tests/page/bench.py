@@ -35,7 +35,9 @@ class Bench:
     def start(self, face: str | None = None) -> None:
         """Open a face; the first one of the list where none is named."""
         self.page.locator("#begin").click() if face is None else self.page.locator(f"#face-{face}").click()
-        self.page.locator("#face").wait_for()
+        self.page.wait_for_function(
+            "() => document.getElementById('face').checkVisibility() && !document.querySelector('#face > [inert]')"
+        )
         self.page.wait_for_function(
             "() => document.querySelector('#stage > img').complete && document.querySelector('#stage > img').src"
         )
@@ -63,7 +65,12 @@ class Bench:
         return self.page.inner_text("#face-title")
 
     def wait_for_face(self, name: str) -> None:
-        self.page.wait_for_function("(name) => document.getElementById('face-title').textContent === name", arg=name)
+        """Until that face is open; its name is there before it."""
+        self.page.wait_for_function(
+            """(name) => document.getElementById("face-title").textContent === name
+              && !document.querySelector("#face > [inert]")""",
+            arg=name,
+        )
 
     def wait_for_state(self, text: str) -> None:
         """Until what stands beside the buttons begins so."""

@@ -17,6 +17,7 @@ from dmdcli.faces.face import component_boxes
 from dmdcli.page.desk import (
     Action,
     Candidate,
+    Depth,
     Detail,
     Mode,
     NoSuchFaceError,
@@ -135,7 +136,10 @@ class MadeUpDesk:
             found = [self._details[face].summary for face, changed in self._changed.items() if changed > since]
             return self._revision, found
 
-    def detail(self, face: str) -> Detail:
+    def prepare(self, face: str) -> None:
+        self.asked.append(("prepare", (face,)))
+
+    def detail(self, face: str, depth: Depth = "searched") -> Detail:
         with self._lock:
             return self._get(face)
 

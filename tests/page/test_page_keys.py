@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dmdcli.decisions import Decision
-from dmdcli.page.desk import Detail
+from dmdcli.page.desk import Depth, Detail
 from tests.browser import shoot
 from tests.page.bench import ERRORS_ANSWERED, Bench, Open
 from tests.page.made_up_desk import MadeUpDesk
@@ -29,9 +29,9 @@ class SlowDesk(MadeUpDesk):
         self.answers.set()
         super().__init__(30, **more)
 
-    def detail(self, face: str) -> Detail:
+    def detail(self, face: str, depth: Depth = "searched") -> Detail:
         assert self.answers.wait(20)
-        return super().detail(face)
+        return super().detail(face, depth)
 
     def save(self, face: str, decision: Decision, seen: str | None = None) -> Detail:
         self.asked.append(("sent", (face, decision)))
@@ -56,7 +56,7 @@ def test_keys_while_the_next_face_is_on_its_way_decide_nothing(open_bench: Open)
     assert bench.asked("sent") == []
     desk.answers.set()
     bench.wait_for_face(SECOND)
-    assert page.locator("#face[inert]").count() == 0
+    assert page.locator("#face > [inert]").count() == 0
     page.keyboard.press("x")
     bench.wait_for_face(THIRD)
     assert bench.saved() == ("f17", Decision(not_a_face=True))
@@ -80,7 +80,7 @@ def test_a_face_that_does_not_open_leaves_the_one_before(open_bench: Open) -> No
     bench.start()
     page = bench.page
     page.focus("#next")
-    page.route("**/api/faces/f17", lambda route: route.fulfill(status=404, json={"error": "It is gone."}))
+    page.route("**/api/faces/f17*", lambda route: route.fulfill(status=404, json={"error": "It is gone."}))
     page.keyboard.press("Enter")
     page.wait_for_selector("#trouble >> text=It is gone.")
     assert page.get_attribute("#face-f8", "aria-selected") == "true"

@@ -138,7 +138,7 @@ def test_what_the_desk_cannot_do_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail(error: Exception) -> Heard:
-        def refuse(face: str) -> None:
+        def refuse(face: str, depth: object) -> None:
             raise error
 
         monkeypatch.setattr(desk, "detail", refuse)

@@ -1,8 +1,9 @@
 // The face that is open: what was changed in it, step by step, and how that is saved, also where something goes wrong.
+import { Coming } from "./coming.js";
 import { decisionOf, draftOf, equal, saysNothing } from "./draft.js";
 import { Editor } from "./editor.js";
 import { make } from "./elements.js";
-import { Changed, Preview, Refusal, Strength, Who, ask, button, compareResult, factsPart, putButtons, showTitle, wide } from "./panels.js";
+import { Changed, Preview, Refusal, Strength, Who, ask, button, factsPart, putButtons, showTitle, wide } from "./panels.js";
 import { PARTS, WHOLE } from "./points.js";
 
 const at = (id) => document.getElementById(id);
@@ -12,7 +13,7 @@ export class OpenFace {
   constructor(about) {
     Object.assign(this, about);
     this.face = null; // { id, detail, draft, saved, past: [drafts], future: [drafts], step, sending: the draft on its way }
-    this.opening = false; // that another face was asked for and is not there yet
+    this.coming = new Coming(about);
     this.unsaved = new Map(); // id -> { face, error }: what could not be saved
     this.dropped = new Map(); // likewise: what was not saved and is not to be, so that the face is shown as it is saved
     this.saving = new Map(); // id -> Promise
@@ -30,6 +31,7 @@ export class OpenFace {
     at("part").addEventListener("change", () => this.editor.select(at("part").value === "" ? null : Number(at("part").value)));
   }
 
+  get opening() { return this.coming.id !== null; } // another face was asked for and is not there yet
   get ready() { return this.face !== null && !this.opening; } // while another face is on its way, nothing is decided about this one
   may(action) { return this.state().actions.includes(action); }
   get faceless() { return !this.face.detail.landmarks.length; } // a photo in which no face was found
@@ -69,46 +71,48 @@ export class OpenFace {
     this.leave();
     const turn = (this.turn = (this.turn ?? 0) + 1);
     this.list.mark(id);
-    this.#wait(true);
+    this.coming.begin(id);
     await this.saving.get(id);
     try {
-      const kept = this.unsaved.get(id)?.face, detail = await ask(`api/faces/${id}`);
+      const kept = this.unsaved.get(id)?.face, detail = await ask(`api/faces/${id}?depth=described`);
       if (turn !== this.turn) return;
       const saved = draftOf(detail);
       this.face = kept ? Object.assign(kept, { detail, saved }) : { id, detail, saved, draft: saved, past: [], future: [], step: null };
     } catch (error) {
       if (turn !== this.turn) return;
-      this.#wait(false);
+      this.coming.end(false);
       this.list.mark(this.face?.id ?? null);
+      if (this.face) this.#show(false); else this.coming.leave();
       this.trouble(error, () => this.open(id, { focus, push }));
       return;
     }
-    this.#wait(false);
+    this.coming.end(true);
     this.#show(focus);
+    this.#complete(this.face);
+    this.coming.ahead();
     const hash = `#face-${id}`;
     if (location.hash !== hash) history[push ? "pushState" : "replaceState"](null, "", hash);
     if (focus && !this.editor.drawing) at("face-title").focus({ preventScroll: true });
   }
 
-  // What is pressed while the next face is on its way would be meant for that one, and would reach the one before
-  #wait(on) {
-    const focused = document.activeElement;
-    if (on && at("face").contains(focused)) this.focused = focused; // what is inert loses the focus
-    this.opening = at("face").inert = on;
-    if (!on && document.activeElement === document.body) this.focused?.focus({ preventScroll: true });
-    if (!on) this.focused = null;
+  // What takes a search of the photo is there later than all else; nothing waits for it
+  async #complete(face) {
+    const { detail } = face;
+    if (!detail.pending) return;
+    const whole = await ask(`api/faces/${face.id}`).catch(() => null); // without it nothing is found to go back to
+    if (!whole || face.detail !== detail || whole.revision !== detail.revision) return;
+    face.detail = whole;
+    if (this.face === face && this.ready) this.#showDraft();
   }
 
   close() {
     this.leave();
     this.turn = (this.turn ?? 0) + 1;
-    this.#wait(false);
+    this.coming.end(false);
     this.face = null;
     this.editor.rest();
     this.preview.clear();
-    document.body.classList.remove("showing");
-    at("face").hidden = true;
-    at("start").hidden = false;
+    this.coming.leave();
     this.saved();
   }
 
@@ -132,7 +136,7 @@ export class OpenFace {
     this.showSteps();
     this.draw(false);
     this.#showDraft();
-    if (results) this.#compare();
+    if (results) this.coming.compare(detail);
     this.show(results ? "result" : "points");
     if (faceless && this.may("draw")) this.draw(true, focus);
     this.saved(); // what was dropped of the face before was looked at
@@ -140,8 +144,8 @@ export class OpenFace {
 
   // Whether somebody put the points there: they are no more as found, or believed although nothing found them
   get #put() {
-    const { draft: { points }, detail: { found_landmarks: found, landmarks, summary } } = this.face;
-    return !equal(points, found ?? landmarks) || (!found && summary.confidence === 1);
+    const { draft: { points }, detail: { found_landmarks: found, landmarks, summary, pending } } = this.face;
+    return !equal(points, found ?? landmarks) || (!found && (pending || summary.confidence === 1));
   }
 
   showSteps() {
@@ -240,7 +244,7 @@ export class OpenFace {
   // What was decided elsewhere is shown in place of the draft, which knew nothing of it
   async #takeOver(one) {
     one.taken = (one.taken ?? 0) + 1; // what waits to be sent knew nothing of it either
-    const detail = await ask(`api/faces/${one.id}`).catch(() => null);
+    const detail = await ask(`api/faces/${one.id}?depth=described`).catch(() => null);
     if (!detail) return false;
     this.list.update([detail.summary], true);
     this.#adopt(one, detail);
@@ -251,15 +255,16 @@ export class OpenFace {
     const saved = draftOf(detail);
     Object.assign(one, { detail, saved, draft: saved, past: [], future: [], step: null });
     if (this.face === one) { this.#showTitle(); this.#showDraft(); }
+    this.#complete(one);
   }
 
   // News of the list: where nothing is being changed in the open face, it is shown as another tab has left it by now
   async follow(summaries) {
     const { face } = this, atRest = () => this.face === face && this.ready && !this.saving.has(face.id) && equal(face.draft, face.saved);
     if (!face || !atRest() || !summaries.some((one) => one.id === face.id && !equal(one, face.detail.summary))) return;
-    const detail = await ask(`api/faces/${face.id}`).catch(() => null); // the next question for news tells what went wrong
+    const detail = await ask(`api/faces/${face.id}?depth=described`).catch(() => null); // the next question for news tells what went wrong
     if (!detail || !atRest()) return;
-    if (detail.revision === face.detail.revision) { face.detail = detail; this.#showTitle(); return; }
+    if (detail.revision === face.detail.revision) { face.detail = { ...face.detail, summary: detail.summary }; this.#showTitle(); return; }
     this.#adopt(face, detail);
     this.say("This face was changed elsewhere; it is shown as it is now.");
   }
@@ -384,8 +389,6 @@ export class OpenFace {
   }
 
   // A result
-
-  #compare() { this.compared = compareResult(this.face.detail, (error) => this.trouble(error, () => this.#compare())); }
 
   show(what) {
     const results = this.state().mode === "results", points = !results || what === "points";

@@ -85,6 +85,7 @@ function begin() {
   fillKeys();
   list.filter();
   follow();
+  if (!work.opening) work.coming.ahead();
   performance.mark("ready");
 }
 
@@ -145,7 +146,7 @@ const KEYS = [ // key, its words, what it does, the action without which it is n
   ["Z", "zoom to the part that is selected, then to the next, then to the whole face", inFace(() => { work.show("points"); editor.zoomToPart(); })],
   ["+", "zoom in", inFace(() => editor.zoom(1.25))], ["-", "zoom out", inFace(() => editor.zoom(0.8))], ["0", "show the whole face", inFace(() => editor.fit(editor.faceRegion()))],
   ["U", "undo", () => work.undo()],
-  ["C", "change between before and after", inFace(() => work.compared?.swap()), "strength"],
+  ["C", "change between before and after", inFace(() => work.coming.compared?.swap()), "strength"],
   ["V", "show the result or the points", inFace(() => work.show(at("points").hidden ? "points" : "result")), "strength"],
   ["?", "show the keys", () => at("keys").showModal()],
 ];
@@ -168,8 +169,10 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey) {
     if (event.key.toLowerCase() !== "z" || typing || !work.ready) return;
     if (event.shiftKey) work.redo(); else work.undo();
-  } else if (work.opening && !["N", "P", "?"].includes(event.key.toUpperCase())) return;
-  else if (editor.drawing && ["Enter", "Escape"].includes(event.key) && !target.closest("button")) {
+  } else if (work.opening && !["N", "P", "?"].includes(event.key.toUpperCase())) {
+    if (KEYS.some(([key]) => key === event.key.toUpperCase())) work.coming.tell();
+    return;
+  } else if (editor.drawing && ["Enter", "Escape"].includes(event.key) && !target.closest("button")) {
     if (event.key === "Escape") work.draw(false);
     else if (editor.fresh) say("Move the box onto the face first."); // Enter often means the photo, and not a box that nobody touched
     else work.drawn();

@@ -8,7 +8,7 @@ const WIDEST = 3000; // pixels of a fetched picture
 export class PhotoView {
   // told: {view(region, width, signal) -> Promise of a Blob, failed(error)}; redraw() is whoever extends this
   constructor(stage, told) {
-    Object.assign(this, { stage, told, size: [1, 1], x: 0, y: 0, scale: 1, seen: null }); // x, y: the photo in the window's corner
+    Object.assign(this, { stage, told, size: [1, 1], x: 0, y: 0, scale: 1, seen: null, resting: true }); // x, y: the photo in the window's corner
     this.image = stage.appendChild(this.#newImage());
     stage.addEventListener("wheel", (event) => {
       event.preventDefault();
@@ -29,10 +29,11 @@ export class PhotoView {
     this.fetching?.abort();
     if (this.seen) URL.revokeObjectURL(this.image.src);
     this.image.removeAttribute("src");
-    Object.assign(this, { size, seen: null });
+    Object.assign(this, { size, seen: null, resting: false });
   }
 
   rest() { // asks for nothing more
+    this.resting = true;
     clearTimeout(this.settling);
     this.fetching?.abort();
   }
@@ -77,7 +78,7 @@ export class PhotoView {
   viewChanged() {
     this.redraw();
     clearTimeout(this.settling);
-    this.settling = setTimeout(() => this.fetch(), this.seen ? 120 : 0);
+    if (!this.resting) this.settling = setTimeout(() => this.fetch(), this.seen ? 120 : 0);
   }
 
   async fetch() {
