@@ -31,6 +31,8 @@ FILE_NAME = "decisions.toml"
 """Its name in an output folder, where it is found without being named."""
 PHOTO_KEYS = frozenset({"sha256", "place", "face"})
 OUTCOMES = ("person", "stranger", "not_a_face", "leave_alone")
+WHOSE = ("person", "stranger", "not_a_face")
+"""Of these a face has one at most."""
 FLAGS = ("stranger", "not_a_face", "leave_alone", "judge", "fitted", "accepted")
 FACE_KEYS = frozenset({"box", "number", "person", "landmarks", "found", "strength", *FLAGS})
 FacePoints: TypeAlias = tuple[tuple[float, float], ...]
@@ -42,10 +44,11 @@ class Decision:
     """What was decided about one face, told by its box or its number.
 
     box: in upright photo pixels. number: in the report and in `dmd restore --json`, from 1. person: whose it is, NFC;
-    at most one of `person`, `stranger`, `not_a_face` and `leave_alone`. strength: in [0, 1], in place of --strength,
-    and kept unless `judge` says that less may be published. landmarks: put right by hand, to hundredths of a pixel, and
-    only with a box; where no face is found in the box, they make one. fitted: the program fitted these landmarks in a
-    box given by hand, and nobody moved or accepted them, so that they are no surer than those of a face that is found.
+    at most one of `person`, `stranger` and `not_a_face`. leave_alone: it is a face, and stays as it is. strength: in
+    [0, 1], in place of --strength, and kept unless `judge` says that less may be published. landmarks: put right by
+    hand, to hundredths of a pixel, and only with a box; where no face is found in the box, they make one. fitted: the
+    program fitted these landmarks in a box given by hand, and nobody moved or accepted them, so that they are no surer
+    than those of a face that is found.
     found: with landmarks, the box in which the program had found the face that was moved away from there; it changes
     nothing, and tells what to go back to.
     accepted: somebody looked at the face and found it right, which changes nothing. line: where it stands in the file
@@ -139,16 +142,14 @@ def find(decisions: Sequence[Decision], boxes: Sequence[Box]) -> list[Decision |
 def combined(first: Decision, second: Decision) -> Decision:
     """What two decisions say of one face; where both say something, `first` has the say.
 
-    Whose it is, or that it is none or stays, is one thing; how strongly it is restored, another; its landmarks, with
-    the box they lie in, the third; fitted ones give way to those of a hand. A strength means that the face is to be
-    restored.
+    Whose it is, or that it is none, is one thing; how strongly it is restored, or that it stays, another; its
+    landmarks, with the box they lie in, the third; fitted ones give way to those of a hand. Whoever says that a face
+    stays, how strongly it is restored, or where its landmarks are, says that it is one.
     """
-    is_silent = not _outcome_of(first)
-    outcome = second if is_silent else first
-    if is_silent and first.strength is not None:
-        outcome = replace(second, not_a_face=False, leave_alone=False)
-    elif is_silent and first.landmarks is not None:
-        outcome = replace(second, not_a_face=False)
+    is_a_face = first.leave_alone or first.strength is not None or first.landmarks is not None
+    outcome = first if _said_of(WHOSE, first) else replace(second, not_a_face=second.not_a_face and not is_a_face)
+    is_kept = first.leave_alone or (second.leave_alone and first.strength is None)
+    outcome = replace(outcome, leave_alone=is_kept and not outcome.not_a_face)
     stays = outcome.not_a_face or outcome.leave_alone
     strong = first if first.strength is not None else second
     drawn = min(first, second, key=lambda one: (one.landmarks is None, one.fitted))
@@ -170,13 +171,24 @@ def combined(first: Decision, second: Decision) -> Decision:
 
 def says_nothing(decision: Decision) -> bool:
     """Whether nothing is decided, so that no file may hold it."""
-    said = _outcome_of(decision) or decision.accepted
+    said = _said_of(OUTCOMES, decision) or decision.accepted
     return not said and decision.strength is None and decision.landmarks is None
 
 
-def _outcome_of(decision: Decision) -> int:
-    """How many of OUTCOMES are decided, of which there may be one."""
-    return sum(bool(getattr(decision, key)) for key in OUTCOMES)
+def contradiction(decision: Decision) -> str | None:
+    """What cannot be true of one face at once, None where all of it can."""
+    if _said_of(WHOSE, decision) > 1:
+        return f"only one of {', '.join(WHOSE)} can be true of a face"
+    if decision.not_a_face and decision.leave_alone:
+        return "what is no face stays as it is anyway; only one of not_a_face, leave_alone can be true"
+    if decision.strength is not None and (decision.not_a_face or decision.leave_alone):
+        return "a face that is left alone has no strength"
+    return None
+
+
+def _said_of(keys: Iterable[str], decision: Decision) -> int:
+    """How many of some fields are decided."""
+    return sum(bool(getattr(decision, key)) for key in keys)
 
 
 def read_decisions(path: Path) -> Decisions:
@@ -317,8 +329,8 @@ class _Reader:
         )
         if (decision.box is None) == (decision.number is None):
             raise self.mistake(line, "a face needs either its box or its number")
-        if _outcome_of(decision) > 1:
-            raise self.mistake(line, f"only one of {', '.join(OUTCOMES)} can be true of a face")
+        if (why := contradiction(decision)) is not None:
+            raise self.mistake(line, why)
         if decision.landmarks is not None and (decision.box is None or decision.not_a_face):
             raise self.mistake(line, "landmarks need the box of their face, and no other word that it is none")
         if (decision.fitted or decision.found) and decision.landmarks is None:
@@ -326,8 +338,6 @@ class _Reader:
             raise self.mistake(line, f"{key} is said of landmarks, and there are none")
         if says_nothing(decision):
             raise self.mistake(line, f"nothing is decided; give one of {', '.join(OUTCOMES)}, strength or landmarks")
-        if decision.strength is not None and (decision.not_a_face or decision.leave_alone):
-            raise self.mistake(line, "a face that is left alone has no strength")
         return decision
 
     def box(self, key: str, value: object, line: int) -> Box | None:

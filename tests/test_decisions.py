@@ -32,7 +32,9 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
                 Decision(number=4, stranger=True, strength=0.0),
             ),
         ),
-        PhotoDecisions(place="b.png", faces=(Decision(number=1, not_a_face=True), Decision(box=BOX, leave_alone=True))),
+        PhotoDecisions(
+            place="b.png", faces=(Decision(number=1, not_a_face=True), Decision(box=BOX, person="a", leave_alone=True))
+        ),
         PhotoDecisions(sha256=DIGEST),
     )
     path = tmp_path / "decisions.toml"
@@ -105,6 +107,11 @@ def test_each_face_has_one_decision_and_each_decision_one_face() -> None:
             ["[[photo]]", "place = 'a'", "[[photo.face]]", "number = 1", "leave_alone = true", "strength = 1"],
             4,
             "alone",
+        ),
+        (
+            ["[[photo]]", "place = 'a'", "[[photo.face]]", "number = 1", "leave_alone = true", "not_a_face = true"],
+            4,
+            "only one of",
         ),
         (["[[photo]]", "place = 'a'", "[[photo]]", "sha256 = 'abc'"], 4, "64"),
         (["[[photo]]", "[[photo.face]]", "number = 1", "stranger = true"], 2, "sha256 or its place"),
@@ -218,6 +225,26 @@ OTHER = (11.0, 20.0, 111.0, 121.0)
             Decision(box=OTHER, landmarks=points(), leave_alone=True),
         ),
         (Decision(box=BOX, strength=0.3), Decision(box=OTHER, leave_alone=True), Decision(box=BOX, strength=0.3)),
+        (
+            Decision(box=BOX, person="a"),
+            Decision(box=OTHER, leave_alone=True, person="b"),
+            Decision(box=BOX, leave_alone=True, person="a"),
+        ),
+        (
+            Decision(box=BOX, leave_alone=True),
+            Decision(box=OTHER, strength=0.5, stranger=True),
+            Decision(box=BOX, leave_alone=True, stranger=True),
+        ),
+        (
+            Decision(box=BOX, leave_alone=True),
+            Decision(box=OTHER, not_a_face=True),
+            Decision(box=BOX, leave_alone=True),
+        ),
+        (
+            Decision(box=BOX, not_a_face=True),
+            Decision(box=OTHER, leave_alone=True, person="b"),
+            Decision(box=BOX, not_a_face=True),
+        ),
         (
             Decision(box=BOX, landmarks=points(), fitted=True, person="a"),
             Decision(box=OTHER, landmarks=points(1), found=BOX),

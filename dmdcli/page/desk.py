@@ -71,7 +71,7 @@ class Summary:
     rank: the list's order, the lowest first: what most wants to be looked at. verdict, reasons: on the landmarks or, of
     a result, on what was published. confidence: that the landmarks are right, in [0, 1], where it was measured. person:
     whose the face is taken to be. by_hand: something was decided about it, more than a box to fit points in. accepted:
-    it was looked at and is right. gone: it is none, or was removed, by decision.
+    it was looked at and is right. gone: it is none, or was removed, by decision. left: it stays as it is, by decision.
     """
 
     id: str
@@ -85,6 +85,7 @@ class Summary:
     by_hand: bool = False
     accepted: bool = False
     gone: bool = False
+    left: bool = False
 
 
 @dataclass(frozen=True)

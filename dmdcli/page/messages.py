@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import cv2
 import numpy as np
 
-from dmdcli.decisions import OUTCOMES, Decision, FacePoints
+from dmdcli.decisions import Decision, FacePoints, contradiction
 from dmdcli.errors import UsageError
 from dmdcli.page.desk import Detail
 from dmdcli.person import check_name
@@ -129,12 +129,10 @@ def _decision(said: Mapping[str, object]) -> Decision:
         leave_alone=_flag(said, "leave_alone"),
         accepted=_flag(said, "accepted"),
     )
-    if sum(bool(getattr(decision, key)) for key in OUTCOMES) > 1:
-        raise UsageError(f"Only one of {', '.join(OUTCOMES)} can be true of a face.")
+    if (why := contradiction(decision)) is not None:
+        raise UsageError(f"{why[0].upper()}{why[1:]}.")
     if decision.not_a_face and decision.landmarks is not None:
         raise UsageError("What is no face has no landmarks.")
-    if decision.strength is not None and (decision.not_a_face or decision.leave_alone):
-        raise UsageError("A face that is left alone has no strength.")
     return decision
 
 

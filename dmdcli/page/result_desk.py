@@ -290,6 +290,7 @@ class ResultDesk(Generic[DictionaryT]):
             by_hand=by_hand,
             accepted=decision.accepted,
             gone=decision.not_a_face,
+            left=decision.leave_alone,
         )
 
     def _of(self, face: str) -> Made:

@@ -112,6 +112,7 @@ def line_of(seen: Seen, least_face: float) -> Summary:
         by_hand=bool(seen.kept) and _says_more_than_fitted(decision),
         accepted=decision.accepted,
         gone=seen.gone,
+        left=decision.leave_alone,
     )
 
 

@@ -187,6 +187,7 @@ class MadeUpDesk:
                 by_hand=True,
                 accepted=decision.accepted,
                 gone=decision.not_a_face,
+                left=decision.leave_alone,
                 verdict="good" if decision.landmarks or decision.accepted else detail.summary.verdict,
                 reasons=() if decision.landmarks or decision.accepted else detail.summary.reasons,
             )

@@ -114,6 +114,7 @@ def test_a_decision_is_read() -> None:
         json.dumps({"landmarks": POINTS, "not_a_face": True}).encode(),
         b'{"person": "Alice", "stranger": true}',
         b'{"not_a_face": true, "leave_alone": true}',
+        b'{"stranger": true, "person": "Alice", "leave_alone": true}',
         b'{"leave_alone": true, "strength": 0.5}',
     ],
     ids=lambda body: ascii(body[:40])[2:-1],

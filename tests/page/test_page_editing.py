@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dmdcli.faces.align import TEMPLATE, crop_matrix, five_points
 from dmdcli.page.desk import Preview
 from tests.page.bench import Bench, Open
+from tests.page.made_up_desk import MadeUpDesk
 
 MOUTH, LEFT_EYE, RIGHT_EYE = slice(48, 68), slice(36, 42), slice(42, 48)
 
@@ -238,20 +242,9 @@ def test_a_missed_face_is_drawn_by_keys(bench: Bench) -> None:
 def test_fingers_move_points_and_pinch(open_bench: Open) -> None:
     bench = open_bench(width=390, height=844, touch=True)
     bench.page.locator(".row").first.tap()
-    bench.page.locator("#face").wait_for()
-    bench.rest()
+    bench.wait_for_face("photo 2.jpg, face 3")
     before = bench.points()
-    touch = bench.page.context.new_cdp_session(bench.page)
-
-    def fingers(kind: str, *places: np.ndarray) -> None:
-        touch.send(
-            "Input.dispatchTouchEvent",
-            {
-                "type": kind,
-                "touchPoints": [{"x": float(x), "y": float(y), "id": place} for place, (x, y) in enumerate(places)],
-            },
-        )
-
+    fingers = fingers_of(bench)
     near = before[8] + (0, 12)  # a finger is broad
     fingers("touchStart", near)
     fingers("touchMove", np.add(near, (20, 10)))
@@ -265,3 +258,89 @@ def test_fingers_move_points_and_pinch(open_bench: Open) -> None:
     assert np.ptp(after[:17], axis=0)[0] == pytest.approx(2 * np.ptp(before[:17], axis=0)[0], rel=0.05)
     bench.page.keyboard.press("u")
     assert bench.page.is_disabled("#undo")  # the pinch moved no point
+
+
+def fingers_of(bench: Bench) -> Callable[..., None]:
+    """Puts fingers down, moves and lifts them: real touch events, the places of all fingers in each."""
+    touch = bench.page.context.new_cdp_session(bench.page)
+
+    def fingers(kind: str, *places: np.ndarray) -> None:
+        down = [{"x": float(x), "y": float(y), "id": place} for place, (x, y) in enumerate(places)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": down})
+
+    return fingers
+
+
+@pytest.mark.parametrize("zoomed", [False, True])
+@pytest.mark.parametrize(("part", "own"), [("Mouth", MOUTH), ("Right eye", RIGHT_EYE)])
+def test_a_finger_moves_the_part_that_was_chosen(open_bench: Open, part: str, own: slice, zoomed: bool) -> None:
+    bench = open_bench(with_closed_mouths(), width=390, height=844, touch=True)
+    bench.page.locator(".row").first.tap()
+    bench.wait_for_face("photo 2.jpg, face 3")
+    fingers = fingers_of(bench)
+    bench.page.select_option("#part", label=part)
+    if zoomed:
+        bench.page.locator("#zoom-part").tap()
+    bench.page.locator("#stage").scroll_into_view_if_needed()
+    before = bench.points()
+    middle = before[own].mean(axis=0)
+    for place in (middle, middle + (0.2 * np.ptp(before[own], axis=0)[0], 0)):  # in the middle, and beside it
+        was = bench.points()
+        fingers("touchStart", place)
+        fingers("touchMove", place + (12, 9))
+        fingers("touchEnd")
+        moved = bench.points() - was
+        assert moved[own] == pytest.approx(np.tile((12.0, 9.0), (len(moved[own]), 1)), abs=0.3)
+        assert np.abs(np.delete(moved, np.arange(own.start, own.stop), axis=0)).max() < 0.3
+        bench.page.click("#undo")
+
+
+def test_a_finger_moves_a_point_of_the_part_that_was_zoomed_to(open_bench: Open) -> None:
+    bench = open_bench(width=390, height=844, touch=True)
+    bench.page.locator(".row").first.tap()
+    bench.wait_for_face("photo 2.jpg, face 3")
+    fingers = fingers_of(bench)
+    bench.page.select_option("#part", label="Mouth")
+    bench.page.locator("#zoom-part").tap()
+    bench.page.locator("#stage").scroll_into_view_if_needed()
+    before = bench.points()
+    fingers("touchStart", before[48] + (1, 1))
+    fingers("touchMove", before[48] + (16, 11))
+    fingers("touchEnd")
+    moved = bench.points() - before
+    assert moved[48] == pytest.approx((15, 10), abs=0.3)
+    assert np.abs(np.delete(moved, 48, axis=0)).max() < 0.3
+
+
+def test_a_finger_moves_an_eye_by_its_inside_where_none_was_chosen(open_bench: Open) -> None:
+    bench = open_bench(width=390, height=844, touch=True)
+    bench.page.locator(".row").first.tap()
+    bench.wait_for_face("photo 2.jpg, face 3")
+    fingers = fingers_of(bench)
+    before = bench.points()
+    middle = before[LEFT_EYE].mean(axis=0)
+    fingers("touchStart", middle)
+    fingers("touchMove", middle + (12, 9))
+    fingers("touchEnd")
+    assert (bench.points() - before)[LEFT_EYE] == pytest.approx(np.tile((12.0, 9.0), (6, 1)), abs=0.3)
+
+
+def test_the_mouse_moves_a_closed_mouth_as_a_whole(open_bench: Open) -> None:
+    bench: Bench = open_bench(with_closed_mouths())
+    bench.start()
+    bench.page.keyboard.press("m")
+    before = bench.points()
+    middle = before[MOUTH].mean(axis=0)
+    bench.drag(middle, middle + (20, 10))
+    assert (bench.points() - before)[MOUTH] == pytest.approx(np.tile((20.0, 10.0), (20, 1)), abs=0.3)
+
+
+def with_closed_mouths() -> MadeUpDesk:
+    """Photos in which the inner points of the first face's mouth lie on each other, in its middle."""
+    desk = MadeUpDesk(30)
+    points = np.array(desk.detail("f8").landmarks)
+    points[60:65, 1] = points[MOUTH, 1].mean()
+    points[65:68] = points[[63, 62, 61]]
+    found = tuple((float(x), float(y)) for x, y in points)
+    desk._put(replace(desk.detail("f8"), landmarks=found, found_landmarks=found))
+    return desk

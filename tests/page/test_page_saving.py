@@ -242,6 +242,50 @@ def test_results_are_reviewed(open_bench: Open) -> None:
     bench.wait_for_face("photo 5.jpg, face 3")
 
 
+def test_whose_a_face_is_can_be_said_of_one_that_stays_as_it_is(open_bench: Open) -> None:
+    bench: Bench = open_bench(MadeUpDesk(30, "results"))
+    page = bench.page
+    page.locator("#face-f8").click()
+    bench.wait_for_face("photo 2.jpg, face 3")
+    page.fill("#person", "Dora")
+    page.keyboard.press("Enter")
+    page.click("#leave-alone")
+    assert bench.saved() == ("f8", Decision(person="Dora", leave_alone=True))
+    page.wait_for_function("() => /Dora.*left as it was/.test(document.getElementById('face-f8').textContent)")
+    page.locator("#face-f8").click()
+    bench.wait_for_face("photo 2.jpg, face 3")
+    told = page.inner_text("#face-told")
+    assert "Dora" in told
+    assert "left as it was" in told
+    shoot(page, "page-named-and-left")
+    page.fill("#person", "Alice")
+    page.click("#save")
+    assert bench.saved(2)[1] == Decision(person="Alice", leave_alone=True)
+    page.click("#leave-alone")
+    assert bench.saved(3)[1] == Decision(person="Alice")
+    page.click("#leave-alone")
+    assert bench.saved(4)[1] == Decision(person="Alice", leave_alone=True)
+
+
+def test_a_save_that_was_asked_for_is_announced(open_bench: Open) -> None:
+    desk = StubbornDesk()
+    bench: Bench = open_bench(desk)
+    bench.start()
+    page = bench.page
+    said = "(text) => document.getElementById('said').textContent.startsWith(text)"
+    for ask in (lambda: page.keyboard.press("s"), lambda: page.click("#save")):
+        points = bench.points()
+        bench.drag(points[8], points[8] + (9, 0))
+        page.wait_for_function(said, arg="Jaw, point 9")
+        ask()
+        page.wait_for_function(said, arg="Saved.")
+    desk.refuses = True
+    points = bench.points()
+    bench.drag(points[8], points[8] + (9, 0))
+    page.keyboard.press("s")
+    page.wait_for_function(said, arg="Not saved: The disk is full.")
+
+
 @pytest.mark.slow
 def test_references_are_removed(open_bench: Open) -> None:
     bench: Bench = open_bench(MadeUpDesk(6, "references"))

@@ -201,7 +201,12 @@ def test_a_photo_that_is_gone_is_not_made_again_and_one_that_moved_is_listed_onc
 
 @pytest.mark.parametrize(
     ("decision", "used"),
-    [(Decision(stranger=True), "generic"), (Decision(leave_alone=True), "none"), (Decision(not_a_face=True), "none")],
+    [
+        (Decision(stranger=True), "generic"),
+        (Decision(leave_alone=True), "none"),
+        (Decision(leave_alone=True, person="alice"), "none"),
+        (Decision(not_a_face=True), "none"),
+    ],
 )
 def test_the_next_run_does_as_decided(album: Album, decision: Decision, used: str) -> None:
     with album.desk() as desk:
@@ -211,6 +216,13 @@ def test_the_next_run_does_as_decided(album: Album, decision: Decision, used: st
         row = journal.row("a.png")
     assert row is not None
     assert [face.result for face in row.faces] == [used, "generic"]
+    assert row.faces[0].account["assigned_by"] == (
+        "decision" if decision.person or decision.stranger or decision.not_a_face else "recognition"
+    )
+    with album.desk() as desk:
+        line = desk.detail("p1f1").summary
+        assert line.left == decision.leave_alone
+        assert decision.person in (None, line.person)
 
 
 def test_points_put_right_are_used_by_the_next_run(album: Album) -> None:

@@ -3,7 +3,7 @@ import { Coming } from "./coming.js";
 import { decisionOf, draftOf, equal, saysNothing } from "./draft.js";
 import { Editor } from "./editor.js";
 import { make } from "./elements.js";
-import { Changed, Preview, Refusal, Strength, Who, ask, button, factsPart, putButtons, showTitle, wide } from "./panels.js";
+import { Changed, Preview, Refusal, Strength, Who, ask, button, factsPart, putButtons, showSaved, showTitle, wide } from "./panels.js";
 import { PARTS, WHOLE } from "./points.js";
 
 const at = (id) => document.getElementById(id);
@@ -25,7 +25,7 @@ export class OpenFace {
       failed: (error) => this.trouble(error, () => this.editor.fetch(), "view"),
     });
     this.preview = new Preview(({ components, left_out: left }, { landmarks }) => this.editor.showRead(components, left, landmarks ?? this.face.detail.landmarks));
-    this.who = new Who((said) => this.change({ ...said, not_a_face: false, leave_alone: false }));
+    this.who = new Who((said) => this.change({ ...said, not_a_face: false }));
     this.strength = new Strength((strength) => this.change({ strength, leave_alone: false }, "strength"));
     at("part").append(make("option", { value: "" }, "none"), ...PARTS.map(({ name }, number) => make("option", { value: number }, name)), make("option", { value: WHOLE }, "Whole face"));
     at("part").addEventListener("change", () => this.editor.select(at("part").value === "" ? null : Number(at("part").value)));
@@ -178,7 +178,7 @@ export class OpenFace {
     const { face: { draft, detail }, faceless } = this;
     const buttons = [
       this.may("accept") ? button("accept", faceless ? "There is no face" : "Accept", "A", () => this.accept(), { main: true }) : null,
-      faceless ? null : button("save", this.state().mode === "results" ? ["Save", wide(": do it again like this")] : "Save", "S", () => this.save()),
+      faceless ? null : button("save", this.state().mode === "results" ? ["Save", wide(": do it again like this")] : "Save", "S", () => this.saveNow()),
       this.may("leave_alone") && !faceless ? button("leave-alone", "Leave original", "L", () => this.leaveAlone(), { pressed: draft.leave_alone }) : null,
       this.out && !faceless ? button("not-a-face", this.out, "X", () => this.reject(), { pressed: draft.not_a_face }) : null,
       this.may("draw") ? button("draw", "Draw a missed face", "D", () => this.draw(true)) : null,
@@ -277,6 +277,9 @@ export class OpenFace {
     return equal(one.draft, one.saved);
   }
 
+  // As asked for by button or key: whoever does not see it is told
+  async saveNow() { if (this.ready && (await this.save())) this.say("Saved."); }
+
   async saveAgain() {
     const { face } = this;
     for (const { face: one } of [...this.unsaved.values()]) {
@@ -292,10 +295,7 @@ export class OpenFace {
   showSaved() {
     if (!this.face) return;
     const { id, draft, saved, detail } = this.face, changed = !equal(draft, saved), failed = this.unsaved.get(id) ?? (changed ? undefined : this.dropped.get(id));
-    const saving = this.saving.has(id), decided = this.list.stateOf(detail.summary) || detail.decision.landmarks, quiet = !saving && !failed;
-    at("saved").className = `state ${failed ? "bad" : quiet && !changed && !decided ? "wide" : ""}`;
-    at("saved").replaceChildren(saving ? "Saving…" : failed ? `Not saved: ${failed.error.message}` : changed ? "Changed." : decided ? "Saved." : "Nothing decided yet.",
-      ...(quiet && changed ? [wide(" It is saved when you accept, save or go to another face.")] : []));
+    showSaved({ saving: this.saving.has(id), failed, changed, decided: this.list.stateOf(detail.summary) || detail.decision.landmarks });
   }
 
   // Decides, saves and goes on to the next face
@@ -314,9 +314,10 @@ export class OpenFace {
   reject() { if (this.out) this.#toggle("not_a_face", this.may("remove") ? "removed" : "not a face"); }
   leaveAlone() { this.#toggle("leave_alone", "left as it was"); }
 
+  // Whose a face is may be said of one that stays as it is, too
   #toggle(key, words) {
     if (!this.ready || this.faceless) return;
-    const patch = { person: null, stranger: false, not_a_face: false, leave_alone: false };
+    const patch = { not_a_face: false, leave_alone: false, ...(key === "not_a_face" ? { person: null, stranger: false } : {}) };
     if (!this.face.draft[key]) { this.#decide({ ...patch, accepted: false, [key]: true }, words); return; }
     this.change(patch);
     this.save();
@@ -387,8 +388,6 @@ export class OpenFace {
       this.saved();
     } catch (error) { this.trouble(error, () => this.drawn()); }
   }
-
-  // A result
 
   show(what) {
     const results = this.state().mode === "results", points = !results || what === "points";

@@ -98,7 +98,11 @@ export class FaceList {
     return this.order[place === undefined ? 0 : place + step];
   }
 
-  stateOf({ gone, accepted, by_hand }) { return gone ? `✕ ${this.goneName().toLowerCase()}` : accepted ? "✓ accepted" : by_hand ? "✎ by hand" : ""; }
+  stateOf({ gone, accepted, by_hand, left }) {
+    if (gone) return `✕ ${this.goneName().toLowerCase()}`;
+    if (left) return accepted ? "✓ accepted, left as it was" : "✎ left as it was";
+    return accepted ? "✓ accepted" : by_hand ? "✎ by hand" : "";
+  }
   nameOf({ photo, number }) { return number ? `${fileName(photo)}, ${this.noun} ${number}` : fileName(photo); }
 
   mark(id) { // as the one that is open

@@ -137,7 +137,7 @@ const select = (number) => { work.show("points"); at("stage").scrollIntoView({ b
 const turn = (step) => inFace(() => select(((editor.active ?? (step > 0 ? -1 : PARTS.length)) + step + PARTS.length) % PARTS.length));
 const KEYS = [ // key, its words, what it does, the action without which it is not there
   ["N", "next face", beside(1)], ["P", "previous face", beside(-1)],
-  ["A", "accept, and go on to the next face", () => work.accept(), "accept"], ["S", "save", () => work.save()],
+  ["A", "accept, and go on to the next face", () => work.accept(), "accept"], ["S", "save", () => work.saveNow()],
   ["X", () => `${(work.out ?? "").toLowerCase()}, and go on`, () => work.reject()],
   ["L", "leave the original, and go on", () => work.leaveAlone(), "leave_alone"],
   ["D", "draw a missed face", () => work.draw(true), "draw"],

@@ -234,6 +234,14 @@ export function putButtons(place, buttons) {
   if (focused) buttons.find((one) => one.id === focused)?.focus({ preventScroll: true });
 }
 
+// Beside the buttons, whether what was decided is saved
+export function showSaved({ saving, failed, changed, decided }) {
+  const said = document.getElementById("saved"), quiet = !saving && !failed;
+  said.className = `state ${failed ? "bad" : quiet && !changed && !decided ? "wide" : ""}`;
+  said.replaceChildren(saving ? "Saving…" : failed ? `Not saved: ${failed.error.message}` : changed ? "Changed." : decided ? "Saved." : "Nothing decided yet.",
+    ...(quiet && changed ? [wide(" It is saved when you accept, save or go to another face.")] : []));
+}
+
 export function factsPart(facts) {
   return make("section", { class: "card", "aria-label": "What is known" }, make("h3", {}, "What is known"),
     make("dl", {}, ...facts.flatMap(([term, text]) => [make("dt", {}, term), make("dd", { dir: "auto" }, text)])));

@@ -53,13 +53,28 @@ export function grasp([x, y], reach, { screen, frames, edges, active, extent, dr
   const inside = ([x0, y0, x1, y1]) => x > x0 && x < x1 && y > y0 && y < y1;
   const held = (kind, number, more = {}) => ({ kind, part: number, name: PARTS[number].name, ...more });
   if (screen.length) {
-    const nearest = (points) => points.reduce((best, point) => (near(...screen[point]) < best[1] ? [point, near(...screen[point])] : best), [null, reach])[0];
     const parted = active !== null && active !== WHOLE;
+    const fits = ([x0, y0, x1, y1]) => x1 - x0 < 0.75 * extent[0] || y1 - y0 < 0.75 * extent[1]; // beside larger ones there is no room to pan
+    const within = parted && PARTS[active].inside && inside(frames[active]) && fits(frames[active]); // then it is the part that is meant
+    const apart = (one, other) => Math.hypot(screen[one][0] - screen[other][0], screen[one][1] - screen[other][1]);
+    const gap = (point, others) => Math.min(...others.filter((one) => one !== point && PART_OF[one] === PART_OF[point]).map((one) => apart(one, point)));
+    const reachOf = (point) => {
+      const number = PART_OF[point], [x0, y0, x1, y1] = frames[number];
+      if (within) return Math.min(reach / 3, number === active ? gap(point, PARTS[number].points) / 2 : Infinity);
+      const covered = !parted && PARTS[number].inside && inside(frames[number]) && Math.min(x1 - x0, y1 - y0) < 4 * reach; // its points would leave no inside
+      return covered ? Math.min(reach, gap(point, [point - 1, point + 1]) / 2) : reach;
+    };
+    const nearest = (points) => points.reduce((best, point) => {
+      const away = near(...screen[point]);
+      return away < best[1] && away < reachOf(point) ? [point, away] : best;
+    }, [null, reach])[0];
     const point = (parted ? nearest(PARTS[active].points) : null) ?? nearest(span(0, 68));
     if (point !== null) return held("point", PART_OF[point], { point });
     if (parted) {
-      const [x0, y0, x1, y1] = frames[active], corner = CORNERS.findIndex(([right, low]) => near(right ? x1 : x0, low ? y1 : y0) < reach);
+      const [x0, y0, x1, y1] = frames[active], least = within ? Math.min(reach, 0.3 * Math.min(x1 - x0, y1 - y0)) : reach;
+      const corner = CORNERS.findIndex(([right, low]) => near(right ? x1 : x0, low ? y1 : y0) < least);
       if (corner >= 0) return held("size", active, { corner, name: `${PARTS[active].name}: size` });
+      if (within) return held("part", active);
     }
     const along = ([x0, y0], [x1, y1]) => {
       const share = clamp(((x - x0) * (x1 - x0) + (y - y0) * (y1 - y0)) / ((x1 - x0) ** 2 + (y1 - y0) ** 2 || 1), 0, 1);
@@ -68,7 +83,6 @@ export function grasp([x, y], reach, { screen, frames, edges, active, extent, dr
     const onLine = ([first, end, closed]) => span(first + 1, end).some((one) => along(screen[one - 1], screen[one])) || (closed && along(screen[end - 1], screen[first]));
     const line = PARTS.findIndex(({ lines }) => lines.some(onLine));
     if (line >= 0) return held("part", line);
-    const fits = ([x0, y0, x1, y1]) => x1 - x0 < 0.75 * extent[0] || y1 - y0 < 0.75 * extent[1]; // beside larger ones there is no room to pan
     const area = (number) => (frames[number][2] - frames[number][0]) * (frames[number][3] - frames[number][1]);
     const around = PARTS.map((_, number) => number).filter((number) => PARTS[number].inside && inside(frames[number]) && fits(frames[number]));
     if (active !== WHOLE && around.length) return held("part", around.reduce((best, one) => (area(one) < area(best) ? one : best)));
