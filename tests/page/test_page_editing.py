@@ -284,10 +284,10 @@ def test_a_finger_moves_the_part_that_was_chosen(open_bench: Open, part: str, ow
     bench.page.locator("#stage").scroll_into_view_if_needed()
     before = bench.points()
     middle = before[own].mean(axis=0)
-    for place in (middle, middle + (0.2 * np.ptp(before[own], axis=0)[0], 0)):  # in the middle, and beside it
+    for place in (middle, middle + np.array([0.1 * np.ptp(before[own], axis=0)[0], 0])):  # in the middle, and beside it
         was = bench.points()
         fingers("touchStart", place)
-        fingers("touchMove", place + (12, 9))
+        fingers("touchMove", place + np.array([12, 9]))
         fingers("touchEnd")
         moved = bench.points() - was
         assert moved[own] == pytest.approx(np.tile((12.0, 9.0), (len(moved[own]), 1)), abs=0.3)
@@ -320,7 +320,7 @@ def test_a_finger_moves_an_eye_by_its_inside_where_none_was_chosen(open_bench: O
     before = bench.points()
     middle = before[LEFT_EYE].mean(axis=0)
     fingers("touchStart", middle)
-    fingers("touchMove", middle + (12, 9))
+    fingers("touchMove", middle + np.array([12, 9]))
     fingers("touchEnd")
     assert (bench.points() - before)[LEFT_EYE] == pytest.approx(np.tile((12.0, 9.0), (6, 1)), abs=0.3)
 
@@ -331,16 +331,20 @@ def test_the_mouse_moves_a_closed_mouth_as_a_whole(open_bench: Open) -> None:
     bench.page.keyboard.press("m")
     before = bench.points()
     middle = before[MOUTH].mean(axis=0)
-    bench.drag(middle, middle + (20, 10))
+    bench.drag(middle, middle + np.array([20, 10]))
     assert (bench.points() - before)[MOUTH] == pytest.approx(np.tile((20.0, 10.0), (20, 1)), abs=0.3)
 
 
 def with_closed_mouths() -> MadeUpDesk:
-    """Photos in which the inner points of the first face's mouth lie on each other, in its middle."""
+    """Photos in which the first face has a closed mouth: its inner points lie on each other, along its middle."""
     desk = MadeUpDesk(30)
     points = np.array(desk.detail("f8").landmarks)
-    points[60:65, 1] = points[MOUTH, 1].mean()
-    points[65:68] = points[[63, 62, 61]]
+    low, high = points[MOUTH].min(axis=0), points[MOUTH].max(axis=0)
+    centre, half = (low + high) / 2, (high - low) / 2
+    turn = np.linspace(np.pi, 3 * np.pi, 12, endpoint=False)
+    points[48:60] = centre + half * np.stack([np.cos(turn), np.sin(turn)], axis=1)
+    along = np.array([-0.8, -0.4, 0.0, 0.4, 0.8, 0.4, 0.0, -0.4])
+    points[60:68] = centre + half * np.stack([along, np.zeros(8)], axis=1)
     found = tuple((float(x), float(y)) for x, y in points)
     desk._put(replace(desk.detail("f8"), landmarks=found, found_landmarks=found))
     return desk
