@@ -3,9 +3,10 @@ import { Coming } from "./coming.js";
 import { decisionOf, draftOf, equal, saysNothing } from "./draft.js";
 import { Editor } from "./editor.js";
 import { make } from "./elements.js";
-import { Changed, Preview, Refusal, Strength, Who, ask, button, factsPart, putButtons, showSaved, showTitle, wide } from "./panels.js";
+import { Changed, Preview, Refusal, Strength, Who, ask, decisionButtons, factsPart, putButtons, showSaved, showTitle } from "./panels.js";
 import { PARTS, WHOLE } from "./points.js";
 
+const SETTLED = 2000; // milliseconds after the last movement of points in which nothing is saved yet
 const at = (id) => document.getElementById(id);
 
 export class OpenFace {
@@ -44,6 +45,7 @@ export class OpenFace {
     if (step === null || step !== face.step) face.past.push(face.draft);
     Object.assign(face, { step, future: [], draft });
     this.#showDraft();
+    if (patch.points) this.#saveSoon();
   }
 
   undo() { this.#step("past", "future", "undo", "Undone."); }
@@ -56,6 +58,7 @@ export class OpenFace {
     face[onto].push(face.draft);
     Object.assign(face, { draft: face[from].pop(), step: null });
     this.#showDraft();
+    this.#saveSoon();
     this.say(done);
   }
 
@@ -164,7 +167,7 @@ export class OpenFace {
     at("redo").disabled = fitting || !future.length;
     at("as-found").disabled = !detail.found_landmarks || (equal(draft.points, detail.found_landmarks) && equal(draft.box, detail.found_box));
     at("refit").hidden = equal(draft.box, detail.box) || this.faceless;
-    this.#showDecisions();
+    putButtons(at("decisions"), decisionButtons(this));
     this.showSaved();
     const { accepted: _, ...looks } = draft, wanted = JSON.stringify(looks);
     if (wanted === previewed || this.faceless) return;
@@ -172,19 +175,6 @@ export class OpenFace {
     if (draft.not_a_face || draft.leave_alone) this.preview.clear(draft.not_a_face ? "It is said to be no face." : "It stays as it is.");
     else if (previewed !== undefined || this.state().mode !== "results") this.preview.want(id, decisionOf(detail, draft), this.#put);
     else this.preview.clear("Change the strength, the person or the points to see what would come of it.");
-  }
-
-  #showDecisions() {
-    const { face: { draft, detail }, faceless } = this;
-    const buttons = [
-      this.may("accept") ? button("accept", faceless ? "There is no face" : "Accept", "A", () => this.accept(), { main: true }) : null,
-      faceless ? null : button("save", this.state().mode === "results" ? ["Save", wide(": do it again like this")] : "Save", "S", () => this.saveNow()),
-      this.may("leave_alone") && !faceless ? button("leave-alone", "Leave original", "L", () => this.leaveAlone(), { pressed: draft.leave_alone }) : null,
-      this.out && !faceless ? button("not-a-face", this.out, "X", () => this.reject(), { pressed: draft.not_a_face }) : null,
-      this.may("draw") ? button("draw", "Draw a missed face", "D", () => this.draw(true)) : null,
-      !faceless && !detail.found_landmarks && this.may("draw") ? button("remove-drawn", "Take back this drawn face", null, () => this.#takeBack()) : null,
-    ];
-    putButtons(at("decisions"), buttons.filter(Boolean));
   }
 
   // Saving: at once when something is decided, and whenever another face is gone to
@@ -277,6 +267,16 @@ export class OpenFace {
     return equal(one.draft, one.saved);
   }
 
+  // Points at rest, however the program ends. A box that was moved waits for its points, a name for its last letter
+  #saveSoon() {
+    const { face } = this, { id } = face, isBusy = () => face.fitting || this.saving.has(id) || this.editor.held || document.activeElement === this.who.input;
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => {
+      if (this.face !== face || !this.ready || equal(face.draft, face.saved) || !equal(face.draft.box, face.detail.box)) return;
+      if (isBusy()) this.#saveSoon(); else this.save();
+    }, SETTLED);
+  }
+
   // As asked for by button or key: whoever does not see it is told
   async saveNow() { if (this.ready && (await this.save())) this.say("Saved."); }
 
@@ -344,7 +344,7 @@ export class OpenFace {
     }
   }
 
-  async #takeBack() {
+  async takeBack() {
     const { id, detail: { revision } } = this.face, next = this.list.beside(1) ?? this.list.beside(-1);
     try {
       await ask(`api/faces/${id}/reset`, { body: { seen: revision } });
@@ -355,7 +355,7 @@ export class OpenFace {
       if (next === undefined) this.none(); else this.open(next, { focus: true });
     } catch (error) {
       if (error instanceof Changed) await this.#takeOver(this.face);
-      this.trouble(error, () => this.#takeBack());
+      this.trouble(error, () => this.takeBack());
     }
   }
 

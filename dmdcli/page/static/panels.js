@@ -14,7 +14,7 @@ export function shape(parent, tag, attributes = {}) {
 export class Refusal extends Error {} // the server's sentence
 export class Changed extends Refusal {} // somewhere else meanwhile
 export class Gone extends Error {} // nobody answers
-const ENDED = "The program behind this page no longer answers. Everything that was saved is kept: start the same command again in the terminal and open the address that it shows.";
+const ENDED = "The program behind this page no longer answers. Everything that was saved is kept. If it has ended, start the same command again in the terminal and open the address that it shows; if it answers again, this page goes on by itself.";
 
 export async function ask(path, { body, signal, as = "json", keepalive = false } = {}) {
   let answer;
@@ -224,6 +224,19 @@ export const wide = (words) => make("span", { class: "wide" }, words); // there 
 export function button(id, words, keys, run, { pressed, main } = {}) {
   const said = { class: main ? "main" : null, "aria-keyshortcuts": keys, "aria-pressed": pressed === undefined ? null : String(pressed) };
   return make("button", { type: "button", id, ...said, onclick: run }, ...[words].flat());
+}
+
+// What may be decided about the face that is open: work, the OpenFace
+export function decisionButtons(work) {
+  const { face: { draft, detail }, faceless } = work;
+  return [
+    work.may("accept") ? button("accept", faceless ? "There is no face" : "Accept", "A", () => work.accept(), { main: true }) : null,
+    faceless ? null : button("save", work.state().mode === "results" ? ["Save", wide(": do it again like this")] : "Save", "S", () => work.saveNow()),
+    work.may("leave_alone") && !faceless ? button("leave-alone", "Leave original", "L", () => work.leaveAlone(), { pressed: draft.leave_alone }) : null,
+    work.out && !faceless ? button("not-a-face", work.out, "X", () => work.reject(), { pressed: draft.not_a_face }) : null,
+    work.may("draw") ? button("draw", "Draw a missed face", "D", () => work.draw(true)) : null,
+    !faceless && !detail.found_landmarks && work.may("draw") ? button("remove-drawn", "Take back this drawn face", null, () => work.takeBack()) : null,
+  ].filter(Boolean);
 }
 
 // Buttons in place of others: those that stay as they are keep the focus
