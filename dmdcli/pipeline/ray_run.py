@@ -46,6 +46,15 @@ SURROUNDINGS = {
     "RAY_py_gcs_connect_timeout_s": "10",
 }
 """What Ray is told where the user does not: send nothing home, and do not wait for minutes where no cluster answers."""
+SILENCE = {
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
+    "RAY_DEDUP_LOGS_ALLOW_REGEX": "(?!)",
+}
+"""What Ray is told in any case, by its own switches for repeated lines: leave out every line, and keep none. When a
+machine is lost it would write its logs to stdout, among our results, whatever `log_to_driver` is. They are read when
+it is imported.
+"""
 
 
 @dataclass(eq=False)
@@ -262,6 +271,7 @@ def connect(address: str) -> Any:
     """Join a cluster that runs already, and return the package `ray`. Raises as entering a `RayCrew`."""
     for name, value in SURROUNDINGS.items():
         os.environ.setdefault(name, value)
+    os.environ.update(SILENCE)
     try:
         import ray
         import ray.exceptions
