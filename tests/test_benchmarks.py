@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+
+from dmdcli.faces import pool
+from tests.faces.pool_kits import ObedientKit
 
 pytestmark = [
     pytest.mark.slow,
@@ -54,9 +62,39 @@ def test_a_whole_run(photos: Path, tmp_path: Path) -> None:
     assert run["photos"] == 2
     assert run["peak memory, MB"] > 100
     stages = {row["stage"]: row for row in tables["stages"]}
-    assert {"network", "kit: detect", "codec: read"} <= set(stages)
+    assert {"network", "kit: detect", "kit: landmarks", "kit: embed", "codec: read"} <= set(stages)
+    assert "waiting for a process of the kit" in stages
     assert sum(row["seconds"] for row in tables["processor"]) > 1
     assert tables["processor"][0]["seconds"] > 0.5, "most is computed by the kit, in processes of its own"
+
+
+def test_waiting_for_a_process_of_the_kit_is_no_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    import whole_run
+
+    take, asked = pool.KitPool._take, threading.Event()
+
+    def taken(kit: pool.KitPool) -> Any:
+        asked.set()
+        return take(kit)
+
+    monkeypatch.setattr(pool.KitPool, "_take", taken)
+    monkeypatch.setattr(pool._Worker, "ask", pool._Worker.ask)  # as it was, after the test
+    calls = whole_run.Calls()
+    whole_run.watch_pool(calls)
+    with pool.KitPool(partial(ObedientKit, tmp_path), 1) as kit, ThreadPoolExecutor(1) as thread:
+        held = kit._take()
+        calls.spans.clear()
+        asked.clear()
+        answer = thread.submit(kit.detect, [np.zeros((2, 2, 3), np.uint8)])
+        assert asked.wait(60)
+        free = time.perf_counter()
+        kit._give_back(held)
+        answer.result()
+    waiting, looking = calls.spans
+    assert (waiting.stage, looking.stage) == (whole_run.WAITING, "kit: detect")
+    assert waiting.began < free < waiting.ended < looking.began
+    assert calls.sums(0.0)["kit: detect"] == (1, looking.ended - looking.began)
 
 
 def test_growth_with_photos(tmp_path: Path) -> None:
