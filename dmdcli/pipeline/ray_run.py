@@ -114,6 +114,10 @@ class RayCrew(Generic[DictionaryT]):
             nodes = [one for one in self._ray.nodes() if one["Alive"] and one["Resources"].get("CPU", 0) >= 1]
             check_versions(self._ray, [node["NodeID"] for node in nodes], self._tell)
             self.workers, self._needs = plan([one["Resources"] for one in nodes], self._most, self._graphics)
+            without = sum(node["Resources"].get("GPU", 0) < 1 for node in nodes)
+            if "num_gpus" in self._needs and without:
+                idle = f"{without} of the {len(nodes)} machines of the cluster"
+                self._tell(f"Not used, for lack of a GPU: {idle}. --device cpu uses the processors of all of them.")
         except BaseException:
             self._ray.shutdown()
             raise
