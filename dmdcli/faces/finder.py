@@ -87,6 +87,8 @@ class FaceFinder:
         as_given: list[list[Face]] = []
         for quarter_turns in TURNS:
             left = [index for index in range(len(photos)) if index not in found]
+            if not left:
+                break
             faces = self._find_turned([photos[index] for index in left], quarter_turns)
             if quarter_turns == 0:
                 as_given = faces

@@ -235,22 +235,6 @@ def test_a_picture_on_its_side_gives_the_same_face(embedded_kit: EmbeddedKit, as
     assert face.box[1] < centre[1] < face.box[3]
 
 
-def test_python_stands_still_for_no_more_than_one_chip(
-    embedded_kit: EmbeddedKit, astronaut: Pixels, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    chips = []
-
-    class Recognition:
-        def compute_face_descriptor(self, chip: Pixels) -> list[float]:
-            chips.append(chip.shape)
-            return [float(chip.mean())] * 128
-
-    monkeypatch.setattr(embedded_kit, "_recognition", Recognition())
-    crop = np.ascontiguousarray(astronaut[:512, :512])
-    assert embedded_kit.embed(crop[None], [Landmarks(drawn_points())]).shape == (1, 128)
-    assert chips == [(150, 150, 3)] * 4, "dlib lets nobody else compute meanwhile"
-
-
 def test_landmarks_do_not_move_with_the_photos_size(embedded_kit: EmbeddedKit, astronaut: Pixels) -> None:
     (face,) = FaceFinder(embedded_kit).find(astronaut)
     large = cv2.resize(astronaut, None, fx=2.3, fy=2.3, interpolation=cv2.INTER_CUBIC)
