@@ -71,7 +71,7 @@ def test_landmarks_that_are_no_face_are_reported_and_not_used() -> None:
 def test_landmarks_that_coincide_reject_the_face_and_end_nothing() -> None:
     points = np.full((68, 2), 7, dtype=np.float32)
     (face,) = FaceFinder(FakeKit([detection((100, 100, 200, 200))], points)).find(PHOTO)
-    assert face.rejected == "the landmarks coincide; no face can be aligned by them"
+    assert face.rejected == "the landmarks coincide, so no face can be aligned by them"
 
 
 def test_several_photos_give_what_each_gives_alone() -> None:
