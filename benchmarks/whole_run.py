@@ -39,6 +39,8 @@ from typing import Any
 from figures import Row, show, write_json
 from watching import Watch, seconds_of_children, seconds_of_thread
 
+from dmdcli.memory import use_huge_pages
+
 FIRST = "codec: read"
 """The stage that a photo begins with."""
 WAITING = "waiting for a process of the kit"
@@ -200,6 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     calls = Calls()
     with tempfile.TemporaryDirectory() as work:
         os.environ["DMD_HOME"] = str(Path(work, "library"))
+        use_huge_pages()  # both as the program does, before NumPy and PyTorch are imported
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         watch_stages(calls)
         if options.enroll is not None:
             enroll(options.enroll)
