@@ -28,6 +28,20 @@ def seconds_of(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(seconds)
 
 
+def seconds_in_turns(works: Sequence[Callable[[], object]], repeats: int) -> list[list[float]]:
+    """The seconds that each of `works` takes, again and again, taken turn about after one turn to warm up: what else
+    runs on the machine slows all of them. The least is what compares best: it only ever makes one slower.
+    """
+    seconds: list[list[float]] = [[] for _ in works]
+    for turn in range(repeats + 1):
+        for work, taken in zip(works, seconds, strict=True):
+            began = time.perf_counter()
+            work()
+            if turn:
+                taken.append(time.perf_counter() - began)
+    return seconds
+
+
 def machine() -> dict[str, object]:
     """The machine and what runs on it, as far as figures depend on it."""
     versions = {}

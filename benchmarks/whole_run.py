@@ -7,10 +7,12 @@ folder of its own. PEOPLE is a folder with a folder of photos for each person; t
 What stands after `--` is handed to `dmd restore`, such as `--workers 1`.
 
 A stage is a call of the network, of the kit that finds and recognises faces, or of a codec, made from any thread of
-this process; calls within calls count once. "of the time" is the sum of its calls over the time the run took, so that
-stages that overlap come to more than 100 % together. The time runs from the first photo that is read to the end, since
-starting is always the same; memory is that of all processes together. How busy the cores were counts whatever else ran
-on the machine.
+this process; calls within calls count once. Where the kit computes in processes of its own, a call is a question to one
+of them, timed from when that process was taken to its answer; faces divided among several of them are several calls.
+Waiting for a process that is free, or for one to start, is a row of its own and no work: others compute meanwhile.
+"of the time" is the sum of a row's calls over the time the run took, so that stages that overlap come to more than
+100 % together. The time runs from the first photo that is read to the end, since starting is always the same; memory is
+that of all processes together. How busy the cores were counts whatever else ran on the machine.
 
 "Processor" is the time cores spent on this program since then: in the processes of the kit, in stages of this process
 (the network's own threads included), and in all the rest, which is what this program adds. What this benchmark itself
@@ -31,15 +33,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from figures import Row, show, write_json
 from watching import Watch, seconds_of_children, seconds_of_thread
 
+from dmdcli.memory import use_huge_pages
+
 FIRST = "codec: read"
 """The stage that a photo begins with."""
+WAITING = "waiting for a process of the kit"
+"""Stands among the stages, and is none."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Calls:
         watching = 0.0 if self.watch is None else self.watch.of_itself
         return Spent(
             seconds_of_children(),
-            sum(span.computed for span in list(self.spans)) + seconds_of_threads(threads),
+            sum(span.computed for span in list(self.spans) if span.stage != WAITING) + seconds_of_threads(threads),
             time.process_time() - watching,
         )
 
@@ -122,18 +127,26 @@ def watch_stages(calls: Calls) -> None:
     from dmdcli.model.restorer import Restorer
 
     calls.wrap("network", Restorer, "restore", "memorize")
-    kits: list[Any] = [EmbeddedKit]
-    if find_spec("dmdcli.faces.pool") is not None:
-        from dmdcli.faces.pool import KitPool
-
-        kits.append(KitPool)
-    for kit in kits:
-        calls.wrap("kit: detect", kit, "detect")
-        calls.wrap("kit: landmarks", kit, "landmarks")
-        calls.wrap("kit: embed", kit, "embed")
+    for method in ("detect", "landmarks", "embed"):
+        calls.wrap(f"kit: {method}", EmbeddedKit, method)
+    watch_pool(calls)
     calls.wrap("codec: read", photos, "decode_photo")
     calls.wrap("codec: write", photos, "encode_photo")
     calls.wrap("codec: report's pictures", cv2, "imencode")
+
+
+def watch_pool(calls: Calls) -> None:
+    """Have questions to the kit's processes kept from when one was taken, and the waiting before that by itself."""
+    from dmdcli.faces import pool
+
+    ask = pool._Worker.ask
+
+    @wraps(ask)
+    def asked(worker: Any, method: str, *arguments: Any) -> Any:
+        return calls.timed(f"kit: {method}", ask)(worker, method, *arguments)
+
+    pool._Worker.ask = asked
+    calls.wrap(WAITING, pool.KitPool, "_take")
 
 
 def seconds_of_threads(but: set[int | None]) -> float:
@@ -189,6 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     calls = Calls()
     with tempfile.TemporaryDirectory() as work:
         os.environ["DMD_HOME"] = str(Path(work, "library"))
+        use_huge_pages()  # both as the program does, before NumPy and PyTorch are imported
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         watch_stages(calls)
         if options.enroll is not None:
             enroll(options.enroll)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -43,6 +44,7 @@ from tests.test_kills import journal_of, results
 ROOT = Path(__file__).parents[1]
 STORE = 90_000_000
 """Bytes of a node's object store."""
+LOST = "A worker was lost; what it had in hand is done by others."
 
 
 @dataclass
@@ -146,21 +148,21 @@ def album(folder: Path, photos: int = 12) -> Path:
     return folder
 
 
-def crew_of(cluster: Cluster, busy: Busy, said: list[str]) -> RayCrew[float]:
-    return RayCrew(cluster.address, files, partial(make_tools, busy), 8, tell=said.append)
+def crew_of(address: str, busy: Busy, said: list[str]) -> RayCrew[float]:
+    return RayCrew(address, files, partial(make_tools, busy), 8, tell=said.append)
 
 
 def going(
-    photos: Path, out: Path, cluster: Cluster | None, busy: Busy = NOTHING, said: list[str] | None = None
+    photos: Path, out: Path, address: str | None, busy: Busy = NOTHING, said: list[str] | None = None
 ) -> Iterator[RestoredPhoto]:
     pairs = stream_outputs(survey_photos([photos]), out, "auto", pytest.fail)
     options = RestoreOptions(engravings="restore", already_good="restore", evidence=True)
     tools = BusyFinder(NOTHING), Brightener(), people_of(alice=ALICE)
     with open_journal(out) as journal:
-        if cluster is None:
+        if address is None:
             yield from restore(pairs, *tools, journal, options)
             return
-        with crew_of(cluster, busy, [] if said is None else said) as crew:
+        with crew_of(address, busy, [] if said is None else said) as crew:
             yield from restore(pairs, *tools, journal, options, crew=crew)
 
 
@@ -197,10 +199,10 @@ def alone(photos: Path) -> tuple[Path, list[object]]:
 def test_the_same_as_alone_and_nothing_is_left(
     photos: Path, alone: tuple[Path, list[object]], cluster: Cluster, tmp_path: Path
 ) -> None:
-    assert told(run(photos, tmp_path / "out", cluster)) == alone[1]
+    assert told(run(photos, tmp_path / "out", cluster.address)) == alone[1]
     assert_same(tmp_path / "out", alone[0])
     assert not list(cluster.temporary.glob(f"{ray_worker.FOLDER}*")), "workers put away what they unpacked"
-    again = run(photos, tmp_path / "out", cluster)
+    again = run(photos, tmp_path / "out", cluster.address)
     assert [one.status for one in again if one.photo.name != "4.png"] == ["skipped"] * (len(again) - 1)
 
 
@@ -209,9 +211,9 @@ def test_workers_that_are_killed_are_replaced_and_a_photo_that_kills_them_fails(
     photos: Path, alone: tuple[Path, list[object]], cluster: Cluster, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    found = run(photos, tmp_path / "out", cluster, Busy(deadly=151, deadly_once=153, signs=tmp_path), said)
+    found = run(photos, tmp_path / "out", cluster.address, Busy(deadly=151, deadly_once=153, signs=tmp_path), said)
     assert (tmp_path / "ended").exists()
-    assert said == ["A worker was lost; what it had in hand is done by others."]
+    assert said.count(LOST) == 1
     failed = {one.photo.name: one.error for one in found if one.status == "failed"}
     assert sorted(failed) == ["1.png", "4.png"]
     assert f"{MOST_LOST} workers ended over it" in str(failed["1.png"])
@@ -220,22 +222,36 @@ def test_workers_that_are_killed_are_replaced_and_a_photo_that_kills_them_fails(
     assert results(tmp_path / "out") == expected
 
 
+def tell_json(photos: str, out: str, address: str, signs: str) -> None:
+    """A run that prints a line of JSON for each photo, as `dmd restore --json` does: in a program of its own."""
+    said: list[str] = []
+    for one in going(Path(photos), Path(out), address, Busy(slow=152, signs=Path(signs)), said):
+        print(json.dumps(told([one])[0]), flush=True)
+    print(json.dumps(said), flush=True)
+
+
 @pytest.mark.slow
-def test_a_machine_that_is_lost_costs_only_what_it_had_in_hand(
+def test_a_machine_that_is_lost_costs_only_what_it_had_in_hand_and_prints_nothing(
     photos: Path, alone: tuple[Path, list[object]], cluster: Cluster, tmp_path: Path
 ) -> None:
     cluster.add()
-    said: list[str] = []
-    found: list[RestoredPhoto] = []
-    for one in going(photos, tmp_path / "out", cluster, Busy(slow=152, signs=tmp_path), said):
-        found.append(one)
-        if len(found) == 2:  # the third one is in somebody's hands
-            busy = tmp_path / "busy"
-            while not busy.exists() or not busy.read_text():
-                time.sleep(0.05)
-            cluster.remove(busy.read_text())
-    assert said == ["A worker was lost; what it had in hand is done by others."]
-    assert told(found) == alone[1]
+    program = "import sys; from tests.test_ray import tell_json; tell_json(*sys.argv[1:])"
+    command = [sys.executable, "-c", program, str(photos), str(tmp_path / "out"), cluster.address, str(tmp_path)]
+    wanted = {"RAY_DEDUP_LOGS": "0", "RAY_DEDUP_LOGS_ALLOW_REGEX": "."}  # whatever the user wants to see of Ray
+    surroundings = {**os.environ, "PYTHONPATH": str(ROOT), **wanted}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=surroundings, text=True) as going_on:
+        assert going_on.stdout is not None
+        lines = [next(going_on.stdout) for _ in range(2)]  # the third one is in somebody's hands
+        busy = tmp_path / "busy"
+        while not busy.exists() or not busy.read_text():
+            assert going_on.poll() is None
+            time.sleep(0.05)
+        cluster.remove(busy.read_text())
+        lines += going_on.stdout
+    assert going_on.returncode == 0
+    *found, said = map(json.loads, lines)
+    assert said.count(LOST) == 1
+    assert found == json.loads(json.dumps(alone[1]))
     assert_same(tmp_path / "out", alone[0])
 
 
@@ -251,7 +267,7 @@ def test_ctrl_c_keeps_what_is_done(
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may run where Ctrl-C is not heard
     done = 0
     try:
-        for _ in going(photos, tmp_path / "out", cluster, Busy(slow=155, signs=tmp_path)):
+        for _ in going(photos, tmp_path / "out", cluster.address, Busy(slow=155, signs=tmp_path)):
             done += 1
             if done == 5:  # the next one takes long
                 threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
@@ -271,10 +287,10 @@ def test_what_workers_cannot_load_and_other_versions_are_said(
     photos: Path, cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(CannotGoOnError, match="There is no such device"):
-        run(photos, tmp_path / "out", cluster, Busy(broken=True))
+        run(photos, tmp_path / "out", cluster.address, Busy(broken=True))
     monkeypatch.setattr("dmdcli.pipeline.ray_run.__version__", "99.0")
     with pytest.raises(PackageError, match=f"needs dmd 99.0.*has {re.escape(__version__)}"):
-        crew_of(cluster, NOTHING, []).__enter__()
+        crew_of(cluster.address, NOTHING, []).__enter__()
 
 
 @pytest.mark.slow

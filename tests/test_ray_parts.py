@@ -57,6 +57,22 @@ def test_workers_are_as_many_as_cores_or_gpus() -> None:
         plan([], 1, graphics=True)
 
 
+@pytest.mark.parametrize(("graphics", "told"), [(True, 1), (False, 0)])
+def test_machines_that_are_left_out_for_lack_of_a_gpu_are_told(
+    graphics: bool, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    resources = [{"CPU": 16.0, "GPU": 1.0}, *[{"CPU": 16.0}] * 4]
+    nodes = [{"Alive": True, "NodeID": str(number), "Resources": one} for number, one in enumerate(resources)]
+    ray = SimpleNamespace(nodes=lambda: nodes, shutdown=lambda: None)
+    monkeypatch.setattr("dmdcli.pipeline.ray_run.connect", lambda address: ray)
+    monkeypatch.setattr("dmdcli.pipeline.ray_run.check_versions", lambda *_: None)
+    said: list[str] = []
+    with RayCrew[float]("auto", files, partial(make_tools, NOTHING), 99, graphics=graphics, tell=said.append) as crew:
+        assert crew.workers == (1 if graphics else 80)
+    assert len(said) == told
+    assert all("4 of the 5 machines" in one and "--device cpu" in one for one in said)
+
+
 def test_what_killed_workers_left_is_removed_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     held, lock = ray_worker.own_folder()

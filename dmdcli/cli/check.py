@@ -121,13 +121,13 @@ def refuse_together(edit: bool, excluded: Mapping[str, bool], only: Mapping[str,
 def rows_of(photo: CheckedPhoto, name: str) -> list[tuple[str, ...]]:
     """Return a line a face, or the one line of a photo without any."""
     if not photo.faces:
-        return [(name, "-", "-", "-", photo.error or "no face found")]
+        return [(name, "-", "-", "-", photo.error or ("no face, as decided" if photo.has_none else "no face found"))]
     return [
         (
             name,
             str(number),
             face.verdict,
-            "-" if face.confidence is None else face.confidence.text,
+            "-" if face.confidence is None or face.is_none else face.confidence.text,
             "; ".join(face.reasons),
         )
         for number, face in enumerate(photo.faces, start=1)

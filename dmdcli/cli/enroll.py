@@ -62,7 +62,12 @@ def enroll(
     ] = MOST_REFERENCES,
     face: Annotated[
         int | None,
-        typer.Option("--face", metavar="N", min=1, help="Which face of a photo with several, counted from the left."),
+        typer.Option(
+            "--face",
+            metavar="N",
+            min=1,
+            help="Which face of a photo with several, by dmd check's numbers.",
+        ),
     ] = None,
     kit: KitOption = Kit.AUTO,
     model: ModelOption = "base",

@@ -152,6 +152,8 @@ def dmd(
 ) -> None:
     """Take the options that stand before the verb."""
     use_huge_pages()
+    # NumPy's matrix products are small here, and several run at once: more threads would only wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if offline:
         from dmdcli.fetch import forbid_connections
 

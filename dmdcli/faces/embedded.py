@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -17,6 +18,7 @@ from dmdcli import weights
 from dmdcli.faces.face import Landmarks
 from dmdcli.faces.identity import Curve
 from dmdcli.faces.kit import Detection, Trust
+from dmdcli.faces.recognition import CHIP, NUMBERS, RecognitionNetwork
 from dmdcli.memory import give_back
 from dmdcli.shapes import CROP, Box, Embedding, Matrix, Pixels, check_shape
 
@@ -62,8 +64,6 @@ noise it rises by 0.1."""
 SCATTER_SCALE = 4.0
 """Scatter in crop pixels at which a point's score has fallen to 1/e."""
 
-CHIP = 150
-"""Side in pixels of the picture the recognition network reads."""
 CHIP_PADDING = 0.25
 """Its surroundings, as a part of the face: as the network was trained."""
 CHIP_SCALES = (0.94, 1.06)
@@ -83,8 +83,6 @@ TRUST = Trust(weak=0.45, lost=0.28, turned=0.5, calibrated=True)
 0.26, the worst engraving 0.32."""
 SIMILARITY = Curve(MIDDLE_DISTANCE, DISTANCE_SLOPE, source="set by hand on old photographs", measured=True)
 """Not a probability: the curve is set so that strangers in old photographs stay below 0.5."""
-NUMBERS = 128
-"""Numbers in an embedding."""
 NAME = "embedded-dlib-resnet-2"
 """Names the kit and its weights in caches."""
 
@@ -108,7 +106,7 @@ class EmbeddedKit:
         self._dlib: Any = dlib
         self._hog: Any = dlib.get_frontal_face_detector()
         self._predictor: Any = dlib.shape_predictor(_path(weights.LANDMARKS_68))
-        self._recognition: Any = dlib.face_recognition_model_v1(_path(weights.RECOGNITION))
+        self._recognition = RecognitionNetwork(Path(_path(weights.RECOGNITION)))
         self._cnn: Any = dlib.cnn_face_detection_model_v1(_path(weights.DETECTOR_CNN)) if thorough else None
 
     def detect(self, photos: Sequence[Pixels]) -> list[list[Detection]]:
@@ -162,11 +160,8 @@ class EmbeddedKit:
         place = self._dlib.get_face_chip_details(shape, CHIP, CHIP_PADDING)
         places = [self._scaled(place, scale) for scale in CHIP_SCALES]
         chips = [np.array(chip) for chip in self._dlib.extract_image_chips(np.ascontiguousarray(crop), places)]
-        # The mirrored face is the same person.
-        chips += [np.ascontiguousarray(chip[:, ::-1]) for chip in chips]
-        # One at a time: all of Python stands still while dlib computes, and that would be a third of a second at once.
-        numbered = [np.array(self._recognition.compute_face_descriptor(chip)) for chip in chips]
-        embedding: Embedding = np.mean(numbered, axis=0).astype(np.float32)
+        chips += [chip[:, ::-1] for chip in chips]  # the mirrored face is the same person
+        embedding: Embedding = self._recognition.embed(np.stack(chips)).mean(axis=0)
         return embedding
 
     def _scaled(self, place: Any, scale: float) -> Any:

@@ -34,9 +34,9 @@ SETTLED = 4.0
 the means of the 68 differ by as much."""
 LEAST_DRAWN = 8
 """Least side in photo pixels of a box that a face can be fitted in: an eye is then one pixel wide."""
-NOT_FITTED = "no face could be made out in the box; put the points where they belong"
+NOT_FITTED = "no face could be made out in the box, so put the points where they belong"
 """The doubt of an average face in a box that somebody drew."""
-NO_ALIGNMENT = "the landmarks coincide; no face can be aligned by them"
+NO_ALIGNMENT = "the landmarks coincide, so no face can be aligned by them"
 
 
 class FaceFinder:
@@ -87,6 +87,8 @@ class FaceFinder:
         as_given: list[list[Face]] = []
         for quarter_turns in TURNS:
             left = [index for index in range(len(photos)) if index not in found]
+            if not left:
+                break
             faces = self._find_turned([photos[index] for index in left], quarter_turns)
             if quarter_turns == 0:
                 as_given = faces
@@ -254,7 +256,7 @@ class FaceFinder:
     def _too_small(self, box: Box) -> str | None:
         side = max(box[2] - box[0], box[3] - box[1])
         if side < self._min_face:
-            return f"the face is {side:.0f} pixels wide; faces under {self._min_face:.0f} are not used"
+            return f"the face is {side:.0f} pixels wide, and faces under {self._min_face:.0f} are not used"
         return None
 
 

@@ -1,4 +1,4 @@
-"""A kit in several processes, for networks that let no other thread compute meanwhile: dlib's hold Python's lock."""
+"""A kit in several processes: for one that answers a single thread at a time, and whose end must not be the run's."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from dmdcli.shapes import Pixels
 
 ATTEMPTS = 2
 """How often a question is asked whose process ends over it: once may be bad luck, or somebody else's lack of memory."""
-MANY = 4
+MANY = 16
 """Faces to be embedded for which another process is started, where there are fewer than there may be: they take as long
 as its start."""
 PATIENCE = 5.0

@@ -9,11 +9,12 @@ from dmdcli.decisions import Decision, FacePoints, says_nothing
 from dmdcli.errors import UsageError
 from dmdcli.faces.align import crop_face
 from dmdcli.faces.face import Face
-from dmdcli.faces.finder import NOT_FITTED, FaceFinder
+from dmdcli.faces.finder import NO_ALIGNMENT, NOT_FITTED, FaceFinder
 from dmdcli.page.desk import ChangedElsewhereError
 from dmdcli.page.pictures import thumbnail
 from dmdcli.page.seen import Seen, points_in_photo, without_pixels
 from dmdcli.pipeline.by_hand import describe
+from dmdcli.pipeline.preview import ON_ONE_SPOT
 from dmdcli.shapes import SAME_FACE, Box, Pixels, overlap
 
 
@@ -30,7 +31,8 @@ def decide(
     Without points those found count again, in the box as it is and in the one in which the face was found; in a box
     that was moved they are fitted, and no surer than those found until somebody moves or accepts them. To accept
     doubtful points is to say that they are right. Where the box was moved away from what was found, that is said to be
-    no face. UsageError for a box in the place of another face, and where points are wanted and no face can be made out.
+    no face. UsageError for a box in the place of another face, where points are wanted and no face can be made out, and
+    for points that lie on one spot.
     """
     if seen.gone and not decision.not_a_face:
         check_room(decision.box or seen.face.box, others)
@@ -57,6 +59,8 @@ def decide(
         box = fitted.box
         decision = replace(decision, landmarks=points_in_photo(fitted), fitted=not decision.accepted)
     face = describe(finder, picture, box, decision)
+    if face.rejected == NO_ALIGNMENT:
+        raise UsageError(ON_ONE_SPOT)
     return _kept(replace(seen, face=without_pixels(face), small=thumbnail(face.pixels), gone=False), decision, box)
 
 
@@ -82,7 +86,8 @@ def as_found(seen: Seen, decision: Decision, pixels: Callable[[], Pixels]) -> Se
 def as_previewed(seen: Seen, decision: Decision) -> tuple[Face, Decision]:
     """The face that a preview of a decision begins with, as `decide` takes it, and what is still to be done to that."""
     if seen.found is not None and decision.landmarks is None and _is_known_box(seen, decision):
-        return seen.found, replace(decision, box=None)
+        points = _points_meant(seen, decision)
+        return seen.found, replace(decision, box=None if points is None else seen.found.box, landmarks=points)
     if seen.decision.fitted and decision.landmarks == seen.decision.landmarks:
         decision = replace(decision, landmarks=None)
     return seen.face, decision

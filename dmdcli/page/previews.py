@@ -15,7 +15,7 @@ from dmdcli.faces.face import Face, component_boxes, verdict
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.page.desk import Candidate, Preview
 from dmdcli.page.turns import Latest, Precedence
-from dmdcli.pipeline.judge import left_out
+from dmdcli.pipeline.judge import closed_eyes, left_out
 from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
 from dmdcli.pipeline.preview import face_with, hints, preview
 from dmdcli.shapes import COMPONENTS, Embedding, Pixels
@@ -61,7 +61,8 @@ class Previews(Generic[DictionaryT]):
             strength = 1.0 if decision.strength is None else decision.strength
             after, used, skipped = preview(face, whose, strength, self._finder, self._restorer, self._people)
             name, reasons = verdict(face)
-            told = dict.fromkeys((*reasons, *hints(face, decision, self._finder, is_restored), *left_out(skipped)))
+            left = left_out(skipped, closed_eyes(face.landmarks.points))
+            told = dict.fromkeys((*reasons, *hints(face, decision, self._finder, is_restored), *left))
         boxes = component_boxes(face.landmarks.points).tolist()
         seconds = time.monotonic() - began
         assert used != "none"

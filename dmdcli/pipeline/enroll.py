@@ -92,7 +92,7 @@ class EnrolledPhoto:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A photo with the usable faces in it. digest: SHA-256 of the file. faces: from left to right."""
+    """A photo with the usable faces in it. digest: SHA-256 of the file. faces: the largest first."""
 
     photo: Path
     digest: str
@@ -124,9 +124,9 @@ def enroll(
 
     Yields LookedAt for each photo, then, once all are seen and the references are on disk, EnrolledPhoto for each in
     the order given. weights_id, memorize: when both are given, the person's dictionary is made at once. face_number:
-    which face of a photo with several, counted from the left, from 1. places: photo -> box of the face that is meant,
-    in upright photo pixels, where that is known. What was put right by hand in the photos, and is kept in the library,
-    counts: landmarks, and whose a face is. dry_run: decide everything and write nothing.
+    which face of a photo with several, as `dmd check` numbers them: the largest is 1. places: photo -> box of the face
+    that is meant, in upright photo pixels, where that is known. What was put right by hand in the photos, and is kept
+    in the library, counts: landmarks, and whose a face is. dry_run: decide everything and write nothing.
     Raises NothingToDoError without files, UsageError for a bad name, and the errors of the library;
     TooFewReferencesError after the last photo when none is usable, unless all are references already. Then nothing has
     changed.
@@ -220,20 +220,20 @@ def _faces_of(
     face_number: int | None,
     place: Box | None,
 ) -> tuple[Face, ...]:
-    """The faces of a photo that may be those of the person called `name`, from left to right.
+    """The faces of a photo that may be those of the person called `name`, the largest first.
 
     said: what was put right by hand in it. Raises NoFaceError and AmbiguousFaceError.
     """
     path = photo.path
     found = find_faces(finder, photo.pixels, said)
-    faces = sorted((face for face in found if face.rejected is None), key=lambda face: face.box[0] + face.box[2])
+    if face_number is not None and len(found) > 1:
+        if face_number > len(found):
+            raise AmbiguousFaceError(path, f"it has {len(found)} faces, so there is no face {face_number}")
+        found = [found[face_number - 1]]
+    faces = [face for face in found if face.rejected is None]
     if not faces:
         reasons = "; ".join(dict.fromkeys(face.rejected for face in found if face.rejected))
         raise NoFaceError(path, f"no usable face: {reasons}" if reasons else "no face found")
-    if face_number is not None and len(faces) > 1:
-        if not 1 <= face_number <= len(faces):
-            raise AmbiguousFaceError(path, f"it has {len(faces)} faces, so there is no face {face_number}")
-        faces = [faces[face_number - 1]]
     if place is not None:
         faces = [max(faces, key=lambda face: overlap(face.box, place))]
         if overlap(faces[0].box, place) < SAME_PLACE:
@@ -341,7 +341,9 @@ def _reference(candidate: Candidate, face: Face) -> NewReference:
 
 
 def _ambiguous(candidate: Candidate) -> str:
-    return f"it has {len(candidate.faces)} faces and nothing says which; choose with --face N, counted from the left"
+    return (
+        f"it has {len(candidate.faces)} faces and nothing says which; choose with --face N, as dmd check numbers them"
+    )
 
 
 def _unlike(similarity: float | None) -> tuple[str, ...]:

@@ -160,8 +160,7 @@ def plan_face(face: Face, least_face: float) -> Plan:
     unsure = () if face.confidence is None else face.confidence.unsure_components()
     turned = is_turned_far(points)
     hidden = () if not turned else ("left_eye" if turn_of_head(points) > 0 else "right_eye",)
-    eyes = zip(("left_eye", "right_eye"), openness_of_eyes(points), strict=True)
-    closed = tuple(name for name, openness in eyes if openness < CLOSED)
+    closed = closed_eyes(points)
     skipped = tuple(name for name in COMPONENTS if name in (*moved, *unsure, *hidden, *closed))
     reasons = [*left_out(skipped, closed)]
     side = max(face.box[2] - face.box[0], face.box[3] - face.box[1])
@@ -172,6 +171,12 @@ def plan_face(face: Face, least_face: float) -> Plan:
         strength *= TURNED_STRENGTH
         reasons.append("the head is turned far to the side")
     return Plan(strength, skipped, tuple(reasons))
+
+
+def closed_eyes(points: Points) -> tuple[str, ...]:
+    """The eyes that seem closed by their lids; points: (68, 2) in crop pixels."""
+    eyes = zip(("left_eye", "right_eye"), openness_of_eyes(points), strict=True)
+    return tuple(name for name, openness in eyes if openness < CLOSED)
 
 
 def left_out(skipped: Sequence[str], closed: Sequence[str] = ()) -> tuple[str, ...]:

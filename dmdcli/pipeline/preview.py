@@ -23,6 +23,7 @@ from dmdcli.pipeline.people import CropRestorer, DictionaryT, People, Restored
 from dmdcli.pipeline.whose import person_called
 from dmdcli.shapes import Box, ComponentBoxes, Pixels, Points
 
+ON_ONE_SPOT = "Eyes, nose and mouth lie on one spot; draw them apart."
 OPTIONS = RestoreOptions(judge=False, already_good="restore")
 """A preview shows the person's own answer as it is; whether it would be published is for `dmd restore` to judge."""
 
@@ -71,7 +72,7 @@ def face_with(pixels: Pixels, points: Points, box: Box, finder: FaceFinder) -> F
     """
     matrix = aligning(points, box)
     if matrix is None:
-        raise UsageError("Eyes, nose and mouth lie on one spot; draw them apart.")
+        raise UsageError(ON_ONE_SPOT)
     landmarks = Landmarks(transform(points, matrix), source="corrected")
     return Face(
         box=box,

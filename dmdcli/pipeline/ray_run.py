@@ -46,6 +46,15 @@ SURROUNDINGS = {
     "RAY_py_gcs_connect_timeout_s": "10",
 }
 """What Ray is told where the user does not: send nothing home, and do not wait for minutes where no cluster answers."""
+SILENCE = {
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": "^",
+    "RAY_DEDUP_LOGS_ALLOW_REGEX": "(?!)",
+}
+"""What Ray is told in any case, by its own switches for repeated lines: leave out every line, and keep none. When a
+machine is lost it would write its logs to stdout, among our results, whatever `log_to_driver` is. They are read when
+it is imported.
+"""
 
 
 @dataclass(eq=False)
@@ -105,6 +114,10 @@ class RayCrew(Generic[DictionaryT]):
             nodes = [one for one in self._ray.nodes() if one["Alive"] and one["Resources"].get("CPU", 0) >= 1]
             check_versions(self._ray, [node["NodeID"] for node in nodes], self._tell)
             self.workers, self._needs = plan([one["Resources"] for one in nodes], self._most, self._graphics)
+            without = sum(node["Resources"].get("GPU", 0) < 1 for node in nodes)
+            if "num_gpus" in self._needs and without:
+                idle = f"{without} of the {len(nodes)} machines of the cluster"
+                self._tell(f"Not used, for lack of a GPU: {idle}. --device cpu uses the processors of all of them.")
         except BaseException:
             self._ray.shutdown()
             raise
@@ -262,6 +275,7 @@ def connect(address: str) -> Any:
     """Join a cluster that runs already, and return the package `ray`. Raises as entering a `RayCrew`."""
     for name, value in SURROUNDINGS.items():
         os.environ.setdefault(name, value)
+    os.environ.update(SILENCE)
     try:
         import ray
         import ray.exceptions

@@ -45,7 +45,9 @@ def test_faces_come_in_the_order_in_which_they_want_to_be_looked_at(
             ("a.png", 1, "good", 0.97),
             ("a.png", 2, "good", 0.97),
         ]
+        assert desk.preview(lines[0].id, Decision()).verdict == "doubtful"
         desk.save(lines[0].id, Decision(accepted=True))
+        assert desk.preview(lines[0].id, Decision(accepted=True)).verdict == "good", "as it will be restored"
         desk.save(lines[3].id, Decision(not_a_face=True))
         again = sorted(desk.summaries(0)[1], key=lambda line: line.rank)
         assert [one.id for one in again[-2:]] == [lines[0].id, lines[3].id]
@@ -247,6 +249,25 @@ def test_as_found_gives_back_what_was_found_also_where_the_box_was_moved(
             assert (accepted.landmarks, accepted.summary.verdict) == (before.landmarks, "good")
             desk.reset(face.id)
         assert kept_of(home, files[0]) == kept_of(home, files[1]) == ()
+
+
+def test_a_closed_eye_is_left_and_the_preview_says_why(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:
+    with desk_of(files, kit, home) as desk:
+        face = faces_of(desk)["a.png", 1].id
+        points = list(desk.detail(face).landmarks)
+        for lid, other in ((37, 41), (38, 40)):
+            points[lid] = points[other]
+        told = desk.preview(face, Decision(landmarks=tuple(points))).reasons
+        assert "the left eye seems closed and is left as it was" in told
+
+
+def test_points_on_one_spot_are_refused(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:
+    with desk_of(files, kit, home) as desk:
+        face = faces_of(desk)["a.png", 1].id
+        for ask in (desk.preview, desk.save):
+            with pytest.raises(UsageError, match="draw them apart"):
+                ask(face, Decision(landmarks=((100.0, 100.0),) * 68))
+        assert kept_of(home, files[0]) == ()
 
 
 def test_a_preview_without_points_is_of_those_found(files: list[PhotoFile], kit: AlbumKit, home: Path) -> None:

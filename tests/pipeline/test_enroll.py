@@ -319,6 +319,16 @@ def test_in_a_group_of_strangers_the_number_decides(library: Library, photos: Pa
     assert crops[0, 0, 0, 0] == 50
 
 
+def test_numbers_are_those_of_check_which_counts_faces_that_cannot_be_used(library: Library, photos: Path) -> None:
+    class OneBad(FakeFinder):
+        def find(self, pixels: npt.NDArray[np.uint8]) -> list[Face]:
+            return [replace(face, rejected="it is bad") if face.box[0] > 0 else face for face in super().find(pixels)]
+
+    save(photos, "group.png", portrait(90, 1), portrait(50, 1))
+    assert "no usable face: it is bad" in str(refusals(library, photos, finder=OneBad(), face_number=1)["group.png"])
+    assert run(library, photos, finder=OneBad(), face_number=2)["group.png"].used
+
+
 def test_twins_in_one_photo_are_ambiguous(library: Library, photos: Path) -> None:
     save(photos, "portrait.png", portrait(50, 1))
     save(photos, "twins.png", portrait(50, 2), portrait(50, 3))
