@@ -196,6 +196,7 @@ def test_a_server_that_ended_is_said(open_bench: Open) -> None:
     bench.page.wait_for_selector("#trouble >> text=no longer answers. Everything that was saved is kept")
     bench.page.keyboard.press("a")
     bench.page.wait_for_selector("#trouble >> text=photo 2.jpg, face 3 is not saved: what was changed last is lost if")
+    assert "undefined" not in bench.page.inner_text("#trouble")
     assert bench.page.locator("#trouble button").count() == 0  # what cannot succeed is not offered
     shoot(bench.page, "page-gone")
     bench.page.unroute("**/api/**")

@@ -37,7 +37,7 @@ function showTrouble() {
   const lines = broken ? [line(broken.error.message, gone ? null : () => { const { again } = broken; trouble(null); again(); })] : [];
   const failed = [...work.unsaved.values()];
   const which = failed.length === 1 ? `${list.nameOf(failed[0].face.detail.summary)} is` : `${failed.length} faces are`;
-  if (failed.length && gone) lines.push(line(`${which} not saved: what was changed last is lost if the program has ended, and saved by itself if it answers again.`));
+  if (failed.length && gone) lines.push(line(`${which} not saved: what was changed last is lost if the program has ended, and saved by itself if it answers again.`, null));
   else if (failed.length) lines.push(line(`${which} not saved: ${failed[0].error.message}`, () => work.saveAgain()));
   for (const [id, { face, error }] of work.dropped) lines.push(line(`${list.nameOf(face.detail.summary)} is not saved: ${error.message}`, id === work.face?.id ? null : () => work.open(id, { focus: true }), "Look at it"));
   if (lines.map((one) => one.textContent).join() !== at("trouble").textContent) at("trouble").replaceChildren(...lines);
