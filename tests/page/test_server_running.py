@@ -84,7 +84,7 @@ def test_who_is_being_answered_is_never_dropped(
 ) -> None:
     begun, go_on = threading.Semaphore(0), threading.Event()
 
-    def slow(face: str) -> object:
+    def slow(face: str, depth: object) -> object:
         begun.release()
         assert go_on.wait(5)
         return MadeUpDesk.detail(desk, face)
