@@ -113,7 +113,7 @@ def test_thousands_of_faces_open_fast_and_scroll_smoothly(open_page: OpenPage) -
     assert shown < 1
     assert filtered < 100
     for step, frames in measured.items():
-        assert frames["work"] < WORK, (step, frames)
+        assert frames["work"] < WORK * (2 if is_busy else 1), (step, frames)
         assert is_busy or is_smooth(frames), (step, frames)
     assert rows < 60
 
