@@ -193,7 +193,7 @@ def test_enroll_takes_a_numbered_face(library: Library, fakes: list[str], tmp_pa
     group = np.hstack([portrait(50, 1), portrait(90, 1)])
     Image.fromarray(group).save(tmp_path / "group.png")
     assert run("enroll", "Alice", str(tmp_path)).exit_code == errors.EXIT_ENROLMENT_REFUSED
-    assert run("enroll", "Alice", str(tmp_path), "--face", "2").exit_code == 0
+    assert run("enroll", "Alice", str(tmp_path), "--face", "1").exit_code == 0  # as found: the right one first
     crops, _ = library.references(library.person("Alice"))
     assert crops[0, 0, 0, 0] == 90
 
