@@ -74,6 +74,33 @@ def test_a_key_pressed_twice_decides_once_and_is_sent_once(open_bench: Open) -> 
     assert bench.asked("sent") == [("f8", Decision(not_a_face=True))]
 
 
+def test_a_double_click_decides_about_one_face(open_bench: Open) -> None:
+    """The next face is there before the second click, and nobody has looked at it."""
+    bench: Bench = open_bench()
+    bench.start()
+    page = bench.page
+    page.locator("#accept").dblclick(delay=50)
+    bench.wait_for_face(SECOND)
+    page.wait_for_timeout(300)
+    assert bench.asked("save") == [("f8", Decision(accepted=True))]
+    page.click("#accept")
+    assert bench.saved(2) == ("f17", Decision(accepted=True))
+
+
+def test_a_key_that_is_held_decides_about_one_face(open_bench: Open) -> None:
+    bench: Bench = open_bench()
+    bench.start()
+    page = bench.page
+    for key, told in (("a", Decision(accepted=True)), ("Enter", Decision(accepted=True))):
+        before, title = len(bench.asked("save")), bench.title()
+        for _ in range(4):
+            page.keyboard.down(key)
+            page.wait_for_timeout(100)
+        page.keyboard.up(key)
+        assert [decision for _, decision in bench.asked("save")[before:]] == [told]
+        assert bench.title() != title
+
+
 @pytest.mark.slow
 def test_a_face_that_does_not_open_leaves_the_one_before(open_bench: Open) -> None:
     bench: Bench = open_bench()

@@ -156,6 +156,7 @@ const ALSO = [["Enter", "accept, where nothing else is chosen"], ["Ctrl+Z, Ctrl+
   ["Arrows", "move the point or part by one pixel of the screen, with Shift by ten; the box by eight, with Shift its size; with nothing selected, the photo"],
   ["Enter, Escape", "from a part to its points, and back"], ["Arrows in the list", "open another face"]];
 
+const ONCE = ["A", "S", "X", "L", "D", "ENTER"]; // held down they would be about faces that nobody has looked at
 const WHILE_DRAWING = ["+", "-", "?"];
 const leavesDrawing = (key) => ["N", "P"].includes(key) || (key === "A" && work.faceless); // as long as no box would be lost by that
 
@@ -168,6 +169,10 @@ function fillKeys() {
 document.addEventListener("keydown", (event) => {
   if (!state || finished || at("keys").open || event.altKey) return;
   const target = event.target, typing = target.closest("select, textarea, input:not([type=checkbox]):not([type=radio]):not([type=range])");
+  if (event.repeat && !typing && ONCE.includes(event.key.toUpperCase()) && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    return;
+  }
   if (event.ctrlKey || event.metaKey) {
     if (event.key.toLowerCase() !== "z" || typing || !work.ready) return;
     if (event.shiftKey) work.redo(); else work.undo();

@@ -3,6 +3,7 @@ import { capital, comparison, make, mark } from "./elements.js";
 import { fileName } from "./list.js";
 
 const PAUSE = 200; // milliseconds after the last change before a preview is asked for
+const GLANCE = 350; // milliseconds in which nobody sees a face: the second click of two is not about it
 
 export function shape(parent, tag, attributes = {}) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -229,11 +230,17 @@ export function button(id, words, keys, run, { pressed, main } = {}) {
 // What may be decided about the face that is open: work, the OpenFace
 export function decisionButtons(work) {
   const { face: { draft, detail }, faceless } = work;
+  const once = (run) => ({ detail: clicks }) => {
+    const now = performance.now();
+    if (clicks > 1 && now - work.clicked < GLANCE) return;
+    work.clicked = now;
+    run();
+  };
   return [
-    work.may("accept") ? button("accept", faceless ? "There is no face" : "Accept", "A", () => work.accept(), { main: true }) : null,
+    work.may("accept") ? button("accept", faceless ? "There is no face" : "Accept", "A", once(() => work.accept()), { main: true }) : null,
     faceless ? null : button("save", work.state().mode === "results" ? ["Save", wide(": do it again like this")] : "Save", "S", () => work.saveNow()),
-    work.may("leave_alone") && !faceless ? button("leave-alone", "Leave original", "L", () => work.leaveAlone(), { pressed: draft.leave_alone }) : null,
-    work.out && !faceless ? button("not-a-face", work.out, "X", () => work.reject(), { pressed: draft.not_a_face }) : null,
+    work.may("leave_alone") && !faceless ? button("leave-alone", "Leave original", "L", once(() => work.leaveAlone()), { pressed: draft.leave_alone }) : null,
+    work.out && !faceless ? button("not-a-face", work.out, "X", once(() => work.reject()), { pressed: draft.not_a_face }) : null,
     work.may("draw") ? button("draw", "Draw a missed face", "D", () => work.draw(true)) : null,
     !faceless && !detail.found_landmarks && work.may("draw") ? button("remove-drawn", "Take back this drawn face", null, () => work.takeBack()) : null,
   ].filter(Boolean);
