@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dmdcli.decisions import Decision
-from dmdcli.page.desk import Depth, Detail
+from dmdcli.page.desk import Depth, Detail, Mode
 from tests.browser import shoot
 from tests.page.bench import ERRORS_ANSWERED, Bench, Open
 from tests.page.made_up_desk import MadeUpDesk
@@ -153,3 +153,11 @@ def test_points_being_found_are_waited_for_and_are_one_step(open_bench: Open) ->
     page.click("#undo")
     bench.rest()
     assert page.get_attribute(".face-box", "aria-label") != moved
+
+
+@pytest.mark.parametrize("mode", ["photos", "results"])
+def test_only_keys_that_do_something_are_shown(open_bench: Open, mode: Mode) -> None:
+    bench: Bench = open_bench(MadeUpDesk(6, mode))
+    keys = bench.page.locator("#key-table tbody th").all_text_contents()
+    assert {"A", "L"} <= set(keys)
+    assert ("C" in keys, "V" in keys) == ((True, True) if mode == "results" else (False, False))

@@ -137,7 +137,7 @@ const beside = (step) => () => work.open(list.beside(step), { focus: document.ac
 const inFace = (run) => () => { if (work.face) run(); };
 const select = (number) => { work.show("points"); at("stage").scrollIntoView({ block: "nearest" }); editor.select(number, true); };
 const turn = (step) => inFace(() => select(((editor.active ?? (step > 0 ? -1 : PARTS.length)) + step + PARTS.length) % PARTS.length));
-const KEYS = [ // key, its words, what it does, the action without which it is not there
+const KEYS = [ // key, its words, what it does, the action or the kind of page without which it is not there
   ["N", "next face", beside(1)], ["P", "previous face", beside(-1)],
   ["A", "accept, and go on to the next face", () => work.accept(), "accept"], ["S", "save", () => work.saveNow()],
   ["X", () => `${(work.out ?? "").toLowerCase()}, and go on`, () => work.reject()],
@@ -148,8 +148,8 @@ const KEYS = [ // key, its words, what it does, the action without which it is n
   ["Z", "zoom to the part that is selected, then to the next, then to the whole face", inFace(() => { work.show("points"); editor.zoomToPart(); })],
   ["+", "zoom in", inFace(() => editor.zoom(1.25))], ["-", "zoom out", inFace(() => editor.zoom(0.8))], ["0", "show the whole face", inFace(() => editor.fit(editor.faceRegion()))],
   ["U", "undo", () => work.undo()],
-  ["C", "change between before and after", inFace(() => work.coming.compared?.swap()), "strength"],
-  ["V", "show the result or the points", inFace(() => work.show(at("points").hidden ? "points" : "result")), "strength"],
+  ["C", "change between before and after", inFace(() => work.coming.compared?.swap()), "results"],
+  ["V", "show the result or the points", inFace(() => work.show(at("points").hidden ? "points" : "result")), "results"],
   ["?", "show the keys", () => at("keys").showModal()],
 ];
 const ALSO = [["Enter", "accept, where nothing else is chosen"], ["Ctrl+Z, Ctrl+Shift+Z", "undo, redo"], ["Tab", "through the parts of the face, and the points of the part that is selected"],
@@ -157,12 +157,13 @@ const ALSO = [["Enter", "accept, where nothing else is chosen"], ["Ctrl+Z, Ctrl+
   ["Enter, Escape", "from a part to its points, and back"], ["Arrows in the list", "open another face"]];
 
 const ONCE = ["A", "S", "X", "L", "D", "ENTER"]; // held down they would be about faces that nobody has looked at
+const isThere = ([, , , needed]) => !needed || needed === state.mode || work.may(needed);
 const WHILE_DRAWING = ["+", "-", "?"];
 const leavesDrawing = (key) => ["N", "P"].includes(key) || (key === "A" && work.faceless); // as long as no box would be lost by that
 
 function fillKeys() {
   const row = ([key, words]) => make("tr", {}, make("th", { scope: "row" }, make("kbd", {}, key)), make("td", {}, capital(typeof words === "string" ? words : words())));
-  const known = KEYS.filter(([key, , , action]) => (!action || work.may(action)) && (key !== "X" || work.out));
+  const known = KEYS.filter((one) => isThere(one) && (one[0] !== "X" || work.out));
   at("key-table").tBodies[0].replaceChildren(...[...known, ...ALSO].map(row));
 }
 
@@ -186,7 +187,7 @@ document.addEventListener("keydown", (event) => {
   } else if (typing) return;
   else if (event.key === "Enter" && work.face && [document.body, at("face-title"), at("shown"), editor.picture].includes(target)) work.accept();
   else {
-    const key = event.key === "=" ? "+" : event.key.toUpperCase(), known = KEYS.find(([one, , , action]) => one === key && (!action || work.may(action)));
+    const key = event.key === "=" ? "+" : event.key.toUpperCase(), known = KEYS.find((one) => one[0] === key && isThere(one));
     if (!at("letters").checked || !known || (editor.drawing && !WHILE_DRAWING.includes(key) && !(editor.fresh && leavesDrawing(key)))) return;
     known[2]();
   }
