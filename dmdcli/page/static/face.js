@@ -25,7 +25,7 @@ export class OpenFace {
       view: (region, width, signal) => ask(`photos/${this.face.detail.photo_id}.jpg?region=${region}&width=${width}`, { signal, as: "blob" }),
       failed: (error) => this.trouble(error, () => this.editor.fetch(), "view"),
     });
-    this.preview = new Preview(({ components, left_out: left }, decision) => this.editor.showRead(components, left, pointsOf(decision, this.face.detail)));
+    this.preview = new Preview(({ components, left_out: left }, decision) => this.editor.showRead(components, left, pointsOf(decision, this.face.detail)), (error) => this.trouble(error));
     this.who = new Who((said) => this.change({ ...said, not_a_face: false }));
     this.strength = new Strength((strength) => this.change({ strength, leave_alone: false }, "strength"));
     at("part").append(make("option", { value: "" }, "none"), ...PARTS.map(({ name }, number) => make("option", { value: number }, name)), make("option", { value: WHOLE }, "Whole face"));

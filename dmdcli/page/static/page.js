@@ -26,7 +26,7 @@ const { editor } = work;
 
 // error: null where what went wrong before is right again; of a kind, where only that is
 function trouble(error, again = null, kind = null) {
-  if (!error && kind && broken?.kind !== kind) return;
+  if (finished || (!error && kind && broken?.kind !== kind)) return;
   broken = error ? { error, again, kind } : null;
   showTrouble();
 }
@@ -34,6 +34,7 @@ function trouble(error, again = null, kind = null) {
 function showTrouble() {
   const line = (sentence, again, words = "Try again") => make("div", { class: "line" }, make("p", {}, sentence), again && make("button", { type: "button", class: "small-button", onclick: again }, words));
   const gone = broken?.error instanceof Gone; // asked for by itself again and again, so that no button is needed
+  at("finish")?.toggleAttribute("disabled", Boolean(gone));
   const lines = broken ? [line(broken.error.message, gone ? null : () => { const { again } = broken; trouble(null); again(); })] : [];
   const failed = [...work.unsaved.values()];
   const which = failed.length === 1 ? `${list.nameOf(failed[0].face.detail.summary)} is` : `${failed.length} faces are`;
@@ -59,10 +60,17 @@ async function news() {
     if (first) begin();
     work.who.names(state.people);
     showProgress();
-    if (broken?.error instanceof Gone) { trouble(null); if (work.unsaved.size) work.saveAgain(); }
+    if (broken?.error instanceof Gone) goOn();
   } catch (error) { if (!finished && !(broken?.error instanceof Gone)) trouble(error, news); }
   if (finished) return;
   timer = setTimeout(news, state && state.looked_at >= state.photos ? AT_REST : SEARCHING);
+}
+
+function goOn() { // somebody answers again
+  trouble(null);
+  if (work.unsaved.size) work.saveAgain();
+  if (work.face) editor.fetch();
+  work.preview.goOn();
 }
 
 function showProgress() {
