@@ -309,7 +309,7 @@ export class OpenFace {
     } else if (await done) this.say(`${name}: ${words}. That was the last face of this list.`);
   }
 
-  accept() { if (this.ready && this.may("accept")) this.#decide({ accepted: true, not_a_face: false }, "accepted"); }
+  accept() { if (this.ready && this.may("accept")) this.#decide({ accepted: true, not_a_face: false }, this.faceless ? "there is no face" : "accepted"); }
   get out() { return this.may("remove") ? "Remove" : this.may("not_a_face") ? "Not a face" : null; }
   reject() { if (this.out) this.#toggle("not_a_face", this.may("remove") ? "removed" : "not a face"); }
   leaveAlone() { this.#toggle("leave_alone", "left as it was"); }

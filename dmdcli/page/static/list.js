@@ -19,6 +19,9 @@ const FILTERS = [
   ["gone", "Not a face", (one) => one.gone],
 ];
 
+export const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+const isEmpty = ({ number }) => !number; // no face: a photo in which none was found
+
 export const fileName = (photo) => photo.slice(photo.lastIndexOf("/") + 1);
 
 export class FaceList {
@@ -91,7 +94,19 @@ export class FaceList {
   }
 
   get size() { return this.order.length; }
-  get done() { let sum = 0; for (const { summary } of this.faces.values()) sum += isDone(summary); return sum; }
+  get lookedAt() { // in words, of all there are
+    const lines = [...this.faces.values()].map(({ summary }) => summary), empty = lines.filter(isEmpty), faces = lines.filter((one) => !isEmpty(one));
+    const done = (some) => some.filter(isDone).length.toLocaleString("en");
+    if (!empty.length) return `${done(faces)} of ${faces.length.toLocaleString("en")} looked at`;
+    return `${done(faces)} of ${counted(faces.length, this.noun)} looked at, ${done(empty)} of ${counted(empty.length, "photo")} where none was found`;
+  }
+  // "3 faces and 2 photos where none was found"; ids: of the lines that are meant
+  inWords(ids = this.faces.keys()) {
+    let faces = 0, empty = 0;
+    for (const id of ids) if (isEmpty(this.summary(id))) empty += 1; else faces += 1;
+    if (!empty) return counted(faces, this.noun);
+    return faces ? `${counted(faces, this.noun)} and ${counted(empty, "photo")} where none was found` : `${counted(empty, "photo")} where no ${this.noun} was found`;
+  }
   summary(id) { return this.faces.get(id)?.summary; }
   beside(step) { // the face before or after the one that is open; the first where none is
     const place = this.place.get(this.current);
@@ -157,7 +172,7 @@ export class FaceList {
     FILTERS.forEach(([value, words], number) => {
       at("filter").options[number].textContent = `${value === "gone" ? this.goneName() : words} (${sums[number].toLocaleString("en")})`;
     });
-    const text = `${this.order.length.toLocaleString("en")} ${this.noun}${this.order.length === 1 ? "" : "s"}, the worst first`;
+    const text = `${this.inWords(this.order)}, the worst first`;
     if (at("count").textContent !== text) at("count").textContent = text;
   }
 

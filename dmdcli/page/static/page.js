@@ -1,14 +1,13 @@
 // The page: what it is about, news of the search, what goes wrong and what can be done about it, and what keys do.
 import { capital, make } from "./elements.js";
 import { OpenFace } from "./face.js";
-import { FaceList } from "./list.js";
+import { FaceList, counted } from "./list.js";
 import { Gone, ask } from "./panels.js";
 import { LEFT_EYE, MOUTH, PARTS, RIGHT_EYE } from "./points.js";
 
 const SEARCHING = 1000, AT_REST = 4000; // milliseconds between two questions for news
 const at = (id) => document.getElementById(id);
 const say = (text) => { at("said").textContent = text; };
-const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
 let state = null;
 let revision = 0;
@@ -76,10 +75,11 @@ function goOn() { // somebody answers again
 function showProgress() {
   if (!state || finished) return;
   const { photos, looked_at: searched, failures } = state, total = list.faces.size, searching = searched < photos;
-  at("progress").textContent = `${list.done.toLocaleString("en")} of ${total.toLocaleString("en")} looked at${searching ? `; still searching: ${searched} of ${counted(photos, "photo")}` : ""}`;
-  at("start-title").textContent = total ? counted(total, list.noun) : searching ? "Looking for faces" : "No face was found";
-  at("start-text").textContent = searching ? `${searched} of ${counted(photos, "photo")} searched so far. You can begin with the faces that are there: what is found later comes into the list without moving what you look at.` : "The worst come first. What you decide is saved at once, and what you change when you go to another face. The photos themselves are never changed.";
+  at("progress").textContent = `${list.lookedAt}${searching ? `; still searching: ${searched} of ${counted(photos, "photo")}` : ""}`;
+  at("start-title").textContent = total ? list.inWords() : searching ? "Looking for faces" : "No face was found";
+  at("start-text").textContent = searching ? `${searched} of ${counted(photos, "photo")} searched so far.${total ? " You can begin with what is there: what is found later comes into the list without moving what you look at." : ""}` : "The worst come first. What you decide is saved at once, and what you change when you go to another face. The photos themselves are never changed.";
   at("begin").hidden = !total;
+  at("begin").textContent = `Start with the first ${list.summary(list.order[0])?.number === 0 ? "photo" : list.noun}`;
   if (!announced && !searching) say("All photos have been searched.");
   announced = !searching;
   if (work.face) work.showSteps();
