@@ -195,7 +195,7 @@ export class FaceList {
         this.#fill(row, id, place);
       } else if (afresh) this.#fill(row, id, place);
     }
-    for (const row of this.spare) if (!row.part.hidden) { row.part.hidden = true; row.id = null; row.small.removeAttribute("src"); }
+    for (const row of this.spare) if (!row.part.hidden) { row.part.hidden = true; row.id = null; row.part.removeAttribute("id"); row.small.removeAttribute("src"); }
     const current = this.rows.get(this.current);
     if (current) list.setAttribute("aria-activedescendant", current.part.id);
     else list.removeAttribute("aria-activedescendant");
