@@ -217,3 +217,18 @@ def test_no_two_rows_have_one_name(open_bench: Open) -> None:
         assert sorted(names) == sorted(set(names))
         shown = page.evaluate("[...document.querySelectorAll('.row:not([hidden])')].map((one) => one.id)")
         assert sorted(names) == sorted(shown)
+
+
+def test_how_many_there_are_is_said_to_whoever_filters_and_not_at_each_face_found(open_bench: Open) -> None:
+    bench: Bench = open_bench(MadeUpDesk(30, total=60))
+    page, told = bench.page, bench.page.locator("#said")
+    page.fill("#search", "photo 3.jpg")
+    page.wait_for_function("() => document.getElementById('said').textContent === '3 faces, the worst first'")
+    bench.desk.search(6)
+    page.wait_for_function("() => document.getElementById('progress').textContent.includes('of 36')")
+    page.fill("#search", "")
+    page.wait_for_function("() => document.getElementById('said').textContent === '36 faces, the worst first'")
+    bench.desk.search(3)
+    page.wait_for_function("() => document.getElementById('count').textContent.startsWith('39')")
+    assert told.inner_text() == "36 faces, the worst first"
+    assert page.locator("section.browse [role=status], section.browse [aria-live]").count() == 0

@@ -6,6 +6,7 @@ const ROW = 84; // pixels, as --row in the style
 const SPARE = 5; // rows beyond the window
 const LOADED = Date.now().toString(36); // browsers keep a picture for its address: that of a page loaded later is another one
 const SETTLED = 90; // milliseconds without scrolling before pictures are fetched
+const TYPED = 600; // milliseconds after the last letter before it is said how many there are
 const at = (id) => document.getElementById(id);
 const isDone = ({ accepted, by_hand, gone }) => accepted || by_hand || gone;
 const FILTERS = [
@@ -38,7 +39,7 @@ export class FaceList {
     this.fetched = new Set();
     this.touched = false;
     at("filter").append(...FILTERS.map(([value, words]) => make("option", { value }, words)));
-    at("filters").addEventListener("input", () => this.filter());
+    at("filters").addEventListener("input", () => { this.filter(); this.#tell(); });
     at("filters").addEventListener("submit", (event) => event.preventDefault());
     at("list").addEventListener("scroll", () => this.#scrolled(), { passive: true });
     at("list").addEventListener("keydown", (event) => this.#key(event));
@@ -174,6 +175,12 @@ export class FaceList {
     });
     const text = `${this.inWords(this.order)}, the worst first`;
     if (at("count").textContent !== text) at("count").textContent = text;
+  }
+
+  // To whoever asked for them; while photos are searched the number changes every second
+  #tell() {
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => { at("said").textContent = at("count").textContent; }, TYPED);
   }
 
   #scrolled() {
