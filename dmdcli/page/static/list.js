@@ -215,6 +215,7 @@ export class FaceList {
     row.part = make("div", { class: "row", role: "option", onclick: () => { this.touched = true; this.open(row.id); } }, row.small,
       make("span", { class: "text" }, make("span", { class: "first" }, row.name, row.face), row.told, row.why));
     row.small.addEventListener("load", () => this.fetched.add(row.small.src));
+    row.small.addEventListener("error", () => row.small.removeAttribute("src")); // fetched again when the rows are drawn again
     at("rows").append(row.part);
     return row;
   }

@@ -69,6 +69,7 @@ function goOn() { // somebody answers again
   trouble(null);
   if (work.unsaved.size) work.saveAgain();
   if (work.face) editor.fetch();
+  list.draw();
   work.preview.goOn();
 }
 
