@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ def may_say() -> tuple[str, ...]:
 
 
 class SlowDesk(MadeUpDesk):
-    """Answers only while `answers` is set: opens no face, and saves none."""
+    """Answers only while `answers` is set: opens no face, saves none, and does not end."""
 
     def __init__(self, **more: Any) -> None:
         self.answers = threading.Event()
@@ -32,6 +33,10 @@ class SlowDesk(MadeUpDesk):
     def detail(self, face: str, depth: Depth = "searched") -> Detail:
         assert self.answers.wait(20)
         return super().detail(face, depth)
+
+    def decided(self) -> Mapping[str, int]:
+        assert self.answers.wait(20)
+        return super().decided()
 
     def save(self, face: str, decision: Decision, seen: str | None = None) -> Detail:
         self.asked.append(("sent", (face, decision)))
@@ -99,6 +104,21 @@ def test_a_key_that_is_held_decides_about_one_face(open_bench: Open) -> None:
         page.keyboard.up(key)
         assert [decision for _, decision in bench.asked("save")[before:]] == [told]
         assert bench.title() != title
+
+
+def test_a_double_click_finishes_once(open_bench: Open) -> None:
+    desk = SlowDesk()
+    page = open_bench(desk).page
+    ended: list[str] = []
+    page.on("request", lambda request: ended.append(request.url) if request.url.endswith("finish") else None)
+    desk.answers.clear()
+    page.locator("#finish").dblclick(delay=50)
+    page.wait_for_timeout(100)
+    desk.answers.set()
+    page.wait_for_selector("text=Nothing was decided.")
+    page.wait_for_timeout(200)
+    assert len(ended) == 1
+    assert page.inner_text("#trouble") == ""
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ const say = (text) => { at("said").textContent = text; };
 let state = null;
 let revision = 0;
 let finished = false;
+let finishing = false;
 let broken = null; // { error, again, kind }: what went wrong, and what tries it again
 let announced = true; // that all photos were searched
 let timer = 0;
@@ -116,7 +117,14 @@ function follow() { // the address says which face is open
   }
 }
 
-async function finish() {
+async function finish() { // pressed twice it is asked for once
+  if (finishing) return;
+  finishing = true;
+  await end();
+  finishing = false;
+}
+
+async function end() {
   work.leave();
   await Promise.all(work.saving.values());
   const failed = work.unsaved.size + work.dropped.size;
