@@ -201,7 +201,7 @@ def test_a_server_that_ended_is_said(open_bench: Open) -> None:
     assert "undefined" not in bench.page.inner_text("#trouble")
     assert bench.page.locator("#trouble button").count() == 0  # what cannot succeed is not offered
     preview = bench.page.locator(".preview")
-    preview.locator("text=There is none as long as the program does not answer.").wait_for()
+    preview.locator("text=The program does not answer; this is made once it does.").wait_for()
     assert preview.locator("button:visible").count() == 0
     assert bench.page.is_disabled("#finish")
     shoot(bench.page, "page-gone")

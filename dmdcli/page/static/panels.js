@@ -97,7 +97,7 @@ export class Preview {
     } catch (error) {
       if (run === this.run) {
         this.left = error instanceof Gone; // it is asked for again by itself, so that no button is needed
-        this.status.textContent = this.left ? "There is none as long as the program does not answer." : error.message;
+        this.status.textContent = this.left ? "The program does not answer; this is made once it does." : error.message;
         this.failed = this.left || !this.wanted;
         this.again.hidden = this.left || !this.failed;
         this.wanted ??= this.last;
