@@ -85,11 +85,20 @@ def people_for_page(
 
 def tell_decided(terminal: Terminal, decided: Mapping[str, int], where: Path, what: str = "face") -> None:
     """The last line of a command with a page. where: what was decided is kept there. what: it was decided about."""
+    from dmdcli.page.keeping import FACELESS
+
     if not decided:
         terminal.result("Nothing was decided, and nothing was changed.")
         return
-    (first, count), *rest = decided.items()
-    said = ", ".join([f"{counted(count, what)} {first}", *(f"{number} {other}" for other, number in rest)])
+    kinds = [(word, count, "photo" if word == FACELESS else what) for word, count in decided.items()]
+    said = ", ".join(
+        f"{count} {word}" if place and kinds[place - 1][2] == kind else f"{counted(count, kind)} {word}"
+        for place, (word, count, kind) in enumerate(kinds)
+    )
     used = "restore, enroll and check" if what == "face" else "the person's dictionary"
-    kept = f" They are kept in {where}, and used by {used} from now on." if {*decided} - {"accepted", "removed"} else ""
+    kept = (
+        f" They are kept in {where}, and used by {used} from now on."
+        if {*decided} - {"accepted", "removed", FACELESS}
+        else ""
+    )
     terminal.result(f"{said}.{kept}")

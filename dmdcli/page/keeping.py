@@ -12,6 +12,9 @@ from dmdcli.page.desk import ChangedElsewhereError
 from dmdcli.pipeline.by_hand import AsDecided
 from dmdcli.shapes import SAME_FACE, Box, Points, overlap, pair
 
+FACELESS = "said to be without a face"
+"""In a tally: photos, not faces."""
+
 
 class Kept:
     """The decisions about photos in a library, changed face by face; for several threads, and programs, at once."""
@@ -93,10 +96,16 @@ def kept_by_face(about: Sequence[Decision], boxes: Sequence[Box]) -> dict[int, t
     return kept
 
 
-def tally(changes: Iterable[tuple[Decision, Decision]]) -> Mapping[str, int]:
-    """How many faces were corrected, accepted and so on; changes: what was decided before, and what is by now."""
+def tally(changes: Iterable[tuple[Decision | None, Decision]]) -> Mapping[str, int]:
+    """How many faces were corrected, accepted and so on, and how many photos said to be FACELESS.
+
+    changes: what was decided before, None of a photo in which no face was found, and what is by now.
+    """
     counts: Counter[str] = Counter()
     for before, after in changes:
+        if before is None:
+            counts[FACELESS] += after.accepted
+            continue
         whose = (after.person, after.stranger)
         has_other_points = after.landmarks is not None and (after.landmarks, after.fitted) != (
             before.landmarks,

@@ -91,7 +91,7 @@ class PhotoDesk(Generic[DictionaryT]):
         self._digests: set[str] = set()
         self._numbers = itertools.count(1)
         self._faceless: dict[str, Faceless] = {}
-        self._changes: dict[str, tuple[Decision, Decision]] = {}
+        self._changes: dict[str, tuple[Decision | None, Decision]] = {}
         self._known = threading.RLock()  # held for moments, by whoever reads or writes the above
         self._changing = threading.Lock()  # held while somebody decides
         self._thread = threading.Thread(target=self._search, name="search for faces", daemon=True)
@@ -282,7 +282,7 @@ class PhotoDesk(Generic[DictionaryT]):
             raise
         self._put_faceless(face, accepted=decision.accepted)
         with self._known:
-            self._changes[face] = (Decision(), Decision(accepted=decision.accepted))
+            self._changes[face] = (None, Decision(accepted=decision.accepted))
 
     def _put_faceless(self, face: str, *, accepted: bool) -> None:
         """Show what is kept of a photo without a face."""

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from dmdcli.cli import check as check_verb
 from dmdcli.cli import pages, people_edit, review
+from dmdcli.cli.console import Terminal
 from dmdcli.cli.main import app
 from dmdcli.decisions import Decision
 from dmdcli.faces.finder import FaceFinder
@@ -20,6 +21,7 @@ from dmdcli.journal import open_journal
 from dmdcli.library import Library, NewReference
 from dmdcli.page import server
 from dmdcli.page.desk import Desk
+from dmdcli.page.keeping import FACELESS
 from dmdcli.photos import read_photo
 from dmdcli.pipeline.restore import restore
 from tests.page.album import LEFT, AlbumKit, add_photo, people_of, shifted, told_confidence  # noqa: F401
@@ -200,3 +202,17 @@ def test_a_network_that_is_not_there_is_said_and_all_else_works(
     assert result.exit_code == 0
     assert "There are no previews: Bring it with" in result.stderr
     assert "1 face accepted" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("decided", "told"),
+    [
+        ({"corrected": 2, "accepted": 1, FACELESS: 1}, "2 faces corrected, 1 accepted, 1 photo said to be without"),
+        ({FACELESS: 2}, "2 photos said to be without a face."),
+    ],
+)
+def test_photos_are_not_told_of_as_faces(
+    decided: dict[str, int], told: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pages.tell_decided(Terminal(), decided, tmp_path)
+    assert capsys.readouterr().out.startswith(told)

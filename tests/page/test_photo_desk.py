@@ -14,6 +14,7 @@ from dmdcli.decisions import Decision
 from dmdcli.errors import UsageError
 from dmdcli.faces.finder import NOT_FITTED
 from dmdcli.page.desk import ChangedElsewhereError, NoSuchFaceError
+from dmdcli.page.keeping import FACELESS
 from dmdcli.pipeline.by_hand import NOT_A_FACE
 from dmdcli.places import PhotoFile
 from dmdcli.shapes import overlap
@@ -97,6 +98,7 @@ def test_a_tab_that_shows_a_face_as_it_was_decides_nothing(files: list[PhotoFile
             desk.save(empty, Decision(accepted=True), before)
         assert desk.reset(drawn.summary.id, drawn.revision) is None
         assert desk.save(empty, Decision(accepted=True), before).summary.accepted, "it is as it was seen again"
+        assert desk.decided() == {"said whose they are": 1, FACELESS: 1}, "a photo is no face"
 
 
 def test_to_decide_about_a_face_ranks_nobody_before(
