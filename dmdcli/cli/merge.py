@@ -18,6 +18,7 @@ from dmdcli.cli.console import (
     WriteNamesOption,
     counted,
 )
+from dmdcli.cli.renamed import see_earlier
 from dmdcli.cli.report import names_by_id, show
 from dmdcli.errors import EXIT_SOME_FAILED
 
@@ -53,12 +54,15 @@ def merge(
         for note in merged.journal.notes:
             terminal.fail(note)
         undone = [*_undone(merged)]
+        merged.journal.renames.forget_removed()
+        earlier = see_earlier(merged.journal)
         if report:
             told = Told(names_by_id() if write_names else {}, single_file)
             page = write_report(merged.journal, told)
     found = ", ".join(f"{count} {result}" for result, count in sorted(merged.results.items()))
     joined = f"Joined: {counted(len(merged.shards), 'shard')}." if merged.shards else "There was nothing left to join."
     terminal.result(f"{joined} In {out} now: {counted(sum(merged.results.values()), 'photo')}{found and f': {found}'}.")
+    earlier.tell(terminal)
     if page is not None:
         terminal.result(f"What was done, photo by photo: {page}")
     for sentence in undone:
