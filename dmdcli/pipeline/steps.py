@@ -198,7 +198,7 @@ def restore_seen(run: Bench[DictionaryT], group: Sequence[Underway], sampled: in
     began = time.monotonic()
     try:
         answers = iter(ask_network(every, run.restorer, run.people, run.options))
-    except RuntimeError:
+    except (MemoryError, RuntimeError):
         if len(group) == 1:
             return [step(partial(_ask, run, chosen[0]), group[0])]
         return [step(partial(_ask, run, some), one) if some else one for one, some in zip(group, chosen, strict=True)]
