@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 
-import cv2
 import numpy as np
 
+from dmdcli.canvas import Canvas, colours_in, stored_box, upright
 from dmdcli.colour import AsStored, Colours, colours_of
 from dmdcli.errors import PhotoReadError, PhotoWriteError, ShapeError
 from dmdcli.files import write_file
 from dmdcli.formats import bmp, heif, jpeg, jpeg2000, png, tiff, webp
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.location import doubt_about, strip_xmp
 from dmdcli.formats.picture import Metadata, Samples, Unreadable, Unwritable, eight_bit, mode_of
 from dmdcli.formats.thumbnails import renew_exif, shown
@@ -65,10 +66,6 @@ FORMATS = {
 
 COLOUR_CHANNELS = {"L": 1, "LA": 1, "RGB": 3, "RGBA": 3, "CMYK": 4}
 """Mode -> channels that are not transparency."""
-LEAST_CHANGE = 0.25 / 65535
-"""In sRGB from 0 to 1; less is rounding of floating point."""
-BAND = 32
-"""Rows that are written at a time, so that what is computed for them stays in the processor's cache."""
 
 MOST_XMP = 1 << 26
 """Bytes; far more than any photo has."""
@@ -117,80 +114,13 @@ class Photo:
 
     def region(self, x0: int, y0: int, x1: int, y1: int) -> FloatPixels:
         """(y1 - y0, x1 - x0, 3) float32 sRGB in [0, 1] at full depth; end excluded, upright photo pixels, inside it."""
-        part = _part(self.original, self.orientation, COLOUR_CHANNELS[self.mode], (x0, y0, x1, y1))
-        return self.colours.to_srgb(part).clip(0, 1)
+        left, top, right, bottom = stored_box(self.original, self.orientation, (x0, y0, x1, y1))
+        part = colours_in(self.original[top:bottom, left:right], COLOUR_CHANNELS[self.mode])
+        return self.colours.to_srgb(upright(part, self.orientation)).clip(0, 1)
 
     def canvas(self) -> Canvas:
-        """A copy to change regions of."""
-        return Canvas(self)
-
-
-class Canvas:
-    """A copy of a photo's samples that regions are written into, in upright coordinates.
-
-    stored: (H, W[, C]) as Photo.original; what write_photo takes.
-    """
-
-    def __init__(self, photo: Photo) -> None:
-        self.orientation = photo.orientation
-        self.colours = photo.colours
-        self.channels = COLOUR_CHANNELS[photo.mode]
-        self.stored: Samples = photo.original.copy()
-
-    def region(self, x0: int, y0: int, x1: int, y1: int) -> FloatPixels:
-        """As Photo.region, of the changed copy."""
-        part = _part(self.stored, self.orientation, self.channels, (x0, y0, x1, y1))
-        return self.colours.to_srgb(part).clip(0, 1)
-
-    def put(self, x0: int, y0: int, region: FloatPixels) -> None:
-        """Write (h, w, 3) float sRGB in [0, 1] (clipped) with its first pixel at x0, y0.
-
-        Samples that look as wanted already stay the numbers they are. The others are converted to the photo's colour
-        space, rounded to its depth, and turned to luminance where it is grey; transparency is left alone.
-        ShapeError if the region does not lie inside or is not finite.
-        """
-        if region.ndim != 3 or region.shape[2] != 3 or not np.isfinite(region).all():
-            raise ShapeError(f"a region must be (h, w, 3) and finite, got {region.shape} {region.dtype}")
-        height, width = region.shape[:2]
-        part = _part(self.stored, self.orientation, self.channels, (x0, y0, x0 + width, y0 + height))
-        for top in range(0, height, BAND):
-            rows = slice(top, top + BAND)
-            before = self.colours.to_srgb(part[rows])
-            shown = before.clip(0, 1)
-            self._change(part[rows], before, region[rows].clip(0, 1) - shown)
-
-    def add(self, x0: int, y0: int, change: FloatPixels) -> None:
-        """Add (h, w, 3) float32 sRGB in [-1, 1] to what is seen, with its first pixel at x0, y0; otherwise as `put`."""
-        if change.ndim != 3 or change.shape[2] != 3 or not np.isfinite(change.sum()):
-            raise ShapeError(f"a change must be (h, w, 3) and finite, got {change.shape} {change.dtype}")
-        height, width = change.shape[:2]
-        part = _part(self.stored, self.orientation, self.channels, (x0, y0, x0 + width, y0 + height))
-        if isinstance(self.colours, AsStored) and part.ndim == 3 and part.dtype == np.uint8:  # in one pass
-            part[:] = cv2.addWeighted(np.ascontiguousarray(part), 1, change, 255, 0, dtype=cv2.CV_8U)
-            return
-        before = self.colours.to_srgb(part)
-        shown = before.clip(0, 1)
-        wanted = shown + change
-        np.clip(wanted, 0, 1, out=wanted)
-        wanted -= shown
-        self._change(part, before, wanted)
-
-    def _change(self, part: Samples, before: FloatPixels, change: FloatPixels) -> None:
-        """Change samples that are seen as `before` where the change (h, w, 3) float32 can be seen; it is used up."""
-        far = np.abs(change) > LEAST_CHANGE
-        moved = far[..., 0] | far[..., 1] | far[..., 2]
-        change += before
-        where = moved if part.ndim == 2 else moved[..., np.newaxis]
-        np.copyto(part, self.colours.from_srgb(change, part), where=where)
-
-
-def upright(samples: Samples, orientation: int) -> Samples:
-    """A view of stored samples (H, W[, C]) turned the way EXIF orientation 1..8 says they are to be seen."""
-    if orientation in (3, 4, 6, 7):
-        samples = samples[::-1]
-    if orientation in (2, 3, 7, 8):
-        samples = samples[:, ::-1]
-    return samples.swapaxes(0, 1) if orientation >= 5 else samples
+        """The photo, to change regions of; it stays as it is itself."""
+        return Canvas(self.original, self.orientation, self.colours, COLOUR_CHANNELS[self.mode])
 
 
 def read_photo(path: Path) -> Photo:
@@ -237,7 +167,7 @@ def is_converted(photo: Photo, ext: str = "auto") -> bool:
 
 def encode_photo(
     photo: Photo,
-    stored: Samples,
+    changed: Changed,
     path: Path,
     *,
     quality: int | None = None,
@@ -249,14 +179,12 @@ def encode_photo(
 
     packet: XMP instead of the photo's own, no longer than `room_for_xmp` says.
     """
-    if stored.shape != photo.original.shape or stored.dtype != photo.original.dtype:
-        raise ShapeError(
-            f"stored: wanted {photo.original.shape} {photo.original.dtype}, got {stored.shape} {stored.dtype}"
-        )
+    if changed.original is not photo.original:
+        raise ShapeError(f"what is to be written are not the samples of {photo.path}")
     try:
         if is_converted(photo, ext):
             name = FORMATS[check_extension(ext)]
-            metadata = _renewed(photo, stored)
+            metadata, stored = _renewed(photo, changed), changed.samples
             if packet is not None:
                 metadata = replace(metadata, xmp=packet)
             if photo.inks:
@@ -266,10 +194,10 @@ def encode_photo(
             content: bytes = MODULES[name].write(np.ascontiguousarray(stored), metadata, quality)
         elif photo.format in ("AVIF", "HEIC"):
             name = photo.format
-            content = heif.rewrite(photo.source, photo.original, stored, quality, packet)
+            content = heif.rewrite(photo.source, changed, quality, packet)
         else:
             name = photo.format
-            content = MODULES[name].rewrite(photo.source, photo.original, stored, quality)
+            content = MODULES[name].rewrite(photo.source, changed, quality)
             content = content if packet is None else MODULES[name].with_xmp(content, packet)
         if without_location:
             content = MODULES[name].without_location(content)
@@ -302,14 +230,14 @@ def read_metadata(path: Path) -> tuple[bytes, Metadata]:
 
 def write_photo(
     photo: Photo,
-    stored: Samples,
+    changed: Changed,
     path: Path,
     *,
     quality: int | None = None,
     ext: str = "auto",
     without_location: bool = False,
 ) -> None:
-    """Write `stored` (as Canvas.stored) to `path`, with everything else of the photo kept, and its time.
+    """Write `changed` (of a Canvas) to `path`, with everything else of the photo kept, and its time.
 
     "auto" keeps the format; `ext` as in EXTENSIONS changes it, with EXIF, XMP, ICC and density where the format has a
     place for them; CMYK then becomes sRGB. quality: 1..100 for JPEG and lossy WebP instead of the source's own.
@@ -317,7 +245,7 @@ def write_photo(
     at all; missing folders are made. PhotoWriteError if this photo cannot be written, CannotGoOnError if none can: disk
     full, folder not writable.
     """
-    content = encode_photo(photo, stored, path, quality=quality, ext=ext, without_location=without_location)
+    content = encode_photo(photo, changed, path, quality=quality, ext=ext, without_location=without_location)
     write_file(content, path, photo.modified)
 
 
@@ -327,11 +255,11 @@ def _without_inks(photo: Photo, stored: Samples) -> Samples:
     return seen
 
 
-def _renewed(photo: Photo, stored: Samples) -> Metadata:
+def _renewed(photo: Photo, changed: Changed) -> Metadata:
     """The photo's metadata, with the thumbnail drawn again where samples changed."""
-    if photo.metadata.exif is None or np.array_equal(stored, photo.original):
+    if photo.metadata.exif is None or not changed.differs:
         return photo.metadata
-    return replace(photo.metadata, exif=renew_exif(photo.metadata.exif, shown(stored, photo.inks)))
+    return replace(photo.metadata, exif=renew_exif(photo.metadata.exif, shown(changed, photo.inks)))
 
 
 def without_place(content: bytes, target: Path) -> bytes:
@@ -380,21 +308,3 @@ def _metadata(name: str, source: bytes) -> tuple[Metadata, str | None]:
     except (Unreadable, struct.error) as error:
         return Metadata(), f"has metadata that cannot be read ({error}); they are kept as they are"
     return found, None
-
-
-def _part(stored: Samples, orientation: int, channels: int, box: tuple[int, int, int, int]) -> Samples:
-    """View of the first `channels` of a box of the upright photo."""
-    view = _inside(stored, orientation, box)
-    if view.ndim == 2 or view.shape[2] == channels:
-        return view
-    return view[..., 0] if channels == 1 else view[..., :channels]
-
-
-def _inside(stored: Samples, orientation: int, box: tuple[int, int, int, int]) -> Samples:
-    """View of a box of the upright photo; ShapeError if it reaches outside."""
-    view = upright(stored, orientation)
-    height, width = view.shape[:2]
-    x0, y0, x1, y1 = box
-    if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height):
-        raise ShapeError(f"the box {box} is not inside the photo of {width} x {height} pixels")
-    return view[y0:y1, x0:x1]

@@ -74,7 +74,7 @@ def test_faces(photos: Path, tmp_path: Path) -> None:
     assert tables["stages"][0]["faces"] == 1
     (pasting,) = tables["pasting"]
     assert pasting["times as fast"] > 10
-    assert pasting["ours at most, MB"] < 72 + 40
+    assert pasting["ours at most, MB"] < 40
     assert pasting["helper, ms"] / pasting["ours, ms"] == pytest.approx(pasting["times as fast"])
     least, most = map(float, pasting["in single turns"].split(" to "))
     assert least - 1 <= pasting["slowest helper, ms"] / pasting["ours, ms"]

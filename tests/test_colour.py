@@ -13,6 +13,7 @@ from PIL import Image, ImageCms
 
 from dmdcli.colour import INTENT, AsStored, Curves, Inks, Tables, colours_of
 from dmdcli.formats import png, tiff
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.picture import Metadata, eight_bit
 from dmdcli.photos import Photo, read_photo, write_photo
 from tests.formats import profiles
@@ -163,7 +164,7 @@ def test_a_changed_region_looks_as_wanted_and_the_rest_stays(tmp_path: Path, con
     assert np.array_equal(canvas.stored, photo.original)
     wanted = canvas.region(*BOX) * np.float32(0.8) + np.float32(0.1)
     canvas.put(x0, y0, wanted)
-    write_photo(photo, canvas.stored, tmp_path / "out")
+    write_photo(photo, canvas.changed, tmp_path / "out")
     again = read_photo(tmp_path / "out")
     assert (again.mode, again.depth, again.metadata.icc) == (photo.mode, photo.depth, photo.metadata.icc)
     assert np.abs(again.region(*BOX) - wanted).mean() < (1.5 if photo.inks else 0.5) / 255
@@ -190,7 +191,7 @@ def test_cmyk_jpegs_keep_inks_tables_and_untouched_blocks(tmp_path: Path, transf
     assert photo.mode == "CMYK"
     canvas = photo.canvas()
     canvas.put(32, 32, canvas.region(32, 32, 64, 64) * np.float32(0.5))
-    write_photo(photo, canvas.stored, tmp_path / "out.jpg")
+    write_photo(photo, canvas.changed, tmp_path / "out.jpg")
     again = read_photo(tmp_path / "out.jpg")
     with Image.open(tmp_path / "out.jpg") as image, Image.open(io.BytesIO(source)) as before:
         assert image.mode == "CMYK"
@@ -207,7 +208,7 @@ def test_cmyk_jpegs_keep_inks_tables_and_untouched_blocks(tmp_path: Path, transf
 def test_another_format_gets_cmyk_as_srgb(tmp_path: Path, ext: str) -> None:
     cmyk = Image.fromarray(photograph((96, 64))).convert("CMYK")
     photo = read_bytes(tmp_path, encoded(cmyk, "JPEG", icc_profile=INKS))
-    write_photo(photo, photo.original, tmp_path / f"b.{ext}", ext=ext)
+    write_photo(photo, Changed(photo.original), tmp_path / f"b.{ext}", ext=ext)
     again = read_photo(tmp_path / f"b.{ext}")
     assert again.mode == "RGB"
     assert again.metadata.icc is None

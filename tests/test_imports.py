@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "dmdcli"
 FREE = {"dmdcli", "dmdcli.devices", "dmdcli.errors", "dmdcli.shapes", "dmdcli.tensors"}
 """May be imported by anyone."""
 
-PHOTOS = {"photos", "files", "places", "report_files", "formats", "colour", "tags"}
+PHOTOS = {"photos", "canvas", "files", "places", "report_files", "formats", "colour", "tags"}
 FACES = {"faces", "weights"}
 LIBRARY = {"library", "library_catalogue", "library_files", "library_exchange", "person"}
 ALLOWED: dict[str, set[str]] = {
@@ -31,7 +31,8 @@ ALLOWED: dict[str, set[str]] = {
     "report_files": {"files", "places"},
     "formats": set(),
     "colour": {"formats"},
-    "photos": {"files", "places", "formats", "colour"},
+    "canvas": {"formats", "colour"},
+    "photos": {"files", "places", "formats", "colour", "canvas"},
     "marks": {"formats"},
     "tags": {"photos", "places", "formats", "marks"},
     "decisions": {"files", "formats"},

@@ -19,9 +19,10 @@ from PIL.PngImagePlugin import PngInfo
 from dmdcli.errors import CannotGoOnError, PhotoWriteError
 from dmdcli.files import write_file
 from dmdcli.formats import bmp, heif, jpeg, jpeg2000, png, tiff, webp
+from dmdcli.formats.changed import Changed
 from dmdcli.photos import Photo, is_converted, read_photo, write_photo
 from dmdcli.side_files import copy_side_files
-from tests.formats.pictures import encoded, exif_with_orientation, photograph, picture
+from tests.formats.pictures import changed_to, encoded, exif_with_orientation, photograph, picture
 
 
 def read_bytes(tmp_path: Path, content: bytes, name: str = "photo") -> Photo:
@@ -30,7 +31,7 @@ def read_bytes(tmp_path: Path, content: bytes, name: str = "photo") -> Photo:
 
 
 def rewritten(photo: Photo, stored: npt.NDArray[Any], tmp_path: Path, **options: Any) -> Photo:
-    write_photo(photo, stored, tmp_path / "out" / "written", **options)
+    write_photo(photo, changed_to(photo.original, stored), tmp_path / "out" / "written", **options)
     return read_photo(tmp_path / "out" / "written")
 
 
@@ -50,7 +51,7 @@ def test_written_photos_keep_the_time_and_overwrite_whole_files(tmp_path: Path) 
     photo = read_photo(source)
     target = tmp_path / "out.png"
     target.write_bytes(b"old")
-    write_photo(photo, photo.original, target)
+    write_photo(photo, Changed(photo.original), target)
     assert target.stat().st_mtime_ns == 10**18
     assert np.array_equal(read_photo(target).original, photo.original)
 
@@ -72,7 +73,7 @@ def test_trouble_with_the_disk_leaves_nothing_behind(
     expected: type[Exception] = CannotGoOnError if code not in (errno.EIO, errno.ENAMETOOLONG) else PhotoWriteError
     sentence = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk is full", errno.EROFS: "cannot be written to"}
     for write in (
-        lambda: write_photo(photo, photo.original, out / "a.png"),
+        lambda: write_photo(photo, Changed(photo.original), out / "a.png"),
         lambda: write_file(photo.source, out / "a.png"),
     ):
         with pytest.raises(expected, match=sentence.get(code, "cannot be written")):
@@ -88,7 +89,7 @@ def test_a_stop_while_writing_leaves_nothing_behind(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(os, "fsync", stop)
     with pytest.raises(KeyboardInterrupt):
-        write_photo(photo, photo.original, tmp_path / "out" / "a.png")
+        write_photo(photo, Changed(photo.original), tmp_path / "out" / "a.png")
     assert list((tmp_path / "out").iterdir()) == []
 
 
@@ -100,7 +101,7 @@ def test_an_encoder_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(Image.Image, "save", fail)
     with pytest.raises(PhotoWriteError, match="encoder error"):
-        write_photo(photo, photo.original, tmp_path / "out" / "a.jpg")
+        write_photo(photo, Changed(photo.original), tmp_path / "out" / "a.jpg")
     assert not (tmp_path / "out").exists()
 
 
@@ -195,7 +196,7 @@ def test_a_side_file_that_cannot_be_read_is_a_note(tmp_path: Path, monkeypatch: 
 def test_transparent_photos_cannot_become_jpeg(tmp_path: Path) -> None:
     photo = read_bytes(tmp_path, encoded(picture("RGBA"), "PNG"))
     with pytest.raises(PhotoWriteError, match="transparent parts, which JPEG cannot hold"):
-        write_photo(photo, photo.original, tmp_path / "a.jpg", ext="jpg")
+        write_photo(photo, Changed(photo.original), tmp_path / "a.jpg", ext="jpg")
     opaque = photo.original.copy()
     opaque[..., 3] = 255
     assert rewritten(photo, opaque, tmp_path, ext="jpg").mode == "RGB"

@@ -17,9 +17,10 @@ from PIL import Image, ImageOps
 
 from dmdcli.errors import PhotoReadError, PhotoWriteError, ShapeError
 from dmdcli.formats import png
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.picture import Metadata
 from dmdcli.photos import Photo, read_photo, upright, write_photo
-from tests.formats.pictures import encoded, exif_with_orientation, photograph, picture
+from tests.formats.pictures import changed_to, encoded, exif_with_orientation, photograph, picture
 
 BOX = (7, 5, 33, 29)
 PALETTE_PNG = encoded(Image.fromarray(picture()).quantize(9), "PNG")
@@ -53,7 +54,7 @@ def read_bytes(tmp_path: Path, content: bytes, name: str = "photo") -> Photo:
 
 
 def rewritten(photo: Photo, stored: npt.NDArray[Any], tmp_path: Path, **options: Any) -> Photo:
-    write_photo(photo, stored, tmp_path / "out" / "written", **options)
+    write_photo(photo, changed_to(photo.original, stored), tmp_path / "out" / "written", **options)
     return read_photo(tmp_path / "out" / "written")
 
 
@@ -118,8 +119,8 @@ def test_regions_outside_and_not_finite_are_refused(tmp_path: Path) -> None:
             photo.region(*box)
     with pytest.raises(ShapeError, match="finite"):
         photo.canvas().put(0, 0, np.full((2, 2, 3), np.nan, np.float32))
-    with pytest.raises(ShapeError, match="wanted"):
-        write_photo(photo, photo.original[1:], tmp_path / "out.png")
+    with pytest.raises(ShapeError, match="are not the samples of"):
+        write_photo(photo, Changed(photo.original[1:]), tmp_path / "out.png")
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -295,5 +296,5 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 def test_content_decides_not_the_ending(tmp_path: Path) -> None:
     photo = read_bytes(tmp_path, encoded(picture("L"), "PNG"), "scan.jpg")
     assert (photo.format, photo.mode) == ("PNG", "L")
-    write_photo(photo, photo.original, tmp_path / "out.jpg")
+    write_photo(photo, Changed(photo.original), tmp_path / "out.jpg")
     assert read_photo(tmp_path / "out.jpg").format == "PNG"

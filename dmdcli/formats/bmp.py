@@ -11,6 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.BmpImagePlugin import BmpImageFile
 
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.location import strip_location
 from dmdcli.formats.picture import (
     BROKEN,
@@ -79,10 +80,11 @@ def metadata(source: bytes) -> Metadata:
     return Metadata(density=read_header(source).density)
 
 
-def rewrite(source: bytes, _original: Samples, stored: Samples, _quality: int | None = None) -> bytes:
+def rewrite(source: bytes, changed: Changed, _quality: int | None = None) -> bytes:
     """The file with changed samples, in place if they stand there as whole bytes, else as a new BMP."""
     header = read_header(source)
     order = _byte_order(header) if header.offset >= HEADER_BYTES else None
+    stored = changed.samples
     channels = 1 if stored.ndim == 2 else stored.shape[2]
     if order is None or len(order) != channels or (header.bits == 8 and not _is_grey_ramp(source, header)):
         return write(stored, metadata(source))

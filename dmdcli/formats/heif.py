@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.location import strip_location
 from dmdcli.formats.nclx import Nclx, read_nclx, with_meaning
 from dmdcli.formats.picture import (
@@ -94,9 +95,7 @@ def metadata(source: bytes) -> Metadata:
     return replace(described.metadata, icc=described.metadata.icc or made)
 
 
-def rewrite(
-    source: bytes, original: Samples, stored: Samples, quality: int | None = None, packet: bytes | None = None
-) -> bytes:
+def rewrite(source: bytes, changed: Changed, quality: int | None = None, packet: bytes | None = None) -> bytes:
     """A new file of the same kind with the source's EXIF, XMP and colour space; the thumbnail in EXIF is drawn again.
 
     packet: XMP instead of the source's: putting it in afterwards would code the picture once more.
@@ -104,10 +103,10 @@ def rewrite(
     described = _describe(source)
     found = described.metadata
     exif = found.exif
-    if exif and not np.array_equal(original, stored):
-        exif = renew_exif(exif, shown(stored))
+    if exif and changed.differs:
+        exif = renew_exif(exif, shown(changed))
     written = Metadata(exif, packet or found.xmp, found.icc)
-    return encode(codec_of(source) or AVIF, stored, written, quality, described.nclx, described.chroma)
+    return encode(codec_of(source) or AVIF, changed.samples, written, quality, described.nclx, described.chroma)
 
 
 def without_location(source: bytes) -> bytes:

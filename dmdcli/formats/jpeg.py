@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.jpeg_components import Component, Frame, decode_components, encode_components
 from dmdcli.formats.location import strip_location
 from dmdcli.formats.picture import (
@@ -32,7 +33,7 @@ from dmdcli.formats.picture import (
     samples_of,
     without_alpha,
 )
-from dmdcli.formats.thumbnails import renew_exif, renew_jfif, renew_photoshop, shown
+from dmdcli.formats.thumbnails import Drawn, renew_exif, renew_jfif, renew_photoshop, shown
 
 NEW_QUALITY = 95
 """For photos that were no JPEG before, where the caller asks for nothing else; with 4:4:4."""
@@ -49,8 +50,6 @@ SOI, EOI, SOS, COM, APP0, APP1, APP2, APP13, APP14 = 0xD8, 0xD9, 0xDA, 0xFE, 0xE
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE_FRAMES = (0xC2, 0xCA)
 STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
-BAND = 256
-"""Rows of samples that are converted at a time."""
 FULL, HALF_ACROSS, HALF_BOTH = 0, 1, 2
 """Chroma sampling as Pillow counts it: 4:4:4, 4:2:2, 4:2:0."""
 
@@ -149,7 +148,7 @@ def metadata(source: bytes) -> Metadata:
     )
 
 
-def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | None = None) -> bytes:
+def rewrite(source: bytes, changed: Changed, quality: int | None = None) -> bytes:
     """The file with changed samples: same tables (unless `quality` 1..100 is given), sampling, APPn and COM segments.
     Thumbnails are drawn again.
 
@@ -159,8 +158,8 @@ def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | No
     segments, scans = split(source)
     frame = read_frame(segments)
     bare = _bare(segments, scans)
-    if not np.array_equal(original, stored):
-        segments = _renewed(segments, shown(stored, len(frame.components) == 4))
+    if changed.differs:
+        segments = _renewed(segments, shown(changed, len(frame.components) == 4))
     model = _colour_model(segments, frame)
     sampling = _sampling(frame)
     # Both need the whole file in a buffer for which Pillow reserves two bytes a pixel: not for noise in finest tables.
@@ -168,7 +167,7 @@ def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | No
     kept = [s for s in segments if s.described and not (s.marker == APP2 and s.payload.startswith(MULTI_PICTURE))]
     behind = scans.partition(b"\xff\xd9")[2]
     if model in ("CMYK", "YCCK") or (model == "YCbCr" and sampling is None):
-        planes = _components(bare, original, stored, frame, model)
+        planes = _components(bare, changed, frame, model)
         tables = _tables(bare, frame) if quality is None else _new_tables(frame, quality)
         return _assemble(kept, encode_components(planes, frame, tables, frame.progressive and roomy)) + behind
     options: dict[str, Any] = {
@@ -181,11 +180,11 @@ def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | No
     else:
         options["quality"] = quality
     if model == "YCbCr":
-        planes = np.ascontiguousarray(_components(bare, original, stored, frame, model))
+        planes = np.ascontiguousarray(_components(bare, changed, frame, model))
         image = Image.frombuffer(model, (frame.width, frame.height), planes, "raw", model, 0, 1)
         del planes  # the image is a copy
     else:
-        image = Image.fromarray(eight_bit(stored))
+        image = Image.fromarray(eight_bit(changed.samples))
         options["keep_rgb"] = model == "RGB"
     return _assemble(kept, _encode(image, options)) + behind
 
@@ -237,7 +236,7 @@ def _first(segments: list[Segment], marker: int, name: bytes) -> bytes | None:
     return next((s.payload[len(name) :] for s in segments if s.marker == marker and s.payload.startswith(name)), None)
 
 
-def _renewed(segments: list[Segment], picture: Image.Image) -> list[Segment]:
+def _renewed(segments: list[Segment], picture: Drawn) -> list[Segment]:
     """The segments with the thumbnails in them drawn again."""
     renewed = []
     for segment in segments:
@@ -316,24 +315,21 @@ def _colour_model(segments: list[Segment], frame: Frame) -> str:
     return "RGB" if tuple(component.identifier for component in frame.components) == tuple(b"RGB") else "YCbCr"
 
 
-def _components(bare: bytes, original: Samples, stored: Samples, frame: Frame, model: str) -> npt.NDArray[np.uint8]:
-    """(H, W, components) as in the file: the source's own values where nothing changed, else those of `stored`."""
+def _components(bare: bytes, changed: Changed, frame: Frame, model: str) -> npt.NDArray[np.uint8]:
+    """(H, W, components) as in the file: the source's own values where nothing changed."""
     if model == "YCCK":
         segments, scans = split(bare)
         untouched = [Segment(APP14, s.payload[:11] + b"\0") if s.marker == APP14 else s for s in segments]
         bare = _bare(untouched, scans)
     planes = decode_components(bare, frame)
-    for top in range(0, len(stored), BAND):
-        rows = slice(top, top + BAND)
-        changed = (stored[rows] != original[rows]).any(axis=2)
-        if not changed.any():
-            continue
-        given = eight_bit(stored[rows])
+    for place, tile in changed.different():
+        moved = (tile != changed.original[place]).any(axis=2)
+        given = eight_bit(tile)
         if model == "CMYK":
             wanted = 255 - given
         else:
             wanted = np.asarray(Image.fromarray(np.ascontiguousarray(given[..., :3])).convert("YCbCr"))
             if model == "YCCK":
                 wanted = np.dstack([wanted, 255 - given[..., 3]])
-        planes[rows][changed] = wanted[changed]
+        planes[place][moved] = wanted[moved]
     return planes

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.location import strip_location
 from dmdcli.formats.picture import (
     BROKEN,
@@ -99,23 +100,23 @@ def metadata(source: bytes) -> Metadata:
     return Metadata(exif, xmp, icc)
 
 
-def rewrite(source: bytes, original: Samples, stored: Samples, _quality: int | None = None) -> bytes:
+def rewrite(source: bytes, changed: Changed, _quality: int | None = None) -> bytes:
     """The file with changed samples, coded without loss; the thumbnail in EXIF is drawn again."""
-    encoded = split(_encode(stored))
+    encoded = split(_encode(changed.samples))
     codestream = next(box for box in encoded if box.name == b"jp2c")
     if source.startswith(CODESTREAM):
         return codestream.body
     header = next(box for box in encoded if box.name == b"jp2h")
-    changed = not np.array_equal(original, stored)
+    differs = changed.differs
     parts: list[Box] = []
     for box in split(source):
         if box.name == b"jp2c":
             parts.append(codestream)
         elif box.name == b"jp2h":
             parts.append(box if _fits(box, _codestream(source), codestream.body) else header)
-        elif changed and box.name == b"uuid" and box.body.startswith(EXIF_UUID):
+        elif differs and box.name == b"uuid" and box.body.startswith(EXIF_UUID):
             start = len(EXIF_UUID)
-            parts.append(Box(box.name, EXIF_UUID + renew_exif(box.body[start:], shown(stored))))
+            parts.append(Box(box.name, EXIF_UUID + renew_exif(box.body[start:], shown(changed))))
         else:
             parts.append(box)
     return b"".join(box.bytes for box in parts)

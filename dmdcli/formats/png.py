@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.location import strip_exif, strip_xmp
 from dmdcli.formats.picture import (
     BROKEN,
@@ -160,11 +161,12 @@ def metadata(source: bytes) -> Metadata:
     return Metadata(exif, xmp, icc, None, density)
 
 
-def rewrite(source: bytes, original: Samples, stored: Samples, _quality: int | None = None) -> bytes:
+def rewrite(source: bytes, changed: Changed, _quality: int | None = None) -> bytes:
     """The file with changed samples and its own chunks; interlacing is not kept."""
     header, chunks = read_header(source), split(source)
-    if not np.array_equal(original, stored):
-        chunks = [Chunk(c.name, renew_exif(c.body, shown(stored))) if c.name == b"eXIf" else c for c in chunks]
+    if changed.differs:
+        chunks = [Chunk(c.name, renew_exif(c.body, shown(changed))) if c.name == b"eXIf" else c for c in chunks]
+    stored = changed.samples
     channels = 1 if stored.ndim == 2 else stored.shape[2]
     same = (header.depth, header.colour) == (8 * stored.dtype.itemsize, COLOURS[channels])
     kept = [chunk for chunk in chunks if chunk.name not in CODING and _may_stay(chunk, same)]

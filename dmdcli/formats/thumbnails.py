@@ -5,12 +5,16 @@ Every one is written over the old one, at its size and in no more bytes, so that
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.picture import BROKEN, Samples, Unreadable, eight_bit, mode_of
 from dmdcli.formats.tiff_directory import Directory, read_directory
 from dmdcli.formats.tiff_strips import encode, read_layout
@@ -24,7 +28,16 @@ BROKEN_BLOCK = (Unreadable, *BROKEN)
 RESOURCE, THUMBNAIL_RESOURCE, RESOURCE_HEADER = b"8BIM", 1036, 28
 
 
-def shown(stored: Samples, inks: bool = False) -> Image.Image:
+Drawn: TypeAlias = Callable[[], Image.Image]
+"""Gives the picture that thumbnails show: few photos have any, and drawing it takes as much memory as the photo."""
+
+
+def shown(changed: Changed, inks: bool = False) -> Drawn:
+    """What draws a changed picture once it is asked for, and only once."""
+    return functools.cache(lambda: drawn(changed.samples, inks))
+
+
+def drawn(stored: Samples, inks: bool = False) -> Image.Image:
     """Grey or RGB at 8 bits, without transparency, in stored orientation, for drawing thumbnails."""
     samples = np.ascontiguousarray(eight_bit(stored))
     if inks:
@@ -35,7 +48,7 @@ def shown(stored: Samples, inks: bool = False) -> Image.Image:
     return Image.fromarray(samples)
 
 
-def renew_exif(exif: bytes, picture: Image.Image) -> bytes:
+def renew_exif(exif: bytes, picture: Drawn) -> bytes:
     """An EXIF block of the same length with its thumbnail drawn again; as it was where it has none that can be read."""
     try:
         following = read_directory(exif).following
@@ -48,7 +61,7 @@ def renew_exif(exif: bytes, picture: Image.Image) -> bytes:
     return bytes(content)
 
 
-def renew_page(content: bytearray, page: Directory, picture: Image.Image) -> None:
+def renew_page(content: bytearray, page: Directory, picture: Drawn) -> None:
     """Draw a small page of a TIFF structure again, in place; left alone where it does not fit or is of an odd kind."""
     source = bytes(content)
     start, room = page.value(source, JPEG_OFFSET, 0), page.value(source, JPEG_LENGTH, 0)
@@ -62,7 +75,7 @@ def renew_page(content: bytearray, page: Directory, picture: Image.Image) -> Non
     layout = read_layout(source, page)
     if layout is None or layout.width * layout.height > LARGEST:
         return
-    small = _fitted(picture.convert("L" if layout.channels < 3 else "RGB"), (layout.width, layout.height))
+    small = _fitted(picture().convert("L" if layout.channels < 3 else "RGB"), (layout.width, layout.height))
     samples = np.asarray(small).astype(layout.dtype.newbyteorder("=")) * (257 if layout.depth == 2 else 1)
     if layout.channels not in (1, 3):
         return
@@ -73,7 +86,7 @@ def renew_page(content: bytearray, page: Directory, picture: Image.Image) -> Non
             content[offset : offset + length] = part.ljust(length, b"\0")
 
 
-def renew_photoshop(blocks: bytes, picture: Image.Image) -> bytes:
+def renew_photoshop(blocks: bytes, picture: Drawn) -> bytes:
     """Photoshop's image resource blocks, of the same length, with their thumbnail drawn again."""
     content, position = bytearray(blocks), 0
     while blocks[position : position + 4] == RESOURCE and position + 12 <= len(blocks):
@@ -90,7 +103,7 @@ def renew_photoshop(blocks: bytes, picture: Image.Image) -> bytes:
     return bytes(content)
 
 
-def renew_jfif(payload: bytes, picture: Image.Image) -> bytes:
+def renew_jfif(payload: bytes, picture: Drawn) -> bytes:
     """A JFIF or JFXX segment's payload, of the same length, with its thumbnail drawn again."""
     kind = payload[5:6]
     if payload.startswith(b"JFXX\0") and kind == b"\x10":
@@ -103,10 +116,10 @@ def renew_jfif(payload: bytes, picture: Image.Image) -> bytes:
     end = place + 2 + 3 * width * height
     if not width or not height or end > len(payload):
         return payload
-    return payload[: place + 2] + _fitted(picture.convert("RGB"), (width, height)).tobytes() + payload[end:]
+    return payload[: place + 2] + _fitted(picture().convert("RGB"), (width, height)).tobytes() + payload[end:]
 
 
-def _redraw(old: bytes, picture: Image.Image) -> bytes | None:
+def _redraw(old: bytes, picture: Drawn) -> bytes | None:
     """The picture as a JPEG of the size of `old`, in no more bytes; None if `old` is no JPEG of a thumbnail."""
     try:
         with Image.open(io.BytesIO(old), formats=("JPEG",)) as thumbnail:
@@ -115,7 +128,7 @@ def _redraw(old: bytes, picture: Image.Image) -> bytes | None:
         return None
     if size[0] * size[1] > LARGEST:
         return None
-    small = _fitted(picture.convert("RGB"), size)
+    small = _fitted(picture().convert("RGB"), size)
     for image, quality in [
         *((small, quality) for quality in QUALITIES),
         (small.filter(ImageFilter.GaussianBlur(3)), 5),

@@ -19,6 +19,7 @@ import numpy as np
 from PIL.TiffImagePlugin import TiffImageFile
 
 from dmdcli.formats import tiff_directory as tags
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.location import strip_exif, strip_xmp
 from dmdcli.formats.picture import BROKEN, Metadata, Picture, Samples, Unreadable, check_size, samples_of
 from dmdcli.formats.thumbnails import renew_page, renew_photoshop, shown
@@ -73,16 +74,17 @@ def metadata(source: bytes) -> Metadata:
     )
 
 
-def rewrite(source: bytes, original: Samples, stored: Samples, _quality: int | None = None) -> bytes:
+def rewrite(source: bytes, changed: Changed, _quality: int | None = None) -> bytes:
     """The file with changed samples on its first page; smaller copies of it and Photoshop's thumbnail drawn again."""
-    if not np.array_equal(original, stored):
-        source = _renew_thumbnails(source, stored)
+    if changed.differs:
+        source = _renew_thumbnails(source, changed)
+    stored = changed.samples
     directory = read_directory(source)
     layout = read_layout(source, directory)
     if layout is not None:
-        changed = _replace_strips(source, directory, layout, original, stored)
-        if _holds(changed, stored):  # not so where strips of a damaged file overlap each other or a directory
-            return changed
+        content = _replace_strips(source, directory, layout, changed.original, stored)
+        if _holds(content, stored):  # not so where strips of a damaged file overlap each other or a directory
+            return content
     return _write_strips(source, directory, stored)
 
 
@@ -126,9 +128,9 @@ def write(stored: Samples, metadata: Metadata, _quality: int | None = None) -> b
     return _write_strips(bytes(content), Directory(directory.order, directory.big, entries, 0), stored)
 
 
-def _renew_thumbnails(source: bytes, stored: Samples) -> bytes:
+def _renew_thumbnails(source: bytes, changed: Changed) -> bytes:
     directory = read_directory(source)
-    picture = shown(stored, directory.value(source, tags.PHOTOMETRIC, BLACK_IS_ZERO) == CMYK)
+    picture = shown(changed, directory.value(source, tags.PHOTOMETRIC, BLACK_IS_ZERO) == CMYK)
     content = bytearray(source)
     below = _sub_directories(source, directory)
     if _count_pages(source, directory) == 1:  # a smaller copy among several pages may be of another page

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from PIL.WebPImagePlugin import WebPImageFile
 
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.location import strip_location
 from dmdcli.formats.picture import (
     BROKEN,
@@ -52,12 +53,13 @@ def metadata(source: bytes) -> Metadata:
     return Metadata(exif and exif.removeprefix(PREFIX), chunks.get("XMP "), chunks.get("ICCP"))
 
 
-def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | None = None) -> bytes:
+def rewrite(source: bytes, changed: Changed, quality: int | None = None) -> bytes:
     """The file with changed samples: lossless stays lossless, else `quality` 1..100 or LOSSY_QUALITY.
 
     All chunks that do not code the picture stay byte for byte, but for the thumbnail in EXIF, which is drawn again.
     """
     chunks = _chunks(source)
+    stored = changed.samples
     coded = _encode(stored, Metadata(), "VP8L" in chunks, quality)
     if "VP8X" not in chunks:
         return coded
@@ -68,9 +70,9 @@ def rewrite(source: bytes, original: Samples, stored: Samples, quality: int | No
     for name, body in _all_chunks(source):
         if name in ("VP8 ", "VP8L"):
             parts += picture
-        elif name == "EXIF" and not np.array_equal(original, stored):
+        elif name == "EXIF" and changed.differs:
             start = len(PREFIX) if body.startswith(PREFIX) else 0
-            parts.append((name, body[:start] + renew_exif(body[start:], shown(stored))))
+            parts.append((name, body[:start] + renew_exif(body[start:], shown(changed))))
         elif name not in (*CODING, "VP8X"):
             parts.append((name, body))
     return _assemble(parts)

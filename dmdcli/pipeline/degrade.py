@@ -56,7 +56,7 @@ def degrade_photos(
                 degradation = replace(degradation, grey_noise=photo.mode in ("L", "LA"))
                 canvas = photo.canvas()
                 canvas.put(0, 0, apply(photo.pixels, degradation) / np.float32(255))
-                write_photo(photo, canvas.stored, output, ext=ext)
+                write_photo(photo, canvas.changed, output, ext=ext)
         except PhotoError as error:
             yield DegradedPhoto(file.path, None, "failed", error=error.reason)
             continue

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from dmdcli.errors import DMDError, PhotoError
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.picture import megapixels
 from dmdcli.journal import FaceRow, PhotoRow, Stamp
 from dmdcli.photos import (
@@ -355,7 +356,7 @@ def _encode(
     packet, doubts = (None, ()) if canvas is None else marked_packet(photo, faces, run.circumstances, options)
     content = encode_photo(
         photo,
-        photo.original if canvas is None else canvas.stored,
+        Changed(photo.original) if canvas is None else canvas.changed,
         output,
         quality=options.quality,
         ext=options.ext,

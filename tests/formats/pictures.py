@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from dmdcli.formats.changed import Changed
+
 CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 
 
@@ -51,3 +53,10 @@ def exif_with_orientation(orientation: int) -> bytes:
     exif[0x0112] = orientation
     exif.get_ifd(0x8769)[0x9003] = "1962:05:19 12:00:00"
     return exif.tobytes()
+
+
+def changed_to(original: npt.NDArray[Any], stored: npt.NDArray[Any]) -> Changed:
+    """A picture changed to another of its size."""
+    changed = Changed(original)
+    changed.write((0, 0, original.shape[1], original.shape[0]), stored)
+    return changed

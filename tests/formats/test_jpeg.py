@@ -13,9 +13,10 @@ import pytest
 from PIL import Image, JpegImagePlugin
 
 from dmdcli.formats import jpeg
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.jpeg import Segment
 from dmdcli.formats.picture import Unreadable
-from tests.formats.pictures import encoded, exif_with_orientation, photograph
+from tests.formats.pictures import changed_to, encoded, exif_with_orientation, photograph
 
 TINY = 0.002
 """Share of the samples that may change by more than two levels where nothing was restored."""
@@ -47,7 +48,7 @@ def test_tables_sampling_and_untouched_blocks_stay(
     source = encoded(photograph(size), "JPEG", quality=quality, subsampling=sampling, progressive=progressive)
     original = jpeg.read(source).samples
     stored, allowed = changed_in_a_disc(original)
-    written = jpeg.rewrite(source, original, stored)
+    written = jpeg.rewrite(source, changed_to(original, stored))
     assert components(written) == components(source)
     assert jpeg.read_frame(jpeg.split(written)[0]).progressive == progressive
     difference = np.abs(jpeg.read(written).samples.astype(int) - original)
@@ -62,7 +63,7 @@ def test_grey_stays_grey() -> None:
     source = encoded(photograph()[..., 1].copy(), "JPEG", quality=80)
     original = jpeg.read(source).samples
     stored, allowed = changed_in_a_disc(original)
-    written = jpeg.rewrite(source, original, stored)
+    written = jpeg.rewrite(source, changed_to(original, stored))
     assert components(written) == components(source)
     difference = np.abs(jpeg.read(written).samples.astype(int) - original)
     assert (difference[~allowed] > 0).mean() < 0.01
@@ -71,7 +72,7 @@ def test_grey_stays_grey() -> None:
 def test_rgb_without_luminance_stays_so() -> None:
     source = encoded(photograph(), "JPEG", keep_rgb=True)
     original = jpeg.read(source).samples
-    written = jpeg.rewrite(source, original, original)
+    written = jpeg.rewrite(source, Changed(original))
     assert [part.identifier for part in jpeg.read_frame(jpeg.split(written)[0]).components] == list(b"RGB")
     difference = np.abs(jpeg.read(written).samples.astype(int) - original)
     assert (difference > 0).mean() < 0.01
@@ -81,13 +82,13 @@ def test_three_different_tables_stay() -> None:
     tables = [[3] * 64, [5] * 64, [9] * 64]
     source = encoded(photograph(), "JPEG", qtables=tables, subsampling=0)
     original = jpeg.read(source).samples
-    assert [set(part[2]) for part in components(jpeg.rewrite(source, original, original))] == [{3}, {5}, {9}]
+    assert [set(part[2]) for part in components(jpeg.rewrite(source, Changed(original)))] == [{3}, {5}, {9}]
 
 
 def test_noise_in_the_finest_tables_is_written(capfd: pytest.CaptureFixture[str]) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     source = encoded(noise, "JPEG", quality=100, subsampling=0)
-    written = jpeg.rewrite(source, jpeg.read(source).samples, jpeg.read(source).samples)
+    written = jpeg.rewrite(source, Changed(jpeg.read(source).samples))
     assert components(written) == components(source)
     assert capfd.readouterr().err == ""
 
@@ -95,7 +96,7 @@ def test_noise_in_the_finest_tables_is_written(capfd: pytest.CaptureFixture[str]
 def test_a_quality_asked_for_replaces_the_tables() -> None:
     source = encoded(photograph(), "JPEG", quality=95, subsampling=1)
     original = jpeg.read(source).samples
-    written = jpeg.rewrite(source, original, original, 40)
+    written = jpeg.rewrite(source, Changed(original), 40)
     assert components(written) == components(encoded(photograph(), "JPEG", quality=40, subsampling=1))
 
 
@@ -120,7 +121,7 @@ def test_segments_stay_byte_for_byte_and_in_order() -> None:
     source = plain[:2] + b"".join(s.bytes for s in [segments[0], *added, *segments[1:]]) + scans + film
     picture = jpeg.read(source)
     assert picture.orientation == 6
-    written = jpeg.rewrite(source, picture.samples, picture.samples // 2)
+    written = jpeg.rewrite(source, changed_to(picture.samples, picture.samples // 2))
     kept = [segment for segment in jpeg.split(written)[0] if segment.described]
     assert kept == [segments[0], *(s for s in added if not s.payload.startswith(jpeg.MULTI_PICTURE))]
     assert written.endswith(b"\xff\xd9" + film)
@@ -140,7 +141,7 @@ def test_damaged_exif_is_kept_and_no_failure(payload: bytes) -> None:
     source = plain[:2] + Segment(jpeg.APP1, payload).bytes + plain[2:]
     picture = jpeg.read(source)
     assert picture.orientation == 1
-    assert Segment(jpeg.APP1, payload) in jpeg.split(jpeg.rewrite(source, picture.samples, picture.samples))[0]
+    assert Segment(jpeg.APP1, payload) in jpeg.split(jpeg.rewrite(source, Changed(picture.samples)))[0]
 
 
 def test_12_bits_are_refused() -> None:
@@ -166,9 +167,9 @@ def test_real_photographs_hardly_change(test_data: Path) -> None:
     for path in paths:
         source = path.read_bytes()
         original: Any = jpeg.read(source).samples
-        difference = np.abs(jpeg.read(jpeg.rewrite(source, original, original)).samples.astype(int) - original)
+        difference = np.abs(jpeg.read(jpeg.rewrite(source, Changed(original))).samples.astype(int) - original)
         assert (difference > 0).mean() < 0.07, path
-        assert components(jpeg.rewrite(source, original, original)) == components(source)
+        assert components(jpeg.rewrite(source, Changed(original))) == components(source)
 
 
 @pytest.mark.parametrize("size", [(240, 176), (233, 171)])
@@ -181,12 +182,12 @@ def test_unusual_sampling_stays(sampling: int, quality: int, size: tuple[int, in
     original = jpeg.read(source).samples
     stored, allowed = changed_in_a_disc(original)
     allowed[32:96, 32:128] = True  # colour's blocks are up to 32 pixels wide
-    written = jpeg.rewrite(source, original, stored)
+    written = jpeg.rewrite(source, changed_to(original, stored))
     assert components(written) == components(source)
     difference = np.abs(jpeg.read(written).samples.astype(int) - original)
     assert (difference[~allowed] > 0).mean() < 0.01
     assert difference[50:80, 70:110].mean() > 20
     assert len(written) < 1.05 * len(source)
-    other = jpeg.rewrite(source, original, stored, 20)
+    other = jpeg.rewrite(source, changed_to(original, stored), 20)
     assert len(other) < len(written)
     assert [part[:2] for part in components(other)] == [part[:2] for part in components(source)]

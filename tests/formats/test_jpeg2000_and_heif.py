@@ -11,11 +11,12 @@ import pytest
 from PIL import Image, features
 
 from dmdcli.formats import heif, jpeg2000
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.jpeg2000 import Box
 from dmdcli.formats.picture import Metadata, Unreadable, Unwritable
 from tests.collection import PACKET, exif_block
 from tests.formats import profiles
-from tests.formats.pictures import encoded, photograph, picture
+from tests.formats.pictures import changed_to, encoded, photograph, picture
 
 EXIF = exif_block(photograph((80, 60)), 6)
 needs_avif = pytest.mark.skipif(not features.check("avif"), reason="this build of Pillow has no AVIF")
@@ -29,7 +30,7 @@ def test_jpeg_2000_changes_in_the_picture_alone(mode: str, bare: bool) -> None:
     if not bare:
         source += Box(b"xml ", b"<own/>").bytes
     assert np.array_equal(jpeg2000.read(source).samples, samples)
-    written = jpeg2000.rewrite(source, samples, samples // 2)
+    written = jpeg2000.rewrite(source, changed_to(samples, samples // 2))
     assert np.array_equal(jpeg2000.read(written).samples, samples // 2)
     if not bare:
         before, after = jpeg2000.split(source), jpeg2000.split(written)
@@ -49,7 +50,7 @@ def test_jpeg_2000_holds_metadata() -> None:
 def test_jpeg_2000_in_ycc_gets_a_header_that_fits() -> None:
     samples = picture()
     source = encoded(Image.fromarray(samples).convert("YCbCr"), "JPEG2000")
-    written = jpeg2000.rewrite(source, samples, samples)
+    written = jpeg2000.rewrite(source, Changed(samples))
     assert np.array_equal(jpeg2000.read(written).samples, samples)
 
 
@@ -57,7 +58,7 @@ def test_jpeg_2000_with_a_box_to_the_end() -> None:
     boxes = jpeg2000.split(encoded(picture(), "JPEG2000"))
     source = b"".join(box.bytes for box in boxes[:-1]) + struct.pack(">I", 0) + b"jp2c" + boxes[-1].body
     assert np.array_equal(jpeg2000.read(source).samples, picture())
-    assert np.array_equal(jpeg2000.read(jpeg2000.rewrite(source, picture(), picture())).samples, picture())
+    assert np.array_equal(jpeg2000.read(jpeg2000.rewrite(source, Changed(picture()))).samples, picture())
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
@@ -70,7 +71,7 @@ def test_jpeg_2000_of_16_bits_stays_exact_in_its_own_boxes(mode: str) -> None:
     assert np.array_equal(read.samples, spread)
     changed = spread // 2
     changed[..., -1] = spread[..., -1]
-    written = jpeg2000.rewrite(source, spread, changed)
+    written = jpeg2000.rewrite(source, changed_to(spread, changed))
     assert np.array_equal(jpeg2000.read(written).samples, changed)
     before, after = jpeg2000.split(source), jpeg2000.split(written)
     assert [box.bytes for box in after if box.name not in (b"jp2c", b"uuid")] == [
@@ -78,7 +79,7 @@ def test_jpeg_2000_of_16_bits_stays_exact_in_its_own_boxes(mode: str) -> None:
     ]
     bare = next(box.body for box in before if box.name == b"jp2c")
     assert np.array_equal(jpeg2000.read(bare).samples, spread)
-    assert np.array_equal(jpeg2000.read(jpeg2000.rewrite(bare, spread, changed)).samples, changed)
+    assert np.array_equal(jpeg2000.read(jpeg2000.rewrite(bare, changed_to(spread, changed))).samples, changed)
 
 
 def test_jpeg_2000_of_16_bits_by_others_reads_the_same() -> None:
@@ -122,7 +123,7 @@ def test_avif_is_close_and_keeps_metadata(mode: str) -> None:
     assert found.orientation == 6
     assert found.samples.shape[2] == (4 if mode.endswith("A") else 3)
     before = heif.metadata(source)
-    written = heif.rewrite(source, found.samples, found.samples)
+    written = heif.rewrite(source, Changed(found.samples))
     assert heif.codec_of(written) == heif.AVIF
     assert heif.metadata(written) == before
     assert (before.xmp, before.icc) == (PACKET, profiles.DISPLAY_P3)
@@ -170,9 +171,9 @@ def test_exif_stays_byte_for_byte_in_avif_that_is_not_turned(order: str) -> None
     samples = photograph()
     source = heif.write(samples, Metadata(exif, PACKET))
     assert heif.metadata(source).exif == exif
-    assert exif in heif.rewrite(source, samples, samples)
-    assert exif in heif.rewrite(source, samples, samples, packet=PACKET + b" ")
-    changed = heif.metadata(heif.rewrite(source, samples, samples // 2)).exif
+    assert exif in heif.rewrite(source, Changed(samples))
+    assert exif in heif.rewrite(source, Changed(samples), packet=PACKET + b" ")
+    changed = heif.metadata(heif.rewrite(source, changed_to(samples, samples // 2))).exif
     assert changed is not None
     assert len(changed) == len(exif)
     thumbnail = exif.index(b"\xff\xd8")
@@ -189,7 +190,7 @@ def test_exif_stays_byte_for_byte_in_heic_but_for_the_orientation() -> None:
         exif = exif_block(photograph((80, 60)), orientation)
         source = heif.encode(heif.HEIC, photograph(), Metadata(exif))
         samples = heif.read(source).samples
-        written = heif.metadata(heif.rewrite(source, samples, samples)).exif
+        written = heif.metadata(heif.rewrite(source, Changed(samples))).exif
         upright = exif_block(photograph((80, 60)), 1)
         assert written == upright, "samples come out of HEIC upright"
 
@@ -204,7 +205,7 @@ def test_heic_there_and_back() -> None:
     samples = photograph()
     source = heif.encode(heif.HEIC, samples, Metadata(EXIF, PACKET, profiles.DISPLAY_P3))
     found = heif.read(source)
-    written = heif.rewrite(source, found.samples, found.samples)
+    written = heif.rewrite(source, Changed(found.samples))
     assert heif.codec_of(written) == heif.HEIC
     assert heif.metadata(written) == heif.metadata(source)
     assert np.abs(heif.read(written).samples.astype(int) - found.samples).mean() < 1.5

@@ -11,11 +11,12 @@ from PIL import Image, ImageCms, features
 
 from dmdcli.colour import colours_of
 from dmdcli.formats import heif
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.nclx import Nclx, display_p3, read_nclx, with_meaning
 from dmdcli.formats.picture import Metadata
 from dmdcli.photos import encode_photo, read_metadata, read_photo
 from tests.formats import profiles
-from tests.formats.pictures import photograph
+from tests.formats.pictures import changed_to, photograph
 
 P3, TELEVISION, BRIGHT = Nclx(12, 13, 6, True), Nclx(1, 1, 1, True), Nclx(9, 16, 9, True)
 
@@ -48,7 +49,7 @@ def test_a_photo_keeps_the_colour_space_it_names(codec: str, space: Nclx, tmp_pa
     path = tmp_path / "a.heic"
     path.write_bytes(source)
     photo = read_photo(path)
-    written = encode_photo(photo, photo.original // 2, path)
+    written = encode_photo(photo, changed_to(photo.original, photo.original // 2), path)
     assert read_nclx(written) == read_nclx(source)
     with Image.open(io.BytesIO(written)) as image:
         assert "icc_profile" not in image.info or not image.info["icc_profile"], "it had none"
@@ -64,7 +65,7 @@ def test_display_p3_by_number_is_seen_as_with_its_profile(codec: str, tmp_path: 
     expected = colours_of(profiles.DISPLAY_P3, "RGB")[0].seen(photo.original)
     assert np.abs(photo.pixels.astype(int) - expected).max() <= 1
     assert (photo.pixels != photo.original).any()
-    (tmp_path / "a.png").write_bytes(encode_photo(photo, photo.original, tmp_path / "a.png", ext="png"))
+    (tmp_path / "a.png").write_bytes(encode_photo(photo, Changed(photo.original), tmp_path / "a.png", ext="png"))
     assert read_metadata(tmp_path / "a.png")[1].icc == display_p3(), "PNG has no other way to say it"
 
 
@@ -73,7 +74,7 @@ def test_heic_keeps_the_size_of_its_colour(chroma: int) -> None:
     needs(heif.HEIC)
     source = heif.encode(heif.HEIC, photograph(), Metadata(), chroma=chroma)
     samples = heif.read(source).samples
-    written = heif.rewrite(source, samples, samples)
+    written = heif.rewrite(source, Changed(samples))
     assert written[8:12] == source[8:12] == (b"heic" if chroma == 420 else b"heix")
     with Image.open(io.BytesIO(written)) as image:
         assert image.info["chroma"] == chroma

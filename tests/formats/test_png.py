@@ -14,9 +14,10 @@ import pytest
 from PIL import Image
 
 from dmdcli.formats import png
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.picture import Metadata, Unreadable
 from dmdcli.formats.png import Chunk
-from tests.formats.pictures import encoded, exif_with_orientation, photograph, picture
+from tests.formats.pictures import changed_to, encoded, exif_with_orientation, photograph, picture
 
 
 def with_chunks(content: bytes, before: list[Chunk], after: list[Chunk] | None = None) -> bytes:
@@ -73,7 +74,7 @@ def test_chunks_stay_byte_for_byte_and_on_their_side(depth: int) -> None:
     source = with_chunks(png.write(picture("RGB", depth), Metadata()), [*BEFORE, bound], AFTER)
     original = png.read(source)
     assert original.orientation == 3
-    written = png.rewrite(source, original.samples, original.samples // 2)
+    written = png.rewrite(source, changed_to(original.samples, original.samples // 2))
     chunks = png.split(written)
     place = [chunk.name for chunk in chunks].index(b"IDAT")
     assert chunks[1:place] == BEFORE
@@ -88,7 +89,7 @@ def test_chunks_of_the_old_layout_go_when_a_palette_becomes_rgb() -> None:
     source = with_chunks(encoded(Image.fromarray(picture()).quantize(9), "PNG"), [Chunk(b"tEXt", b"a\0b")])
     source = with_chunks(source, [Chunk(b"sBIT", b"\x05\x05\x05")])
     original = png.read(source)
-    names = [chunk.name for chunk in png.split(png.rewrite(source, original.samples, original.samples))]
+    names = [chunk.name for chunk in png.split(png.rewrite(source, Changed(original.samples)))]
     assert names == [b"IHDR", b"tEXt", b"IDAT", b"IEND"]
 
 

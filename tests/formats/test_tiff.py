@@ -14,9 +14,10 @@ from PIL import Image, ImageSequence
 
 from dmdcli.formats import tiff
 from dmdcli.formats import tiff_directory as tags
+from dmdcli.formats.changed import Changed
 from dmdcli.formats.picture import Metadata, Unreadable
 from dmdcli.formats.tiff_directory import read_directory
-from tests.formats.pictures import encoded, exif_with_orientation, picture
+from tests.formats.pictures import changed_to, encoded, exif_with_orientation, picture
 
 CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 
@@ -53,9 +54,9 @@ def test_layouts(mode: str, depth: int, big: bool, layout: dict[str, Any], plana
     samples = picture(mode, depth)
     source = by_tifffile(samples, mode, planar, bigtiff=big, byteorder=">" if big else "<", **layout)
     assert np.array_equal(tiff.read(source).samples, samples)
-    assert tiff.rewrite(source, samples, samples) == source
+    assert tiff.rewrite(source, Changed(samples)) == source
     stored = changed(samples)
-    written = tiff.rewrite(source, samples, stored)
+    written = tiff.rewrite(source, changed_to(samples, stored))
     assert np.array_equal(tiff.read(written).samples, stored)
     elsewhere = tifffile.imread(io.BytesIO(written))
     assert np.array_equal(np.moveaxis(elsewhere, 0, 2) if planar else elsewhere, stored)
@@ -69,7 +70,7 @@ def test_compression_stays_and_pillow_reads_it(mode: str, compression: str) -> N
     samples = picture(mode)
     source = encoded(samples, "TIFF", compression=compression, strip_size=1000)
     assert np.array_equal(tiff.read(source).samples, samples)
-    written = tiff.rewrite(source, samples, changed(samples))
+    written = tiff.rewrite(source, changed_to(samples, changed(samples)))
     with Image.open(io.BytesIO(written)) as image:
         assert image.info["compression"] == compression
         assert np.array_equal(np.array(image), changed(samples))
@@ -84,7 +85,7 @@ def strips(content: bytes) -> list[bytes]:
 def test_untouched_strips_stay_byte_for_byte() -> None:
     samples = picture("RGB", 16)
     source = by_tifffile(samples, "RGB", rowsperstrip=5, compression="zlib")
-    written = tiff.rewrite(source, samples, changed(samples))
+    written = tiff.rewrite(source, changed_to(samples, changed(samples)))
     different = [
         index for index, (old, new) in enumerate(zip(strips(source), strips(written), strict=True)) if old != new
     ]
@@ -105,7 +106,7 @@ def test_tags_and_exif_stay(kind: str) -> None:
     assert tiff.read(source).orientation == 8
     noisy = samples.copy()
     noisy[20:40] = np.random.default_rng(0).integers(0, 256, noisy[20:40].shape)
-    written = tiff.rewrite(source, samples, noisy)
+    written = tiff.rewrite(source, changed_to(samples, noisy))
     assert (len(written) > len(source)) == (kind == "deflated")
     assert np.array_equal(tiff.read(written).samples, noisy)
     old, new = read_directory(source), read_directory(written)
@@ -125,7 +126,7 @@ def test_further_pages_stay(compression: str) -> None:
     source = encoded(Image.fromarray(picture()), "TIFF", save_all=True, append_images=pages, compression=compression)
     original = tiff.read(source)
     assert original.notes == ("has 4 pages; only the first is used, the others are kept as they are",)
-    written = tiff.rewrite(source, original.samples, changed(original.samples))
+    written = tiff.rewrite(source, changed_to(original.samples, changed(original.samples)))
     with Image.open(io.BytesIO(written)) as image, Image.open(io.BytesIO(source)) as before:
         frames = [np.array(frame) for frame in ImageSequence.Iterator(image)]
         expected = [np.array(frame) for frame in ImageSequence.Iterator(before)]
@@ -140,7 +141,7 @@ def test_white_is_zero(depth: int) -> None:
     samples = picture("L", depth)
     source = by_tifffile(top - samples, "L", photometric="miniswhite")
     assert np.array_equal(tiff.read(source).samples, samples)
-    written = tiff.rewrite(source, samples, changed(samples))
+    written = tiff.rewrite(source, changed_to(samples, changed(samples)))
     assert np.array_equal(tiff.read(written).samples, changed(samples))
     assert np.array_equal(top - tifffile.imread(io.BytesIO(written)), changed(samples))
 
@@ -151,7 +152,7 @@ def test_other_kinds_are_written_back_deflated(kind: str) -> None:
     source = encoded(image, "TIFF", compression=kind, tiffinfo={274: 6}, icc_profile=b"profile")
     original = tiff.read(source)
     assert original.orientation == 6
-    written = tiff.rewrite(source, original.samples, changed(original.samples))
+    written = tiff.rewrite(source, changed_to(original.samples, changed(original.samples)))
     again = tiff.read(written)
     assert np.array_equal(again.samples, changed(original.samples))
     assert again.orientation == 6
@@ -180,7 +181,7 @@ def test_strips_that_overlap_are_written_anew() -> None:
     source[start + 4 : start + 8] = source[start : start + 4]
     stored = samples.copy()
     stored[5, 5] = 9
-    assert np.array_equal(tiff.read(tiff.rewrite(bytes(source), samples, stored)).samples, stored)
+    assert np.array_equal(tiff.read(tiff.rewrite(bytes(source), changed_to(samples, stored))).samples, stored)
 
 
 @pytest.mark.parametrize(
