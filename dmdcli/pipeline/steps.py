@@ -367,7 +367,7 @@ def _encode(
 
 
 def _keep(run: Run[DictionaryT], underway: Underway, finished: Finished) -> tuple[str, ...]:
-    """Write a result and what lies beside the photo, and note it in the journal; sentences about what was not copied."""
+    """Write a result and what lies beside the photo, and note it in the journal; sentences on what was not copied."""
     standing, content, today = underway.standing, finished.content, run.circumstances
     assert standing is not None
     path, output = underway.file.path, underway.output
