@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,7 @@ from dmdcli.library_files import (
     digest_of_references,
     encode_crop,
     encode_points,
+    find_caches,
     locked,
     make_private,
     read,
@@ -128,16 +129,15 @@ class Library:
         """Return the bytes of a reference's two files."""
         return read(self.crop_path(person, reference)), read(self._points_path(person, reference))
 
-    def caches(self, person: Person) -> list[Cache]:
-        """Return what has been made from the person's references so far."""
-        truth = self.version(person)
-        found = []
-        for path in sorted(self.folder(person).glob("*.safetensors")):
-            kind, _, maker = path.stem.partition("-")
-            if kind == "dictionary" or kind == "embeddings":
-                current = read_cache(path, cache_header(kind, maker, truth)) is not None
-                found.append(Cache(cast(Literal["dictionary", "embeddings"], kind), maker, current))
-        return found
+    def versions(self, people: Iterable[Person]) -> dict[str, str]:
+        """As `version`, by the ids of people; nothing is read of references that the catalogue knows as they are."""
+        asked = {person.id: person for person in people}
+        found = self._catalogue.versions(self._marks(asked.values()))
+        return {one: found.get(one) or self.version(person) for one, person in asked.items()}
+
+    def caches(self, person: Person, version: str | None = None) -> list[Cache]:
+        """Return what has been made from the person's references so far. version: theirs, where it is known."""
+        return find_caches(self.folder(person), version or self.version(person))
 
     # Caches, made when they are missing or stale
 
@@ -160,11 +160,10 @@ class Library:
             return Known(version, self._embeddings(asked[person_id], kit, embed, version))
 
         asked = {person.id: person for person in people}
-        marks = {
-            one.id: mark(self.folder(one) / "references", (reference.id for reference in one.references))
-            for one in asked.values()
-        }
-        return self._catalogue.recall(kit, marks, read)
+        return self._catalogue.recall(kit, self._marks(asked.values()), read)
+
+    def _marks(self, people: Iterable[Person]) -> dict[str, bytes | None]:
+        return {one.id: mark(self.folder(one) / "references", (each.id for each in one.references)) for one in people}
 
     def _embeddings(self, person: Person, kit: str, embed: Embed, version: str) -> npt.NDArray[np.float32]:
         def make() -> Arrays:

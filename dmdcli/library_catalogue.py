@@ -108,6 +108,23 @@ class Catalogue:
             self._keep(kit, {})
         return {person: found.get(person) or fresh[person] for person in marks}
 
+    def versions(self, marks: Mapping[str, bytes | None]) -> dict[str, str]:
+        """The versions of those who are in the catalogue with these marks, by whichever kit; `marks` as in `recall`."""
+        found: dict[str, str] = {}
+        if not self._path.exists():
+            return found
+        try:
+            with self._opened() as database:
+                for person, kit, row in database.execute("SELECT person, kit, content FROM known"):
+                    name = marks.get(person)
+                    known = None if name is None else _unpack(person, kit, name, row)
+                    if known is not None:
+                        found[person] = known.version
+        except sqlite3.Error as error:
+            self._mend(error)
+            return {}
+        return found
+
     def forget(self, people: Iterable[str]) -> None:
         """Leave nothing of these people, by their ids, in the file; OSError where it cannot even be thrown away."""
         if not self._path.exists():

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, TypeAlias
+from typing import Any, BinaryIO, Literal, TypeAlias, cast
 
 import filelock
 import numpy as np
@@ -170,6 +170,17 @@ def read_cache(path: Path, header: dict[str, str]) -> Arrays | None:
         return _mapped(path)
     except (OSError, SafetensorError):
         return None
+
+
+def find_caches(folder: Path, version: str) -> list[Cache]:
+    """The caches in a person's folder. version: of their references, which caches that are current are made from."""
+    found = []
+    for path in sorted(folder.glob("*.safetensors")):
+        kind, _, maker = path.stem.partition("-")
+        if kind == "dictionary" or kind == "embeddings":
+            current = read_cache(path, cache_header(kind, maker, version)) is not None
+            found.append(Cache(cast(Literal["dictionary", "embeddings"], kind), maker, current))
+    return found
 
 
 def _mapped(path: Path) -> Arrays:

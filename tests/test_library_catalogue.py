@@ -96,6 +96,26 @@ def test_who_has_not_changed_is_known_without_reading_a_reference(
     assert read_by(library, monkeypatch) == []
 
 
+def test_versions_are_known_without_reading_a_reference(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    correct(library)
+    settle()
+    again, opened = Library(library.home), []
+    real = library_module.read
+    with monkeypatch.context() as patched:
+        patched.setattr(library_module, "read", lambda path: (opened.append(path), real(path))[1])
+        found = again.versions(again.people())
+    alice = library.person("Alice")
+    assert {path.parent for path in opened} == {library.crop_path(alice, alice.references[0]).parent}, "she has changed"
+    assert found == {one.id: library.version(one) for one in library.people()}
+
+
+@pytest.mark.parametrize("content", [b"", b"no catalogue at all" * 100])
+def test_versions_are_right_without_a_catalogue(library: Library, content: bytes) -> None:
+    (library.home / FILE).write_bytes(content)
+    again = Library(library.home)
+    assert again.versions(again.people()) == {one.id: library.version(one) for one in library.people()}
+
+
 def test_the_order_is_that_of_the_people_asked_for(library: Library) -> None:
     people = [library.person(name) for name in ("Carol", "Alice")]
     assert list(library.known(people, "kit", mean_colour)) == [one.id for one in people]

@@ -80,5 +80,5 @@ def tell_decided(terminal: Terminal, decided: Mapping[str, int], where: Path, wh
     (first, count), *rest = decided.items()
     said = ", ".join([f"{counted(count, what)} {first}", *(f"{number} {other}" for other, number in rest)])
     used = "restore, enroll and check" if what == "face" else "the person's dictionary"
-    kept = f" They are kept in {where}, and used by {used} from now on." if {*decided} != {"accepted"} else ""
+    kept = f" They are kept in {where}, and used by {used} from now on." if {*decided} - {"accepted", "removed"} else ""
     terminal.result(f"{said}.{kept}")

@@ -46,6 +46,8 @@ def list_people(json: JsonOption = False) -> None:
     terminal = Terminal(json_lines=json)
     library = build_library()
     enrolled = library.people()
+    versions = library.versions(enrolled)
+    ready = {person.id: caches_of(library, person, versions[person.id]) for person in enrolled}
     for person in enrolled:
         terminal.record(
             {
@@ -53,13 +55,13 @@ def list_people(json: JsonOption = False) -> None:
                 "name": person.name,
                 "references": len(person.references),
                 "added": person.added,
-                "ready": caches_of(library, person),
+                "ready": ready[person.id],
             }
         )
     terminal.table(
         ["name", "references", "added", "ready"],
         [
-            (person.name, len(person.references), person.added, "yes" if caches_of(library, person) else "on next use")
+            (person.name, len(person.references), person.added, "yes" if ready[person.id] else "on next use")
             for person in enrolled
         ],
     )
@@ -327,6 +329,6 @@ def confirm_or_stop(question: str, yes: bool, what: str) -> None:
         raise typer.Exit(EXIT_USAGE)
 
 
-def caches_of(library: Library, person: Person) -> list[str]:
+def caches_of(library: Library, person: Person, version: str) -> list[str]:
     """Name what has been made from the person's references and is up to date, as "dictionary base-1a2b"."""
-    return [f"{cache.kind} {cache.maker}" for cache in library.caches(person) if cache.current]
+    return [f"{cache.kind} {cache.maker}" for cache in library.caches(person, version) if cache.current]

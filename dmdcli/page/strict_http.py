@@ -33,6 +33,9 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 """Of every answer."""
+PAGE = """<!doctype html><html lang="en"><head><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>dmd</title></head><body><p>{}</p></body></html>"""
+"""Of a refusal, for people, also with a telephone in hand."""
 REQUEST_LINE = re.compile(rb"[A-Za-z]{1,20} ([!-~]+) HTTP/(\d\.\d)\r\n")
 HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*)?\r\n")
 
@@ -182,7 +185,7 @@ class StrictHandler(BaseHTTPRequestHandler):
         """A sentence as a page for people where a browser wants to show one, else as JSON."""
         headers = {"Allow": "GET, POST"} if status == 405 else {}
         if any("text/html" in value for value in self.headers.get_all("accept", [])):
-            page = f'<!doctype html><html lang="en"><title>dmd</title><p>{html.escape(sentence)}</p></html>'
+            page = PAGE.format(html.escape(sentence))
             return Answer(page.encode(), "text/html; charset=utf-8", status, headers)
         return Answer(json.dumps({"error": sentence}).encode(), "application/json", status, headers)
 

@@ -136,6 +136,21 @@ def test_people_edit_puts_references_right(photos: Path, own_home: Path, visit: 
     assert visit("people", "edit", "Bob").exit_code == 2
 
 
+def test_a_reference_that_was_removed_is_not_said_to_be_kept(
+    photos: Path, own_home: Path, visit: Callable[..., Result]
+) -> None:
+    (face,) = FaceFinder(KIT).find(read_photo(photos / "a.png").pixels)
+    added = [
+        NewReference(face.pixels, face.landmarks.points, photos / "a.png", 0.5, letter * 64) for letter in ("0", "1")
+    ]
+    Library(own_home / "library").add_references("Alice", added)
+
+    def there(desk: Desk) -> None:
+        desk.save(desk.summaries(0)[1][0].id, Decision(not_a_face=True))
+
+    assert visit("people", "edit", "Alice", there=there).stdout == "1 reference removed.\n"
+
+
 def test_review_says_how_many_photos_are_made_again_and_how(photos: Path, visit: Callable[..., Result]) -> None:
     out = photos.parent / "out"
     files = [add_photo(photos, name, grey) for name, grey in (("a.png", 100), ("b.png", 140))]

@@ -164,7 +164,7 @@ class MadeUpDesk:
         self.asked.append(("preview", (face, decision)))
         with self._lock:
             detail = self._get(face)
-        points = np.array(decision.landmarks or detail.landmarks, np.float32)
+        points = np.array(decision.landmarks or detail.found_landmarks or detail.landmarks, np.float32)
         matrix = crop_matrix(five_points(points))
         in_crop = points @ matrix[:, :2].T + matrix[:, 2]
         before = np.full((512, 512, 3), (90, 100, 120), np.uint8)

@@ -143,6 +143,13 @@ def test_the_page_itself_is_answered_and_its_address_is_told_nobody(
     assert secret not in page.content()
 
 
+def test_a_refusal_is_readable_on_a_telephone(server: PageServer, open_page: OpenPage) -> None:
+    page = open_page(390, 844, touch=True)
+    page.goto(server.address.replace("/open/", "/other/"))
+    assert "answers only the browser that opened it" in page.inner_text("p")
+    assert page.evaluate("innerWidth") == 390, "and not a page for a desk, made small"
+
+
 @pytest.mark.parametrize("name", ["127.0.0.1", "localhost", "evil.localhost"])
 def test_a_page_from_elsewhere_gets_and_does_nothing_even_if_it_knows_the_secret(
     server: PageServer, open_page: OpenPage, desk: MadeUpDesk, elsewhere: tuple[str, list[str | None]], name: str

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from dmdcli.decisions import Decision
-from dmdcli.page.desk import Depth, Detail
+from dmdcli.page.desk import Depth, Detail, Mode
 from tests.browser import shoot
 from tests.page.bench import ERRORS_ANSWERED, Bench, Open
 from tests.page.made_up_desk import MadeUpDesk
@@ -22,7 +23,7 @@ def may_say() -> tuple[str, ...]:
 
 
 class SlowDesk(MadeUpDesk):
-    """Answers only while `answers` is set: opens no face, and saves none."""
+    """Answers only while `answers` is set: opens no face, saves none, and does not end."""
 
     def __init__(self, **more: Any) -> None:
         self.answers = threading.Event()
@@ -32,6 +33,10 @@ class SlowDesk(MadeUpDesk):
     def detail(self, face: str, depth: Depth = "searched") -> Detail:
         assert self.answers.wait(20)
         return super().detail(face, depth)
+
+    def decided(self) -> Mapping[str, int]:
+        assert self.answers.wait(20)
+        return super().decided()
 
     def save(self, face: str, decision: Decision, seen: str | None = None) -> Detail:
         self.asked.append(("sent", (face, decision)))
@@ -72,6 +77,48 @@ def test_a_key_pressed_twice_decides_once_and_is_sent_once(open_bench: Open) -> 
     desk.answers.set()
     bench.wait_for_face(SECOND)
     assert bench.asked("sent") == [("f8", Decision(not_a_face=True))]
+
+
+def test_a_double_click_decides_about_one_face(open_bench: Open) -> None:
+    """The next face is there before the second click, and nobody has looked at it."""
+    bench: Bench = open_bench()
+    bench.start()
+    page = bench.page
+    page.locator("#accept").dblclick(delay=50)
+    bench.wait_for_face(SECOND)
+    page.wait_for_timeout(300)
+    assert bench.asked("save") == [("f8", Decision(accepted=True))]
+    page.click("#accept")
+    assert bench.saved(2) == ("f17", Decision(accepted=True))
+
+
+def test_a_key_that_is_held_decides_about_one_face(open_bench: Open) -> None:
+    bench: Bench = open_bench()
+    bench.start()
+    page = bench.page
+    for key, told in (("a", Decision(accepted=True)), ("Enter", Decision(accepted=True))):
+        before, title = len(bench.asked("save")), bench.title()
+        for _ in range(4):
+            page.keyboard.down(key)
+            page.wait_for_timeout(100)
+        page.keyboard.up(key)
+        assert [decision for _, decision in bench.asked("save")[before:]] == [told]
+        assert bench.title() != title
+
+
+def test_a_double_click_finishes_once(open_bench: Open) -> None:
+    desk = SlowDesk()
+    page = open_bench(desk).page
+    ended: list[str] = []
+    page.on("request", lambda request: ended.append(request.url) if request.url.endswith("finish") else None)
+    desk.answers.clear()
+    page.locator("#finish").dblclick(delay=50)
+    page.wait_for_timeout(100)
+    desk.answers.set()
+    page.wait_for_selector("text=Nothing was decided.")
+    page.wait_for_timeout(200)
+    assert len(ended) == 1
+    assert page.inner_text("#trouble") == ""
 
 
 @pytest.mark.slow
@@ -126,3 +173,11 @@ def test_points_being_found_are_waited_for_and_are_one_step(open_bench: Open) ->
     page.click("#undo")
     bench.rest()
     assert page.get_attribute(".face-box", "aria-label") != moved
+
+
+@pytest.mark.parametrize("mode", ["photos", "results"])
+def test_only_keys_that_do_something_are_shown(open_bench: Open, mode: Mode) -> None:
+    bench: Bench = open_bench(MadeUpDesk(6, mode))
+    keys = bench.page.locator("#key-table tbody th").all_text_contents()
+    assert {"A", "L"} <= set(keys)
+    assert ("C" in keys, "V" in keys) == ((True, True) if mode == "results" else (False, False))

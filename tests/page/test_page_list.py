@@ -10,7 +10,7 @@ import pytest
 
 from dmdcli.page.server import serving
 from tests.browser import OpenPage, shoot
-from tests.page.bench import Bench, Open
+from tests.page.bench import AT_REST, Bench, Open
 from tests.page.made_up_desk import MadeUpDesk
 
 FACES = 20_000
@@ -205,3 +205,30 @@ def test_pictures_of_a_page_that_was_loaded_again_are_not_the_old_ones(open_benc
 def test_rows_say_reference_from_the_start(open_bench: Open) -> None:
     bench: Bench = open_bench(MadeUpDesk(6, "references"))
     assert bench.page.locator(".row .soft").first.inner_text().strip() == "reference 1"
+
+
+def test_no_two_rows_have_one_name(open_bench: Open) -> None:
+    """What is selected is said by its name, which a row that is not shown must not have."""
+    page = open_bench().page
+    for words in ("photo 3.jpg", "photo 4.jpg", "", "photo 3.jpg"):
+        page.fill("#search", words)
+        page.evaluate(AT_REST)
+        names = page.evaluate("[...document.querySelectorAll('.row')].map((one) => one.id).filter(Boolean)")
+        assert sorted(names) == sorted(set(names))
+        shown = page.evaluate("[...document.querySelectorAll('.row:not([hidden])')].map((one) => one.id)")
+        assert sorted(names) == sorted(shown)
+
+
+def test_how_many_there_are_is_said_to_whoever_filters_and_not_at_each_face_found(open_bench: Open) -> None:
+    bench: Bench = open_bench(MadeUpDesk(30, total=60))
+    page, told = bench.page, bench.page.locator("#said")
+    page.fill("#search", "photo 3.jpg")
+    page.wait_for_function("() => document.getElementById('said').textContent === '3 faces, the worst first'")
+    bench.desk.search(6)
+    page.wait_for_function("() => document.getElementById('progress').textContent.includes('of 36')")
+    page.fill("#search", "")
+    page.wait_for_function("() => document.getElementById('said').textContent === '36 faces, the worst first'")
+    bench.desk.search(3)
+    page.wait_for_function("() => document.getElementById('count').textContent.startsWith('39')")
+    assert told.inner_text() == "36 faces, the worst first"
+    assert page.locator("section.browse [role=status], section.browse [aria-live]").count() == 0

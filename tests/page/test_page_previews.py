@@ -11,6 +11,8 @@ from tests.page.made_up_desk import MadeUpDesk
 
 FRAMED = """() => [".pictures rect", "#stage .read"].map((which) => [...document.querySelectorAll(which)].map(
   (one) => getComputedStyle(one).strokeDasharray !== "none"))"""
+READ = """[...document.querySelectorAll("#stage .read")].filter((one) => one.checkVisibility()).map(
+  (one) => one.getAttribute("d"))"""
 CAPTION = "before, with what the network reads"
 
 
@@ -30,6 +32,38 @@ def test_parts_that_are_left_as_they_are_have_dashed_boxes(open_bench: Open) -> 
     page.wait_for_function("(text) => document.querySelector('#beside figcaption').textContent === text", arg=CAPTION)
     bench.rest()
     assert page.evaluate(FRAMED) == [[False, False, False]] * 2
+
+
+def test_boxes_lie_where_they_lay_once_saved_points_are_undone(open_bench: Open) -> None:
+    bench: Bench = open_bench()
+    bench.start()
+    page = bench.page
+    page.wait_for_selector("#beside .pictures rect", state="attached")
+    bench.rest()
+    before, points = page.evaluate(READ), bench.points()
+    assert len(before) == 3
+    eyes = points[42:48].mean(axis=0, keepdims=True)
+    bench.drag(eyes[0], eyes[0] + (30, 25))
+    bench.wait_for_state("Saved.")
+    bench.wait_for("preview", 2)
+    page.keyboard.press("u")
+    bench.wait_for("preview", 3)  # the points it is of are kept as undone only later
+    page.wait_for_function("() => !document.querySelector('.preview').classList.contains('old')")
+    bench.rest()
+    assert page.evaluate(READ) == before
+
+
+def test_in_a_moved_box_no_boxes_are_drawn_where_its_points_are_not(open_bench: Open) -> None:
+    bench: Bench = open_bench()
+    bench.start()
+    page = bench.page
+    page.wait_for_selector("#beside .pictures rect", state="attached")
+    page.locator(".face-box").focus()
+    page.keyboard.press("ArrowRight")
+    bench.wait_for("preview", 2)
+    page.wait_for_function("() => !document.querySelector('.preview').classList.contains('old')")
+    bench.rest()
+    assert page.evaluate(READ) == [], "the points that the preview found are not in the photo yet"
 
 
 def test_a_reference_is_shown_once(open_bench: Open) -> None:

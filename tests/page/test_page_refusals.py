@@ -81,3 +81,18 @@ def test_a_refused_removal_is_taken_back(open_bench: Open) -> None:
     assert page.get_attribute("#not-a-face", "aria-pressed") == "false"
     page.click("#finish")  # a question would be answered with no
     page.wait_for_selector("text=Nothing was decided.")
+
+
+def test_pictures_that_did_not_come_are_fetched_once_there_is_an_answer(open_bench: Open) -> None:
+    bench: Bench = open_bench(MadeUpDesk(30, total=60))
+    page = bench.page
+    page.route("**/*", lambda route: route.abort())
+    page.fill("#search", "photo 9.jpg")
+    page.wait_for_selector("#trouble >> text=no longer answers")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.row .small')].every((one) => !one.getAttribute('src'))"
+    )
+    page.unroute("**/*")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.row:not([hidden]) .small')].every((one) => one.naturalWidth > 0)"
+    )

@@ -193,15 +193,24 @@ def test_a_server_that_ended_is_said(open_bench: Open) -> None:
     bench: Bench = open_bench(MadeUpDesk(30, total=60))  # while it searches, news are asked for every second
     bench.start()
     bench.page.route("**/api/**", lambda route: route.abort())
+    points = bench.points()
+    bench.drag(points[8], points[8] + (20, 0))
     bench.page.wait_for_selector("#trouble >> text=no longer answers. Everything that was saved is kept")
     bench.page.keyboard.press("a")
     bench.page.wait_for_selector("#trouble >> text=photo 2.jpg, face 3 is not saved: what was changed last is lost if")
     assert "undefined" not in bench.page.inner_text("#trouble")
     assert bench.page.locator("#trouble button").count() == 0  # what cannot succeed is not offered
+    preview = bench.page.locator(".preview")
+    preview.locator("text=The program does not answer; this is made once it does.").wait_for()
+    assert preview.locator("button:visible").count() == 0
+    assert bench.page.is_disabled("#finish")
     shoot(bench.page, "page-gone")
+    previews = len(bench.asked("preview"))
     bench.page.unroute("**/api/**")
     bench.wait_for("save")  # by itself, once there is an answer
     bench.page.wait_for_function("() => document.getElementById('trouble').textContent === ''")
+    bench.wait_for("preview", previews + 1)
+    assert bench.page.is_enabled("#finish")
 
 
 @pytest.mark.slow

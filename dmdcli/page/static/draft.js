@@ -8,6 +8,9 @@ export const draftOf = ({ landmarks, box, decision }) => ({
   leave_alone: decision.leave_alone, strength: decision.strength, accepted: decision.accepted,
 });
 
+// The points that a decision gives a face; none where they are still to be found, in a box that was moved
+export const pointsOf = ({ landmarks, box }, detail) => landmarks ?? (box && !equal(box, detail.found_box) ? [] : detail.found_landmarks ?? detail.landmarks);
+
 export function decisionOf(detail, { points, box, ...said }, refit = false) {
   const found = detail.found_landmarks !== null && equal(points, detail.found_landmarks);
   return {

@@ -1,6 +1,6 @@
 // The face that is open: what was changed in it, step by step, and how that is saved, also where something goes wrong.
 import { Coming } from "./coming.js";
-import { decisionOf, draftOf, equal, saysNothing } from "./draft.js";
+import { decisionOf, draftOf, equal, pointsOf, saysNothing } from "./draft.js";
 import { Editor } from "./editor.js";
 import { make } from "./elements.js";
 import { Changed, Preview, Refusal, Strength, Who, ask, decisionButtons, factsPart, putButtons, showSaved, showTitle } from "./panels.js";
@@ -25,7 +25,7 @@ export class OpenFace {
       view: (region, width, signal) => ask(`photos/${this.face.detail.photo_id}.jpg?region=${region}&width=${width}`, { signal, as: "blob" }),
       failed: (error) => this.trouble(error, () => this.editor.fetch(), "view"),
     });
-    this.preview = new Preview(({ components, left_out: left }, { landmarks }) => this.editor.showRead(components, left, landmarks ?? this.face.detail.landmarks));
+    this.preview = new Preview(({ components, left_out: left }, decision) => this.editor.showRead(components, left, pointsOf(decision, this.face.detail)), (error) => this.trouble(error));
     this.who = new Who((said) => this.change({ ...said, not_a_face: false }));
     this.strength = new Strength((strength) => this.change({ strength, leave_alone: false }, "strength"));
     at("part").append(make("option", { value: "" }, "none"), ...PARTS.map(({ name }, number) => make("option", { value: number }, name)), make("option", { value: WHOLE }, "Whole face"));
@@ -309,7 +309,7 @@ export class OpenFace {
     } else if (await done) this.say(`${name}: ${words}. That was the last face of this list.`);
   }
 
-  accept() { if (this.ready && this.may("accept")) this.#decide({ accepted: true, not_a_face: false }, "accepted"); }
+  accept() { if (this.ready && this.may("accept")) this.#decide({ accepted: true, not_a_face: false }, this.faceless ? "there is no face" : "accepted"); }
   get out() { return this.may("remove") ? "Remove" : this.may("not_a_face") ? "Not a face" : null; }
   reject() { if (this.out) this.#toggle("not_a_face", this.may("remove") ? "removed" : "not a face"); }
   leaveAlone() { this.#toggle("leave_alone", "left as it was"); }

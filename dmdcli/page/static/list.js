@@ -6,6 +6,7 @@ const ROW = 84; // pixels, as --row in the style
 const SPARE = 5; // rows beyond the window
 const LOADED = Date.now().toString(36); // browsers keep a picture for its address: that of a page loaded later is another one
 const SETTLED = 90; // milliseconds without scrolling before pictures are fetched
+const TYPED = 600; // milliseconds after the last letter before it is said how many there are
 const at = (id) => document.getElementById(id);
 const isDone = ({ accepted, by_hand, gone }) => accepted || by_hand || gone;
 const FILTERS = [
@@ -18,6 +19,9 @@ const FILTERS = [
   ["accepted", "Accepted", (one) => one.accepted],
   ["gone", "Not a face", (one) => one.gone],
 ];
+
+export const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+const isEmpty = ({ number }) => !number; // no face: a photo in which none was found
 
 export const fileName = (photo) => photo.slice(photo.lastIndexOf("/") + 1);
 
@@ -35,7 +39,7 @@ export class FaceList {
     this.fetched = new Set();
     this.touched = false;
     at("filter").append(...FILTERS.map(([value, words]) => make("option", { value }, words)));
-    at("filters").addEventListener("input", () => this.filter());
+    at("filters").addEventListener("input", () => { this.filter(); this.#tell(); });
     at("filters").addEventListener("submit", (event) => event.preventDefault());
     at("list").addEventListener("scroll", () => this.#scrolled(), { passive: true });
     at("list").addEventListener("keydown", (event) => this.#key(event));
@@ -91,7 +95,19 @@ export class FaceList {
   }
 
   get size() { return this.order.length; }
-  get done() { let sum = 0; for (const { summary } of this.faces.values()) sum += isDone(summary); return sum; }
+  get lookedAt() { // in words, of all there are
+    const lines = [...this.faces.values()].map(({ summary }) => summary), empty = lines.filter(isEmpty), faces = lines.filter((one) => !isEmpty(one));
+    const done = (some) => some.filter(isDone).length.toLocaleString("en");
+    if (!empty.length) return `${done(faces)} of ${faces.length.toLocaleString("en")} looked at`;
+    return `${done(faces)} of ${counted(faces.length, this.noun)} looked at, ${done(empty)} of ${counted(empty.length, "photo")} where none was found`;
+  }
+  // "3 faces and 2 photos where none was found"; ids: of the lines that are meant
+  inWords(ids = this.faces.keys()) {
+    let faces = 0, empty = 0;
+    for (const id of ids) if (isEmpty(this.summary(id))) empty += 1; else faces += 1;
+    if (!empty) return counted(faces, this.noun);
+    return faces ? `${counted(faces, this.noun)} and ${counted(empty, "photo")} where none was found` : `${counted(empty, "photo")} where no ${this.noun} was found`;
+  }
   summary(id) { return this.faces.get(id)?.summary; }
   beside(step) { // the face before or after the one that is open; the first where none is
     const place = this.place.get(this.current);
@@ -157,8 +173,14 @@ export class FaceList {
     FILTERS.forEach(([value, words], number) => {
       at("filter").options[number].textContent = `${value === "gone" ? this.goneName() : words} (${sums[number].toLocaleString("en")})`;
     });
-    const text = `${this.order.length.toLocaleString("en")} ${this.noun}${this.order.length === 1 ? "" : "s"}, the worst first`;
+    const text = `${this.inWords(this.order)}, the worst first`;
     if (at("count").textContent !== text) at("count").textContent = text;
+  }
+
+  // To whoever asked for them; while photos are searched the number changes every second
+  #tell() {
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => { at("said").textContent = at("count").textContent; }, TYPED);
   }
 
   #scrolled() {
@@ -180,7 +202,7 @@ export class FaceList {
         this.#fill(row, id, place);
       } else if (afresh) this.#fill(row, id, place);
     }
-    for (const row of this.spare) if (!row.part.hidden) { row.part.hidden = true; row.id = null; row.small.removeAttribute("src"); }
+    for (const row of this.spare) if (!row.part.hidden) { row.part.hidden = true; row.id = null; row.part.removeAttribute("id"); row.small.removeAttribute("src"); }
     const current = this.rows.get(this.current);
     if (current) list.setAttribute("aria-activedescendant", current.part.id);
     else list.removeAttribute("aria-activedescendant");
@@ -193,6 +215,7 @@ export class FaceList {
     row.part = make("div", { class: "row", role: "option", onclick: () => { this.touched = true; this.open(row.id); } }, row.small,
       make("span", { class: "text" }, make("span", { class: "first" }, row.name, row.face), row.told, row.why));
     row.small.addEventListener("load", () => this.fetched.add(row.small.src));
+    row.small.addEventListener("error", () => row.small.removeAttribute("src")); // fetched again when the rows are drawn again
     at("rows").append(row.part);
     return row;
   }

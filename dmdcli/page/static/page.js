@@ -1,18 +1,18 @@
 // The page: what it is about, news of the search, what goes wrong and what can be done about it, and what keys do.
 import { capital, make } from "./elements.js";
 import { OpenFace } from "./face.js";
-import { FaceList } from "./list.js";
+import { FaceList, counted } from "./list.js";
 import { Gone, ask } from "./panels.js";
 import { LEFT_EYE, MOUTH, PARTS, RIGHT_EYE } from "./points.js";
 
 const SEARCHING = 1000, AT_REST = 4000; // milliseconds between two questions for news
 const at = (id) => document.getElementById(id);
 const say = (text) => { at("said").textContent = text; };
-const counted = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 
 let state = null;
 let revision = 0;
 let finished = false;
+let finishing = false;
 let broken = null; // { error, again, kind }: what went wrong, and what tries it again
 let announced = true; // that all photos were searched
 let timer = 0;
@@ -26,7 +26,7 @@ const { editor } = work;
 
 // error: null where what went wrong before is right again; of a kind, where only that is
 function trouble(error, again = null, kind = null) {
-  if (!error && kind && broken?.kind !== kind) return;
+  if (finished || (!error && kind && broken?.kind !== kind)) return;
   broken = error ? { error, again, kind } : null;
   showTrouble();
 }
@@ -34,6 +34,7 @@ function trouble(error, again = null, kind = null) {
 function showTrouble() {
   const line = (sentence, again, words = "Try again") => make("div", { class: "line" }, make("p", {}, sentence), again && make("button", { type: "button", class: "small-button", onclick: again }, words));
   const gone = broken?.error instanceof Gone; // asked for by itself again and again, so that no button is needed
+  at("finish")?.toggleAttribute("disabled", Boolean(gone));
   const lines = broken ? [line(broken.error.message, gone ? null : () => { const { again } = broken; trouble(null); again(); })] : [];
   const failed = [...work.unsaved.values()];
   const which = failed.length === 1 ? `${list.nameOf(failed[0].face.detail.summary)} is` : `${failed.length} faces are`;
@@ -59,19 +60,28 @@ async function news() {
     if (first) begin();
     work.who.names(state.people);
     showProgress();
-    if (broken?.error instanceof Gone) { trouble(null); if (work.unsaved.size) work.saveAgain(); }
+    if (broken?.error instanceof Gone) goOn();
   } catch (error) { if (!finished && !(broken?.error instanceof Gone)) trouble(error, news); }
   if (finished) return;
   timer = setTimeout(news, state && state.looked_at >= state.photos ? AT_REST : SEARCHING);
 }
 
+function goOn() { // somebody answers again
+  trouble(null);
+  if (work.unsaved.size) work.saveAgain();
+  if (work.face) editor.fetch();
+  list.draw();
+  work.preview.goOn();
+}
+
 function showProgress() {
   if (!state || finished) return;
   const { photos, looked_at: searched, failures } = state, total = list.faces.size, searching = searched < photos;
-  at("progress").textContent = `${list.done.toLocaleString("en")} of ${total.toLocaleString("en")} looked at${searching ? `; still searching: ${searched} of ${counted(photos, "photo")}` : ""}`;
-  at("start-title").textContent = total ? counted(total, list.noun) : searching ? "Looking for faces" : "No face was found";
-  at("start-text").textContent = searching ? `${searched} of ${counted(photos, "photo")} searched so far. You can begin with the faces that are there: what is found later comes into the list without moving what you look at.` : "The worst come first. What you decide is saved at once, and what you change when you go to another face. The photos themselves are never changed.";
+  at("progress").textContent = `${list.lookedAt}${searching ? `; still searching: ${searched} of ${counted(photos, "photo")}` : ""}`;
+  at("start-title").textContent = total ? list.inWords() : searching ? "Looking for faces" : "No face was found";
+  at("start-text").textContent = searching ? `${searched} of ${counted(photos, "photo")} searched so far.${total ? " You can begin with what is there: what is found later comes into the list without moving what you look at." : ""}` : "The worst come first. What you decide is saved at once, and what you change when you go to another face. The photos themselves are never changed.";
   at("begin").hidden = !total;
+  at("begin").textContent = `Start with the first ${list.summary(list.order[0])?.number === 0 ? "photo" : list.noun}`;
   if (!announced && !searching) say("All photos have been searched.");
   announced = !searching;
   if (work.face) work.showSteps();
@@ -107,7 +117,14 @@ function follow() { // the address says which face is open
   }
 }
 
-async function finish() {
+async function finish() { // pressed twice it is asked for once
+  if (finishing) return;
+  finishing = true;
+  await end();
+  finishing = false;
+}
+
+async function end() {
   work.leave();
   await Promise.all(work.saving.values());
   const failed = work.unsaved.size + work.dropped.size;
@@ -137,7 +154,7 @@ const beside = (step) => () => work.open(list.beside(step), { focus: document.ac
 const inFace = (run) => () => { if (work.face) run(); };
 const select = (number) => { work.show("points"); at("stage").scrollIntoView({ block: "nearest" }); editor.select(number, true); };
 const turn = (step) => inFace(() => select(((editor.active ?? (step > 0 ? -1 : PARTS.length)) + step + PARTS.length) % PARTS.length));
-const KEYS = [ // key, its words, what it does, the action without which it is not there
+const KEYS = [ // key, its words, what it does, the action or the kind of page without which it is not there
   ["N", "next face", beside(1)], ["P", "previous face", beside(-1)],
   ["A", "accept, and go on to the next face", () => work.accept(), "accept"], ["S", "save", () => work.saveNow()],
   ["X", () => `${(work.out ?? "").toLowerCase()}, and go on`, () => work.reject()],
@@ -148,26 +165,32 @@ const KEYS = [ // key, its words, what it does, the action without which it is n
   ["Z", "zoom to the part that is selected, then to the next, then to the whole face", inFace(() => { work.show("points"); editor.zoomToPart(); })],
   ["+", "zoom in", inFace(() => editor.zoom(1.25))], ["-", "zoom out", inFace(() => editor.zoom(0.8))], ["0", "show the whole face", inFace(() => editor.fit(editor.faceRegion()))],
   ["U", "undo", () => work.undo()],
-  ["C", "change between before and after", inFace(() => work.coming.compared?.swap()), "strength"],
-  ["V", "show the result or the points", inFace(() => work.show(at("points").hidden ? "points" : "result")), "strength"],
+  ["C", "change between before and after", inFace(() => work.coming.compared?.swap()), "results"],
+  ["V", "show the result or the points", inFace(() => work.show(at("points").hidden ? "points" : "result")), "results"],
   ["?", "show the keys", () => at("keys").showModal()],
 ];
 const ALSO = [["Enter", "accept, where nothing else is chosen"], ["Ctrl+Z, Ctrl+Shift+Z", "undo, redo"], ["Tab", "through the parts of the face, and the points of the part that is selected"],
   ["Arrows", "move the point or part by one pixel of the screen, with Shift by ten; the box by eight, with Shift its size; with nothing selected, the photo"],
   ["Enter, Escape", "from a part to its points, and back"], ["Arrows in the list", "open another face"]];
 
+const ONCE = ["A", "S", "X", "L", "D", "ENTER"]; // held down they would be about faces that nobody has looked at
+const isThere = ([, , , needed]) => !needed || needed === state.mode || work.may(needed);
 const WHILE_DRAWING = ["+", "-", "?"];
 const leavesDrawing = (key) => ["N", "P"].includes(key) || (key === "A" && work.faceless); // as long as no box would be lost by that
 
 function fillKeys() {
   const row = ([key, words]) => make("tr", {}, make("th", { scope: "row" }, make("kbd", {}, key)), make("td", {}, capital(typeof words === "string" ? words : words())));
-  const known = KEYS.filter(([key, , , action]) => (!action || work.may(action)) && (key !== "X" || work.out));
+  const known = KEYS.filter((one) => isThere(one) && (one[0] !== "X" || work.out));
   at("key-table").tBodies[0].replaceChildren(...[...known, ...ALSO].map(row));
 }
 
 document.addEventListener("keydown", (event) => {
   if (!state || finished || at("keys").open || event.altKey) return;
   const target = event.target, typing = target.closest("select, textarea, input:not([type=checkbox]):not([type=radio]):not([type=range])");
+  if (event.repeat && !typing && ONCE.includes(event.key.toUpperCase()) && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    return;
+  }
   if (event.ctrlKey || event.metaKey) {
     if (event.key.toLowerCase() !== "z" || typing || !work.ready) return;
     if (event.shiftKey) work.redo(); else work.undo();
@@ -181,7 +204,7 @@ document.addEventListener("keydown", (event) => {
   } else if (typing) return;
   else if (event.key === "Enter" && work.face && [document.body, at("face-title"), at("shown"), editor.picture].includes(target)) work.accept();
   else {
-    const key = event.key === "=" ? "+" : event.key.toUpperCase(), known = KEYS.find(([one, , , action]) => one === key && (!action || work.may(action)));
+    const key = event.key === "=" ? "+" : event.key.toUpperCase(), known = KEYS.find((one) => one[0] === key && isThere(one));
     if (!at("letters").checked || !known || (editor.drawing && !WHILE_DRAWING.includes(key) && !(editor.fresh && leavesDrawing(key)))) return;
     known[2]();
   }

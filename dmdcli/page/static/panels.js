@@ -3,6 +3,7 @@ import { capital, comparison, make, mark } from "./elements.js";
 import { fileName } from "./list.js";
 
 const PAUSE = 200; // milliseconds after the last change before a preview is asked for
+const GLANCE = 350; // milliseconds in which nobody sees a face: the second click of two is not about it
 
 export function shape(parent, tag, attributes = {}) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -31,9 +32,9 @@ export async function ask(path, { body, signal, as = "json", keepalive = false }
 }
 
 export class Preview {
-  // told(answer, decision) is called with each answer that is still wanted
-  constructor(told) {
-    this.told = told;
+  // told(answer, decision) is called with each answer that is still wanted, gone(error) where nobody answers
+  constructor(told, gone) {
+    Object.assign(this, { told, gone });
     this.status = make("p", { class: "soft small-text" });
     this.verdict = make("p", { class: "small-text" });
     this.again = make("button", { type: "button", class: "small-button", hidden: true, onclick: () => this.#start() }, "Try again");
@@ -62,6 +63,7 @@ export class Preview {
     this.verdict.replaceChildren();
     this.part.classList.remove("old");
     this.again.hidden = true;
+    this.left = false;
     this.status.textContent = text;
     this.part.classList.toggle("wordy", text !== "");
   }
@@ -74,12 +76,16 @@ export class Preview {
     this.pausing = setTimeout(() => this.#start(), PAUSE);
   }
 
+  // Somebody answers again
+  goOn() { if (this.left) this.#start(); }
+
   async #start() {
     if (this.busy || !this.wanted) return; // whoever is busy starts again with the latest
     const { face, decision, put } = this.wanted, run = this.run, began = performance.now();
     this.wanted = null;
     this.last = { face, decision, put };
     this.busy = true;
+    this.left = false;
     this.again.hidden = true;
     this.part.classList.add("old");
     const count = () => { this.status.textContent = `${this.reference ? "Drawing" : "Restoring"}… ${((performance.now() - began) / 1000).toFixed(0)} s`; };
@@ -90,10 +96,12 @@ export class Preview {
       if (run === this.run && !this.wanted && (await this.#show(answer, put, run))) this.told(answer, decision);
     } catch (error) {
       if (run === this.run) {
-        this.status.textContent = error.message;
-        this.failed = !this.wanted;
-        this.again.hidden = !this.failed;
+        this.left = error instanceof Gone; // it is asked for again by itself, so that no button is needed
+        this.status.textContent = this.left ? "The program does not answer; this is made once it does." : error.message;
+        this.failed = this.left || !this.wanted;
+        this.again.hidden = this.left || !this.failed;
         this.wanted ??= this.last;
+        if (this.left) this.gone(error);
       }
     } finally {
       if (run === this.run) clearInterval(this.counting);
@@ -229,11 +237,17 @@ export function button(id, words, keys, run, { pressed, main } = {}) {
 // What may be decided about the face that is open: work, the OpenFace
 export function decisionButtons(work) {
   const { face: { draft, detail }, faceless } = work;
+  const once = (run) => ({ detail: clicks }) => {
+    const now = performance.now();
+    if (clicks > 1 && now - work.clicked < GLANCE) return;
+    work.clicked = now;
+    run();
+  };
   return [
-    work.may("accept") ? button("accept", faceless ? "There is no face" : "Accept", "A", () => work.accept(), { main: true }) : null,
+    work.may("accept") ? button("accept", faceless ? "There is no face" : "Accept", "A", once(() => work.accept()), { main: true }) : null,
     faceless ? null : button("save", work.state().mode === "results" ? ["Save", wide(": do it again like this")] : "Save", "S", () => work.saveNow()),
-    work.may("leave_alone") && !faceless ? button("leave-alone", "Leave original", "L", () => work.leaveAlone(), { pressed: draft.leave_alone }) : null,
-    work.out && !faceless ? button("not-a-face", work.out, "X", () => work.reject(), { pressed: draft.not_a_face }) : null,
+    work.may("leave_alone") && !faceless ? button("leave-alone", "Leave original", "L", once(() => work.leaveAlone()), { pressed: draft.leave_alone }) : null,
+    work.out && !faceless ? button("not-a-face", work.out, "X", once(() => work.reject()), { pressed: draft.not_a_face }) : null,
     work.may("draw") ? button("draw", "Draw a missed face", "D", () => work.draw(true)) : null,
     !faceless && !detail.found_landmarks && work.may("draw") ? button("remove-drawn", "Take back this drawn face", null, () => work.takeBack()) : null,
   ].filter(Boolean);
@@ -251,7 +265,7 @@ export function putButtons(place, buttons) {
 export function showSaved({ saving, failed, changed, decided }) {
   const said = document.getElementById("saved"), quiet = !saving && !failed;
   said.className = `state ${failed ? "bad" : quiet && !changed && !decided ? "wide" : ""}`;
-  said.replaceChildren(saving ? "Saving…" : failed ? `Not saved: ${failed.error.message}` : changed ? "Changed." : decided ? "Saved." : "Nothing decided yet.",
+  said.replaceChildren(saving ? "Saving…" : failed ? `Not saved: ${failed.error instanceof Gone ? "the program does not answer." : failed.error.message}` : changed ? "Changed." : decided ? "Saved." : "Nothing decided yet.",
     ...(quiet && changed ? [wide(" It is saved when you accept, save or go to another face.")] : []));
 }
 
