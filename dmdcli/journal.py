@@ -32,6 +32,7 @@ from dmdcli.journal_file import (
     readable,
     shards_left,
 )
+from dmdcli.journal_renames import Renames
 from dmdcli.shards import Shard
 
 CHUNK = 1 << 20
@@ -130,7 +131,7 @@ class Journal:
     """The journal of one output folder, made by `open_journal` or `copy_journal`.
 
     out: the output folder. notes: sentences the user should see. shard: whose it is alone, beside others'. share: what
-    a run does of the collection. What it cannot read or write raises CannotGoOnError.
+    a run does of the collection. renames: photos under earlier names. What cannot be kept raises CannotGoOnError.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class Journal:
     ) -> None:
         self.out, self.notes, self.shard = out, tuple(notes), shard
         self._path, self._database = journal_path(out, shard), database
-        self.share = Share(database, self._path, shard)
+        self.share, self.renames = Share(database, self._path, shard), Renames(database, self._path, out)
 
     def place(self, output: Path) -> str:
         """Names the row of the photo whose result goes to `output`, which is below `out`."""

@@ -1,4 +1,4 @@
-"""The kit and the network that restores, loaded when a photo first needs them: a run with nothing to do needs neither.
+"""The kit and the network that restores, loaded when they are first needed: a run with nothing to do needs neither.
 
 What results depend on of them, their names and settings, is known without loading them.
 """
@@ -84,11 +84,16 @@ class LateKit:
 
 
 class LateRestorer:
-    """A `Restorer` that is loaded when it is first used. weights_id: that of the one loaded."""
+    """A `Restorer` that is loaded when it is first used. weights_id: of the one loaded; None to load it for that."""
 
-    def __init__(self, load: Callable[[], Restorer], weights_id: str) -> None:
-        self.weights_id = weights_id
+    def __init__(self, load: Callable[[], Restorer], weights_id: str | None = None) -> None:
+        self._weights_id = weights_id
         self.late = Late(load)
+
+    @property
+    def weights_id(self) -> str:
+        """As the network's."""
+        return self._weights_id or self.late.get().weights_id
 
     def restore(
         self, crops: Pixels, boxes: ComponentBoxes, dictionaries: Sequence[Dictionary | None], *, both: bool = True

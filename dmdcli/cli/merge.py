@@ -18,6 +18,7 @@ from dmdcli.cli.console import (
     WriteNamesOption,
     counted,
 )
+from dmdcli.cli.renamed import see_earlier
 from dmdcli.cli.report import names_by_id, show
 from dmdcli.errors import EXIT_SOME_FAILED
 
@@ -53,12 +54,15 @@ def merge(
         for note in merged.journal.notes:
             terminal.fail(note)
         undone = [*_undone(merged)]
+        merged.journal.renames.forget_removed()
+        earlier = see_earlier(merged.journal)
         if report:
             told = Told(names_by_id() if write_names else {}, single_file)
             page = write_report(merged.journal, told)
     found = ", ".join(f"{count} {result}" for result, count in sorted(merged.results.items()))
     joined = f"Joined: {counted(len(merged.shards), 'shard')}." if merged.shards else "There was nothing left to join."
     terminal.result(f"{joined} In {out} now: {counted(sum(merged.results.values()), 'photo')}{found and f': {found}'}.")
+    earlier.tell(terminal)
     if page is not None:
         terminal.result(f"What was done, photo by photo: {page}")
     for sentence in undone:
@@ -93,8 +97,10 @@ def _undone(merged: Merged) -> Iterator[str]:
         )
     differing = _differing(merged)
     if differing:
+        options = ", ".join(map("".join, differing.items()))
+        other_places = " Photos may have been done twice or by nobody." if "--ext" in differing else ""
         yield (
-            f"Not all shards had the same options: {differing}. Photos may have been done twice or by nobody. Run all "
+            f"Not all shards had the same options: {options}.{other_places} Run all "
             "shards again with the same options, then merge again."
         )
     again = {*missing, *stopped, *(row.shard for row in outdated)}
@@ -105,8 +111,8 @@ def _undone(merged: Merged) -> Iterator[str]:
         yield f"Run again what is not done (in an array of Slurm: {what}), then `dmd merge {merged.journal.out}`."
 
 
-def _differing(merged: Merged) -> str:
-    """Which options were not the same for all shards, and for which they were what; empty where they were."""
+def _differing(merged: Merged) -> dict[str, str]:
+    """Which options were not the same for all shards, and in brackets for which they were what."""
     from dmdcli.pipeline.standing import flag_of
     from dmdcli.shards import ranges
 
@@ -114,13 +120,14 @@ def _differing(merged: Merged) -> str:
         one: {**merged.journal.settings(one.settings), "kit": one.kit, "model": one.weights}
         for one in merged.division.asked
     }
-    parts = []
+    parts: dict[str, str] = {}
     for key in sorted({key for settings in asked.values() for key in settings}):
         numbers: dict[str, list[int]] = {}
         for one, settings in asked.items():
-            value = json.dumps(settings.get(key), sort_keys=True).strip('"')
+            given = settings.get(key)
+            value = "not given" if given is None else json.dumps(given, sort_keys=True).strip('"')
             numbers.setdefault(value, []).extend(shard.number for shard in merged.division.asked[one])
         if len(numbers) > 1:
             values = "; ".join(f"{value} in {ranges(which)}" for value, which in numbers.items())
-            parts.append(flag_of(key) + ("" if key in UNTOLD else f" ({values})"))
-    return ", ".join(parts)
+            parts[flag_of(key)] = "" if key in UNTOLD else f" ({values})"
+    return parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,19 +14,16 @@ import typer
 from dmdcli.cli.browser import from_elsewhere, show_server
 from dmdcli.cli.build import build_memorize, build_restorer, library_folder
 from dmdcli.cli.console import Terminal, counted
+from dmdcli.cli.late import LateRestorer
 from dmdcli.errors import DMDError
 
 if TYPE_CHECKING:
     from dmdcli.faces.finder import FaceFinder
     from dmdcli.library import Library
-    from dmdcli.library_files import Arrays
     from dmdcli.model.dictionary import Dictionary
-    from dmdcli.model.restorer import Restorer
     from dmdcli.page.desk import Desk
     from dmdcli.page.keeping import Kept
     from dmdcli.pipeline.people import People
-    from dmdcli.pipeline.preview import LoadedLater
-    from dmdcli.shapes import ComponentBoxes, Pixels
 
 NoOpenOption = Annotated[
     bool, typer.Option("--no-open", help="Do not open the browser on the page, only say its address.")
@@ -57,27 +54,19 @@ def kept_in_library() -> Kept:
 
 def people_for_page(
     library: Library, finder: FaceFinder, model: str, device: str, terminal: Terminal
-) -> tuple[LoadedLater[Dictionary], People[Dictionary]]:
+) -> tuple[LateRestorer, People[Dictionary]]:
     """The network that restores, which is loaded while the page is opened, and the people it knows."""
     from dmdcli.pipeline.people import recall_people
-    from dmdcli.pipeline.preview import LoadedLater
 
-    @cache
-    def network() -> Restorer:
-        return build_restorer(model, device)
-
-    def memorize(crops: Pixels, boxes: ComponentBoxes) -> Arrays:
-        return build_memorize(network())(crops, boxes)
-
-    later: LoadedLater[Dictionary] = LoadedLater(network)
+    later = LateRestorer(partial(build_restorer, model, device))
 
     def load() -> None:
         try:
-            later.network()
+            later.late.get()
         except DMDError as error:  # without previews all else works
             terminal.fail(f"There are no previews: {error}")
 
-    people = recall_people(library, finder, later, memorize)
+    people = recall_people(library, finder, later, build_memorize(later))
     # No daemon: a program that ends while libraries are being loaded would crash. It waits these few seconds instead.
     threading.Thread(target=load, name="load the network").start()
     return later, people

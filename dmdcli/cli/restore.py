@@ -61,12 +61,14 @@ from dmdcli.cli.decided import (
 )
 from dmdcli.cli.interrupts import second_one_ends
 from dmdcli.cli.late import LateRestorer
+from dmdcli.cli.renamed import EarlierResults, see_earlier
 from dmdcli.cli.report import leaving_report, show
-from dmdcli.cli.restored import Lines, as_record, print_estimate, print_totals
+from dmdcli.cli.restored import Lines, as_record, print_estimate, print_totals, renamed_photo
 from dmdcli.cli.tools import build_tools
 from dmdcli.errors import EXIT_SOME_FAILED, PhotoReadError, UsageError
 
 if TYPE_CHECKING:
+    from dmdcli.journal_renames import Renamed
     from dmdcli.places import PhotoFile
 
 
@@ -244,6 +246,9 @@ def restore(
                 started.append(pair)
                 yield pair
 
+    def tell_renamed(one: Renamed) -> None:
+        terminal.record(as_record(renamed_photo(one, out), model, finder.kit_name, finder.kit.similarity))
+
     def stop() -> None:
         terminal.say("Stopping...")
         processes.close()  # nobody waits for what they still look for
@@ -288,11 +293,15 @@ def restore(
             why = f" ({result.reason})" if result.reason else ""
             terminal.detail(f"{result.photo}: {result.status}{why}, {result.seconds:.1f} s")
             terminal.record(as_record(result, model, finder.kit_name, finder.kit.similarity))
+        earlier = EarlierResults()
+        if part is None:  # a shard knows of the photos of others as little as they of its own
+            earlier = see_earlier(journal, tell_renamed)
     lines.show(terminal)
     if part is not None and not tally.photos:
         terminal.result(f"None of the photos falls to shard {part}.")
     else:
         print_totals(terminal, tally, out, dry_run)
+        earlier.tell(terminal)
     if dry_run:
         loading = restorer.late.seconds if isinstance(restorer, LateRestorer) else 0.0
         print_estimate(terminal, tally.estimator.estimate(loading, tally.pace), out)

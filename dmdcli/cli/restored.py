@@ -13,6 +13,7 @@ from dmdcli.cli.console import Terminal, counted
 if TYPE_CHECKING:
     from dmdcli.cli.tally import Tally
     from dmdcli.faces.identity import Curve
+    from dmdcli.journal_renames import Renamed
     from dmdcli.pipeline.estimate import Estimate
     from dmdcli.pipeline.outcome import RestoredFace, RestoredPhoto
 
@@ -67,6 +68,14 @@ def as_record(result: RestoredPhoto, model: str, kit: str, similarity: Curve) ->
         ],
         "notes": list(result.notes),
     }
+
+
+def renamed_photo(renamed: Renamed, out: Path) -> RestoredPhoto:
+    """A result under an earlier name, as a photo that was skipped."""
+    from dmdcli.pipeline.outcome import RestoredPhoto
+
+    there = out / renamed.place
+    return RestoredPhoto(renamed.photo, there, "skipped", 0.0, standing="renamed", reason=renamed.reason)
 
 
 def problems_of(face: RestoredFace) -> list[str]:

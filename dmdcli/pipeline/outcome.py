@@ -78,7 +78,8 @@ class Cost:
 class RestoredPhoto:
     """What became of one photo; output is None where nothing is, or would be written. notes: worth telling.
 
-    standing: what was found where the result belongs, with the reason; None where that was not found out. said: the
+    standing: what was found where the result belongs, with the reason; None where that was not found out; "renamed",
+    the result of a photo that has another name now. said: the
     decisions about it in the file, and of them heard: those whose face is there. corrected: something about it was put
     right by hand.
     """
@@ -90,7 +91,7 @@ class RestoredPhoto:
     faces: tuple[RestoredFace, ...] = ()
     error: str | None = None
     notes: tuple[str, ...] = ()
-    standing: Verdict | None = None
+    standing: Verdict | Literal["renamed"] | None = None
     reason: str | None = None
     cost: Cost | None = None
     said: tuple[Decision, ...] = ()

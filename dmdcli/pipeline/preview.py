@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from typing import Generic
-
 import numpy as np
 
 from dmdcli.decisions import Decision
@@ -16,52 +12,15 @@ from dmdcli.faces.face import Face, Landmarks, implausible, problems
 from dmdcli.faces.finder import FaceFinder
 from dmdcli.faces.fitting import aligning
 from dmdcli.faces.identity import Match
-from dmdcli.library_files import Arrays
 from dmdcli.pipeline.blend import RestoreOptions, leave_engraving, plan_restoring, restore_crops
 from dmdcli.pipeline.judge import Plan, Used, published
-from dmdcli.pipeline.people import CropRestorer, DictionaryT, People, Restored
+from dmdcli.pipeline.people import CropRestorer, DictionaryT, People
 from dmdcli.pipeline.whose import person_called
-from dmdcli.shapes import Box, ComponentBoxes, Pixels, Points
+from dmdcli.shapes import Box, Pixels, Points
 
 ON_ONE_SPOT = "Eyes, nose and mouth lie on one spot; draw them apart."
 OPTIONS = RestoreOptions(judge=False, already_good="restore")
 """A preview shows the person's own answer as it is; whether it would be published is for `dmd restore` to judge."""
-
-
-class LoadedLater(Generic[DictionaryT]):
-    """A network that is loaded when it is first needed, as a `CropRestorer`; for several threads."""
-
-    def __init__(self, load: Callable[[], CropRestorer[DictionaryT]]) -> None:
-        self._load = load
-        self._loaded: CropRestorer[DictionaryT] | None = None
-        self._lock = threading.Lock()
-
-    def network(self) -> CropRestorer[DictionaryT]:
-        """The network itself; raises what loading raises, each time it is asked for."""
-        with self._lock:
-            if self._loaded is None:
-                self._loaded = self._load()
-            return self._loaded
-
-    @property
-    def weights_id(self) -> str:
-        """As `CropRestorer.weights_id`."""
-        return self.network().weights_id
-
-    def restore(
-        self, crops: Pixels, boxes: ComponentBoxes, dictionaries: Sequence[DictionaryT | None], *, both: bool = True
-    ) -> Sequence[Restored]:
-        """As `CropRestorer.restore`."""
-        return self.network().restore(crops, boxes, dictionaries, both=both)
-
-    @property
-    def gathers(self) -> int:
-        """One: somebody waits for each."""
-        return 1
-
-    def recall(self, arrays: Arrays) -> DictionaryT:
-        """As `CropRestorer.recall`."""
-        return self.network().recall(arrays)
 
 
 def face_with(pixels: Pixels, points: Points, box: Box, finder: FaceFinder) -> Face:

@@ -90,6 +90,8 @@ def restore(
         for underway in finished:
             yield keep(run, underway)
     journal.share.end()
+    if journal.shard is None:
+        journal.renames.forget_removed()
 
 
 def _in_lanes(

@@ -222,16 +222,25 @@ def settled_stamp(path: Path, before: Stamp, digest: str) -> Stamp:
     return after
 
 
-def put(journal: Journal, row: PhotoRow, content: bytes | None, output: Path, modified: int) -> None:
+def put(
+    journal: Journal,
+    row: PhotoRow,
+    content: bytes | None,
+    output: Path,
+    modified: int,
+    beside: Callable[[], None] = lambda: None,
+) -> None:
     """Write a photo's result and its row, in an order that can be broken off anywhere.
 
     The journal first says what is about to be there, and what may be replaced; then the file appears under its name;
     then the journal says so. Whatever a killed run leaves under the name, the next one knows for ours.
+    beside: writes what belongs beside the file, before it: once the file is there, nobody looks at that again.
     """
     if content is None:
         journal.write(replace(row, finished=now()))
         return
     journal.write(row)
+    beside()
     write_file(content, output, modified)
     try:
         stamp = stamp_of(output)

@@ -199,7 +199,7 @@ def restore_seen(run: Bench[DictionaryT], group: Sequence[Underway], sampled: in
     began = time.monotonic()
     try:
         answers = iter(ask_network(every, run.restorer, run.people, run.options))
-    except RuntimeError:
+    except (MemoryError, RuntimeError):
         if len(group) == 1:
             return [step(partial(_ask, run, chosen[0]), group[0])]
         return [step(partial(_ask, run, some), one) if some else one for one, some in zip(group, chosen, strict=True)]
@@ -367,10 +367,7 @@ def _encode(
 
 
 def _keep(run: Run[DictionaryT], underway: Underway, finished: Finished) -> tuple[str, ...]:
-    """Write a result with what lies beside the photo, and note it in the journal; sentences about what was not copied.
-
-    Side files come first: once the journal says that a photo is done, nobody looks at them again.
-    """
+    """Write a result and what lies beside the photo, and note it in the journal; sentences on what was not copied."""
     standing, content, today = underway.standing, finished.content, run.circumstances
     assert standing is not None
     path, output = underway.file.path, underway.output
@@ -389,9 +386,10 @@ def _keep(run: Run[DictionaryT], underway: Underway, finished: Finished) -> tupl
         said=finished.said_digest,
         faces=finished.rows,
     )
-    notes: tuple[str, ...] = ()
-    if content is not None:
-        notes = () if finished.doubt is None else (finished.doubt,)
-        notes += copy_side_files(path, output, without_location=run.options.without_location)
-    put(run.journal, row, content, output, finished.modified)
-    return notes
+    notes = [] if finished.doubt is None else [finished.doubt]
+
+    def beside() -> None:
+        notes.extend(copy_side_files(path, output, without_location=run.options.without_location))
+
+    put(run.journal, row, content, output, finished.modified, beside)
+    return tuple(notes)

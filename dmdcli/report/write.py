@@ -90,6 +90,8 @@ def write_report(journal: Journal, told: Told = Told(), roll: Roll | None = None
     check_report_places(journal.out)
     folder = journal.out / PICTURES
     there = PicturesThere(journal.out)
+    for one in journal.renames.results():
+        roll.leave_alone(one.place, one.photo, one.reason)
     places = roll.call(journal.places())
     if told.single_file:
         check_single_file(roll.count())

@@ -140,6 +140,15 @@ def test_shards_with_other_options_are_joined_and_told(out: Path) -> None:
     assert shards_left(out) == []
 
 
+def test_other_options_that_change_no_place_leave_no_photo_out(out: Path) -> None:
+    write_shards(out, ROWS, BOTH[1:], quality=80)
+    (told,) = run("merge", out).stderr.splitlines()
+    assert told == (
+        "dmd: Not all shards had the same options: --quality (not given in 1; 80 in 2). Run all shards again with the "
+        "same options, then merge again."
+    )
+
+
 def test_what_is_no_folder_is_no_place_to_merge(tmp_path: Path) -> None:
     file = tmp_path / "photo.jpg"
     file.write_bytes(b"")

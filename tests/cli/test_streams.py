@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dmdcli.cli.build import build_finder, build_late_restorer
+from dmdcli.cli.build import build_finder, build_late_restorer, build_restorer
 from dmdcli.cli.console import Kit, Terminal
-from dmdcli.cli.late import Late, LateKit
+from dmdcli.cli.late import Late, LateKit, LateRestorer
 from dmdcli.cli.restored import MOST_ROWS, Lines
 from dmdcli.cli.tally import Tally
 from dmdcli.errors import WeightsMissingError
@@ -124,6 +124,17 @@ def test_a_late_network_has_the_id_of_the_one_that_is_loaded(tmp_path: Path) -> 
     assert build_late_restorer(str(restorer_file()), "cpu").weights_id == restorer.weights_id
     with pytest.raises(WeightsMissingError):
         build_late_restorer(str(tmp_path / "none.safetensors"), "cpu")
+
+
+def test_a_late_network_without_an_id_is_loaded_for_it_and_says_each_time_why_it_cannot_be() -> None:
+    late = LateRestorer(lambda: build_restorer("base", "cpu"))
+    assert not late.late.is_made
+    assert late.weights_id == build_late_restorer("base", "cpu").weights_id
+    assert late.late.is_made
+    missing = LateRestorer(lambda: build_restorer("none.safetensors", "cpu"))
+    for _ in range(2):
+        with pytest.raises(WeightsMissingError):
+            _ = missing.weights_id
 
 
 def restorer_file() -> Path:

@@ -91,6 +91,23 @@ def test_a_kill_before_any_step_is_made_good_by_the_next_run(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_kill_while_a_side_file_is_copied_leaves_no_part_of_it(album: Album, monkeypatch: pytest.MonkeyPatch) -> None:
+    album.who = ("bob",)
+    (album.folder / "bob.xmp").write_text("<x/>")
+    for step in range(100):
+        shutil.rmtree(album.out, ignore_errors=True)
+        killed = run_and_kill(album, step, monkeypatch)
+        album.run()
+        left = sorted(path.name for path in album.out.iterdir() if path.is_file())
+        assert left == ["bob.png", "bob.xmp"], f"step {step}"
+        assert (album.out / "bob.xmp").read_text() == "<x/>"
+        if not killed:
+            break
+    assert step >= 10, "the run was killed while both files were written"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot fork")
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_kill_while_pictures_or_report_are_written_is_made_good_by_the_next_run(

@@ -237,15 +237,22 @@ def test_the_matrix_reported_leads_from_photo_to_crop(photo: Path) -> None:
     np.testing.assert_allclose(corner, (100, 50), atol=0.5)
 
 
-def test_what_a_library_says_of_one_photo_does_not_stop_the_rest(photo: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (RuntimeError("cannot allocate\n2 GB"), "cannot be worked on; a library says: cannot allocate 2 GB"),
+        (MemoryError(), "does not fit into memory; use a smaller copy"),
+    ],
+)
+def test_what_a_library_says_of_one_photo_does_not_stop_the_rest(photo: Path, error: Exception, said: str) -> None:
     class Fussy(Brightener):
         def restore(self, crops: Pixels, boxes: np.ndarray, dictionaries: Sequence[float | None], *, both: bool = True):
-            raise RuntimeError("cannot allocate\n2 GB")
+            raise error
 
     finder = MadeUpFinder((20, 40, 200, STRANGER, None))
     result, output = run(photo, finder, people_of(), restorer=Fussy())
     assert result.status == "failed"
-    assert result.error == "cannot be worked on; a library says: cannot allocate 2 GB"
+    assert result.error == said
     assert not output.exists()
 
 
