@@ -67,7 +67,7 @@ from dmdcli.shapes import CROP, FloatPixels, Pixels
 
 SMALL = (192, 144)
 """Width and height of a small photo."""
-LARGE = (6000, 4000)
+LARGE = 24_000_000
 REFERENCE_BYTES = 400_000
 """What the crop of a reference takes on disk."""
 PLAIN = ("--no-judge", "--grain=model", "--tone=model", "--engravings=restore", "--already-good=restore")
@@ -316,7 +316,9 @@ def measure_large(photos: Sequence[Path], count: int, flags: Sequence[str]) -> R
         folder.mkdir()
         made: list[Path] = []
         for number, file in zip(range(min(count, 8)), find_photos(list(photos)), strict=False):
-            pixels = cv2.resize(read_photo(file.path).pixels, LARGE, interpolation=cv2.INTER_CUBIC)
+            pixels = read_photo(file.path).pixels
+            scale = (LARGE / (pixels.shape[0] * pixels.shape[1])) ** 0.5
+            pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
             made.append(folder / f"{number:05}.jpg")
             made[-1].write_bytes(cv2.imencode(".jpg", pixels[..., ::-1])[1].tobytes())
         for number in range(len(made), count):

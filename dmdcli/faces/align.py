@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dmdcli.errors import ShapeError
-from dmdcli.shapes import CROP, FloatPixels, Matrix, Points, check_shape
+from dmdcli.shapes import CROP, FloatPixels, Matrix, Pixels, Points, check_shape
 
 TEMPLATE: npt.NDArray[np.float64] = np.array(
     [[192.98, 239.95], [318.90, 240.19], [256.63, 314.02], [201.26, 371.41], [313.09, 371.15]], dtype=np.float64
@@ -154,32 +154,35 @@ def paste_face(
         return replaced
     check_shape("reference_crop", reference_crop, (CROP, CROP, 3), np.float32)
     pasted: FloatPixels = region.copy()
-    for rows, columns, change in carry_change(crop - reference_crop, mask, matrix, origin, (width, height), strength):
+    for rows, columns, change in carry_change(crop, reference_crop, mask, matrix, origin, (width, height), strength):
         np.clip(region[rows, columns] + change, 0, 1, out=pasted[rows, columns])
     return pasted
 
 
 def carry_change(
-    change: FloatPixels,
+    restored: FloatPixels,
+    given: FloatPixels | Pixels,
     mask: npt.NDArray[np.float32],
     matrix: Matrix,
     origin: tuple[int, int],
     size: tuple[int, int],
     strength: float = 1.0,
 ) -> Iterator[tuple[slice, slice, FloatPixels]]:
-    """The change of a face, (512, 512, 3) float32, weighed by its mask, as it lies in a part of the photo.
+    """The change of a face from `given` to `restored`, weighed by its mask, as it lies in a part of the photo.
 
-    mask: (512, 512) float32 in [0, 1]. matrix: (2, 3) photo -> crop. origin: x0, y0 of the part's first pixel in the
-    photo. size: its width and height. strength: the mask is multiplied by it. Yields, from top to bottom, rows and
-    columns of the part, and the change there, (h, w, 3) float32, the taker's own. Left out is nothing but places
-    where the mask is 0.
+    restored, given: (512, 512, 3) float32 in [0, 1]; given may be uint8. mask: (512, 512) float32 in [0, 1]. matrix:
+    (2, 3) photo -> crop. origin: x0, y0 of the part's first pixel in the photo. size: its width and height. strength:
+    the mask is multiplied by it. Yields, from top to bottom, rows and columns of the part, and the change there,
+    (h, w, 3) float32, the taker's own. Left out is nothing but places where the mask is 0.
     """
     left, top, width, height = cv2.boundingRect((mask > 0).view(np.uint8))
     if not width:
         return
     inside = (slice(top, top + height), slice(left, left + width))
     weight = mask[inside] * np.float32(strength)
-    weighed = cv2.multiply(change[inside], cv2.merge([weight, weight, weight]))
+    scale = -1 / 255 if given.dtype == np.uint8 else -1.0
+    change = cv2.addWeighted(restored[inside], 1, given[inside], scale, 0, dtype=cv2.CV_32F)
+    weighed = cv2.multiply(change, cv2.merge([weight, weight, weight]), dst=change)
     from_crop = compose(np.array([[1, 0, left], [0, 1, top]], dtype=np.float32), _to_region(matrix, origin))
     # Cubic interpolation reaches two crop pixels beyond the mask.
     x0, y0, x1, y1 = _source_box(invert(from_crop), width, height, size, margin=math.ceil(2 / scale_of(matrix)))

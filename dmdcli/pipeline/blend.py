@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -121,9 +120,9 @@ def blend_faces(
         for other in done:
             if overlap(box, other.box) > 0:
                 mask = mask * (1 - carry_mask(other.mask, other.matrix, matrix))
-        whole = cv2.addWeighted(judgement.answer, 1, subject.face.pixels, -1 / 255, 0, dtype=cv2.CV_32F)
-        size_there = (box[2] - box[0], box[3] - box[1])
-        for rows, columns, change in carry_change(whole, mask, matrix, box[:2], size_there, judgement.strength):
+        size_there, strength = (box[2] - box[0], box[3] - box[1]), judgement.strength
+        given = subject.face.pixels
+        for rows, columns, change in carry_change(judgement.answer, given, mask, matrix, box[:2], size_there, strength):
             canvas.add(box[0] + columns.start, box[1] + rows.start, change)
         done.append(_Covered(box, matrix, mask))
     return canvas
