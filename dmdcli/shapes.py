@@ -84,7 +84,7 @@ def turn_box(box: Box, orientation: int, size: tuple[float, float]) -> Box:
 
 def as_floats(pixels: Pixels) -> FloatPixels:
     """Return uint8 pixels as float32 in [0, 1]."""
-    floats: FloatPixels = pixels.astype(np.float32) / np.float32(255)
+    floats: FloatPixels = pixels / np.float32(255)
     return floats
 
 

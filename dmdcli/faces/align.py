@@ -320,7 +320,8 @@ def _warp(
     warped: Array = cv2.warpAffine(part, whole, (width, height), flags=interpolation, borderMode=border)
     if source.dtype == np.float32:
         return warped
-    rounded: Array = np.clip(np.rint(warped), 0, np.iinfo(np.dtype(source.dtype).name).max).astype(source.dtype)
+    depth = cv2.CV_8U if source.dtype == np.uint8 else cv2.CV_16U
+    rounded: Array = cv2.add(warped, 0, dtype=depth)  # and clipped, in one pass
     return rounded
 
 

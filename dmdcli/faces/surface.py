@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from itertools import pairwise
 
 import cv2
@@ -60,9 +61,10 @@ def keep_tone(restored: FloatPixels, given: FloatPixels) -> FloatPixels:
     if curve is None:
         return restored
     old, new = given @ LUMINANCE, restored @ LUMINANCE
-    change = sum(curve[power] * (new**power - old**power)[..., None] for power in range(1, CURVE_DEGREE + 1))
-    kept: FloatPixels = np.clip(given + change, 0, 1).astype(np.float32, copy=False)
-    return kept
+    steps = np.stack([new**power - old**power for power in range(1, CURVE_DEGREE + 1)], axis=-1)
+    kept: FloatPixels = steps @ curve[1:]
+    kept += given
+    return np.clip(kept, 0, 1, out=kept)
 
 
 def tone_curve(crop: FloatPixels) -> npt.NDArray[np.float32] | None:
@@ -95,28 +97,29 @@ def keep_grain(
     """
     check_shape("mask", mask, (CROP, CROP), np.float32)
     size = min(max(enlargement, 1.0), MOST_ENLARGED)
-    before, after = bands(given @ LUMINANCE, size), bands(restored @ LUMINANCE, size)
-    flat = flat_cells([cell_energy(band) for band in after], mask)
+    before, after = ([cell_energy(band) for band in bands(crop @ LUMINANCE, size)] for crop in (given, restored))
+    flat = flat_cells(after, mask)
     if flat is None:
         return restored
     missing = [
-        min(MOST_GRAIN**2, max(0.0, float(np.median(cell_energy(old)[flat]) - np.median(cell_energy(new)[flat]))))
+        min(MOST_GRAIN**2, max(0.0, float(np.median(old[flat]) - np.median(new[flat]))))
         for old, new in zip(before, after, strict=True)
     ]
     if size > 1:
         missing[-1] = 0.0
-    generator = np.random.default_rng(zlib.crc32(np.rint(given * 255).astype(np.uint8).tobytes()))
-    noise = [
-        bands(generator.standard_normal((CROP, CROP), dtype=np.float32), size)[band] for band in range(len(before))
-    ]
+    if not any(missing):
+        return restored
     from scipy.optimize import nnls  # takes longer to import than everything else here
 
-    # The bands overlap: column k is the energy that noise of band k has in each of them.
-    energies = np.array([[np.square(band).mean() for band in bands(field, size)] for field in noise]).T
-    shares = np.sqrt(nnls(energies, missing)[0])
-    grain = np.tensordot(shares.astype(np.float32), np.stack(noise), axes=1) * grain_map(before, after, flat)
-    grained: FloatPixels = np.clip(restored + grain[..., None], 0, 1).astype(np.float32, copy=False)
-    return grained
+    shares = np.sqrt(nnls(noise_energies(size), missing)[0]).astype(np.float32)
+    generator = np.random.default_rng(zlib.crc32(np.rint(given * 255).astype(np.uint8).tobytes()))
+    grain = np.zeros((CROP, CROP), dtype=np.float32)
+    for band, share in enumerate(shares):
+        if share > 0:
+            grain += one_band(generator.standard_normal((CROP, CROP), dtype=np.float32) * share, band, size)
+    grain *= grain_map(before, after, flat)
+    grained: FloatPixels = cv2.add(restored, cv2.merge([grain, grain, grain]))
+    return np.clip(grained, 0, 1, out=grained)
 
 
 def is_engraved(crop: FloatPixels, mask: npt.NDArray[np.float32]) -> bool:
@@ -140,8 +143,8 @@ def fine_detail(crop: FloatPixels, mask: npt.NDArray[np.float32], boxes: Compone
     its components. The fine one is the middle band without what the calmer cells of the face have of it too, which is
     noise and grain; the coarse one is the band above it. Their ratio does not depend on the picture's contrast.
     """
-    luminance = crop @ LUMINANCE
-    _, middle, coarse = (np.square(band) for band in bands(luminance))
+    _, middle, coarse = bands(crop @ LUMINANCE)
+    middle, coarse = np.square(middle), np.square(coarse)
     inside = np.zeros((CROP, CROP), dtype=np.bool_)
     for x0, y0, x1, y1 in boxes:
         inside[y0:y1, x0:x1] = True
@@ -152,16 +155,16 @@ def fine_detail(crop: FloatPixels, mask: npt.NDArray[np.float32], boxes: Compone
 
 
 def grain_map(
-    before: list[npt.NDArray[np.float32]],
-    after: list[npt.NDArray[np.float32]],
+    before: Sequence[npt.NDArray[np.float32]],
+    after: Sequence[npt.NDArray[np.float32]],
     flat: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
 ) -> npt.NDArray[np.float32]:
     """How strong the grain of each pixel is (512, 512) float32, 1 as in the `flat` cells.
 
-    before, after: the bands of the given and of the restored crop. Black, white and backgrounds out of focus have less
-    grain than skin, and where nothing was taken away nothing is missing.
+    before, after: the energies of the cells of the given and of the restored crop, band by band. Black, white and
+    backgrounds out of focus have less grain than skin, and where nothing was taken away nothing is missing.
     """
-    lost = np.sum([cell_energy(old) - cell_energy(new) for old, new in zip(before, after, strict=True)], axis=0)
+    lost = np.sum(before, axis=0) - np.sum(after, axis=0)
     usual = float(np.median(lost[flat]))
     if usual <= 0:
         return np.zeros((CROP, CROP), dtype=np.float32)
@@ -179,6 +182,33 @@ def bands(luminance: npt.NDArray[np.float32], size: float = 1.0) -> list[npt.NDA
     return [finer - coarser for finer, coarser in pairwise(blurred)]
 
 
+def one_band(luminance: npt.NDArray[np.float32], band: int, size: float = 1.0) -> npt.NDArray[np.float32]:
+    """The band with this number of what `bands` gives."""
+    coarser = cv2.GaussianBlur(luminance, (0, 0), size * GRAIN_BANDS[band])
+    finer = luminance if band == 0 else cv2.GaussianBlur(luminance, (0, 0), size * GRAIN_BANDS[band - 1])
+    return np.asarray(finer - coarser, dtype=np.float32)
+
+
+def noise_energies(size: float = 1.0) -> npt.NDArray[np.float64]:
+    """Mean square in each band (rows) of white noise of variance 1 of which only one band (columns) was left; (3, 3).
+
+    The bands overlap. What filters leave of white noise is the sum of their squared weights; a Gaussian in the plane is
+    one along each axis, so that the product of two such filters' weights is the square of what it is along one axis.
+    """
+    widths = [2 * round(4 * size * sigma) + 1 for sigma in GRAIN_BANDS]
+    gaussians = [np.ones(1)]
+    gaussians += [cv2.getGaussianKernel(n, size * sigma)[:, 0] for n, sigma in zip(widths, GRAIN_BANDS, strict=True)]
+    reach = len(gaussians[-1]) - 1
+    twice = np.zeros((len(gaussians), len(gaussians), 2 * reach + 1))  # one Gaussian after another, along one axis
+    for place in np.ndindex(twice.shape[:2]):
+        both = np.convolve(gaussians[place[0]], gaussians[place[1]])
+        twice[place][reach - len(both) // 2 : reach + len(both) // 2 + 1] = both
+    products = np.einsum("abl,cdl->abcd", twice, twice) ** 2
+    parts = np.eye(len(GRAIN_BANDS), len(gaussians)) - np.eye(len(GRAIN_BANDS), len(gaussians), 1)
+    found: npt.NDArray[np.float64] = np.einsum("ja,kb,jc,kd,abcd->jk", parts, parts, parts, parts, products)
+    return found
+
+
 def cell_energy(band: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Mean square of each cell of a band (512, 512): (32, 32) float32."""
     return cell_mean(np.square(band))
@@ -186,8 +216,8 @@ def cell_energy(band: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 def cell_mean(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Mean of each cell of (512, 512) float32: (32, 32) float32."""
-    cells = values.reshape(CROP // CELL, CELL, CROP // CELL, CELL)
-    return np.asarray(cells.mean(axis=(1, 3)), dtype=np.float32)
+    cells = cv2.resize(values, (CROP // CELL, CROP // CELL), interpolation=cv2.INTER_AREA)
+    return np.asarray(cells, dtype=np.float32)
 
 
 def face_cells(mask: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

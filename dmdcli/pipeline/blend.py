@@ -34,6 +34,8 @@ from dmdcli.pipeline.people import CropRestorer, DictionaryT, People, Restored
 from dmdcli.shapes import FloatPixels, Matrix, as_floats, overlap
 
 Surface: TypeAlias = Literal["keep", "model"]
+AT_ONCE = 16
+"""Faces of a photo that are judged together."""
 Chosen: TypeAlias = "tuple[Face, Match | None, Plan]"
 """A face to be restored, whose it is, and what is trusted of its change."""
 
@@ -79,7 +81,7 @@ class RestoreOptions:
 def restore_faces(
     photo: Photo,
     chosen: Sequence[Chosen],
-    restored: Sequence[Restored],
+    restored: list[Restored],
     kit: FaceKit,
     gallery: Gallery,
     options: RestoreOptions,
@@ -87,11 +89,17 @@ def restore_faces(
 ) -> tuple[Canvas, list[Judgement]]:
     """Return the photo with the chosen faces restored and blended in, and what was published of each.
 
-    restored: what `ask_network` says of them. left_alone: as for `blend_faces`. Only the change the network made goes
-    back into the photo, so its own finer detail and depth stay.
+    restored: what `ask_network` says of them; taken out of the list as they are judged, for each takes 3 MB and more.
+    left_alone: as for `blend_faces`. Only the change the network made goes back into the photo, so its own finer detail
+    and depth stay.
     """
-    subjects = subjects_of(chosen, restored, kit, gallery, options)
-    judgements = judge_faces(subjects, kit) if options.judge else [take_first(subject) for subject in subjects]
+    subjects: list[Subject] = []
+    judgements: list[Judgement] = []
+    for first in range(0, len(chosen), AT_ONCE):
+        some = subjects_of(chosen[first : first + AT_ONCE], restored[:AT_ONCE], kit, gallery, options)
+        del restored[:AT_ONCE]
+        judgements += judge_faces(some, kit) if options.judge else [take_first(subject) for subject in some]
+        subjects += [replace(subject, answers=()) for subject in some]
     return blend_faces(photo, subjects, judgements, left_alone), judgements
 
 

@@ -309,10 +309,11 @@ def _look_at(subjects: Sequence[Subject], part: float, kit: FaceKit) -> list[lis
     # With the points found in the face as it was: nothing but the pixels differs.
     embeddings = kit.embed(pictures, [subject.face.landmarks for subject, *_ in shown])
     before = _points_before(subjects, kit)
+    detail = {id(subject): detail_of(subject.face, subject.face.pixels) for subject in subjects}
     looked_at: dict[int, list[Seen]] = {id(subject): [] for subject in subjects}
     for (subject, used, answer, picture), landmarks, embedding in zip(shown, found, embeddings, strict=True):
         moved = min(landmark_distance(landmarks.points, points) for points in before[id(subject)])
-        kept = detail_kept(subject.face, picture)
+        kept = detail_kept(detail[id(subject)], detail_of(subject.face, picture))
         looked_at[id(subject)].append(Seen(used, answer, subject.likeness.of(embedding), moved, kept))
     return [_preferred_first(looked_at[id(subject)]) for subject in subjects]
 
@@ -331,14 +332,17 @@ def _points_before(subjects: Sequence[Subject], kit: FaceKit) -> dict[int, list[
     return points
 
 
-def detail_kept(face: Face, picture: Pixels) -> float:
-    """Fine detail of eyes and mouth in another crop of the face (512, 512, 3) uint8, over that of the face as it is.
+def detail_of(face: Face, picture: Pixels) -> float:
+    """Fine detail of eyes and mouth in a crop of the face (512, 512, 3) uint8, its own or another (`fine_detail`)."""
+    points = face.landmarks.points
+    return fine_detail(as_floats(picture), blend_mask(points), component_boxes(points))[0]
+
+
+def detail_kept(before: float, after: float) -> float:
+    """Fine detail of eyes and mouth over that of the face as it was.
 
     More than 1 where the face has none, as with a face that is nothing but blur or noise.
     """
-    points = face.landmarks.points
-    mask, boxes = blend_mask(points), component_boxes(points)
-    before, after = (fine_detail(as_floats(crop), mask, boxes)[0] for crop in (face.pixels, picture))
     return after / before if before > LEAST_DETAIL else 2.0
 
 
@@ -353,6 +357,8 @@ def _preferred_first(seen: list[Seen]) -> list[Seen]:
 def published(subject: Subject, answer: FloatPixels, strength: float) -> Pixels:
     """The crop of a face (512, 512, 3) uint8 RGB with an answer blended in."""
     given = as_floats(subject.face.pixels)
-    weight = subject.mask[..., None] * np.float32(strength)
-    blended: Pixels = np.rint(np.clip(given + weight * (answer - given), 0, 1) * 255).astype(np.uint8)
-    return blended
+    weight = subject.mask * np.float32(strength)
+    blended = cv2.subtract(answer, given)
+    blended = cv2.multiply(blended, cv2.merge([weight, weight, weight]), dst=blended)
+    blended = cv2.add(blended, given, dst=blended)
+    return np.asarray(cv2.multiply(blended, (255.0, 255.0, 255.0, 0.0), dtype=cv2.CV_8U))  # rounded and clipped

@@ -27,7 +27,7 @@ from dmdcli.pipeline.steps import Underway, fetch, finish, keep, look, restore_s
 from dmdcli.pipeline.whose import Statements
 from dmdcli.places import PICTURES, PhotoFile
 
-RECIPE = 4
+RECIPE = 5
 """Raised whenever the same photo comes out differently from the same settings; results of a lower one are stale."""
 WITHOUT_EFFECT = frozenset({"only_restored", "overwrite", "dry_run", "only", "evidence", "write_names"})
 """Options that change nothing about what a photo comes out as; `only` counts by the ids of the people, `write_names` by

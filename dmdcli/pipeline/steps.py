@@ -254,7 +254,6 @@ def _blend_in(
     canvas, judged = restore_faces(
         seen.photo, seen.chosen, answers, run.finder.kit, run.people.gallery, run.options, left_alone
     )
-    answers.clear()  # 3 MB each, while encoding takes most memory of all
     for index, judgement in zip(seen.wanted, judged, strict=True):
         judgements[index] = judgement
     return canvas, judgements

@@ -12,7 +12,16 @@ import pytest
 from dmdcli.faces.align import blend_mask
 from dmdcli.faces.embedded import EmbeddedKit
 from dmdcli.faces.finder import FaceFinder
-from dmdcli.faces.surface import LUMINANCE, bands, is_engraved, keep_grain, keep_tone, tone_curve
+from dmdcli.faces.surface import (
+    LUMINANCE,
+    bands,
+    is_engraved,
+    keep_grain,
+    keep_tone,
+    noise_energies,
+    one_band,
+    tone_curve,
+)
 from dmdcli.photos import read_photo
 from dmdcli.shapes import FloatPixels
 
@@ -77,6 +86,17 @@ def test_grain_comes_back_as_strong_as_it_was(level: float) -> None:
         assert smooth[part].std() < 0.5 * wanted[part].std()
     assert np.array_equal(kept, keep_grain(clean, given, FACE)), "the same photo gives the same file"
     assert np.abs(kept @ LUMINANCE - given @ LUMINANCE).mean() > 0.5 * level / 255, "grain is made, not copied"
+
+
+@pytest.mark.parametrize("size", [1.0, 1.7, 4.0])
+def test_noise_has_the_energies_that_are_reckoned_with(size: float) -> None:
+    generator = np.random.default_rng(4)
+    fields = [generator.standard_normal((2048, 2048), dtype=np.float32) for _ in range(3)]
+    noise = [bands(field, size)[band] for band, field in enumerate(fields)]
+    for band, field in enumerate(fields):
+        np.testing.assert_array_equal(one_band(field, band, size), noise[band])
+    measured = np.array([[np.square(part).mean() for part in bands(field, size)] for field in noise]).T
+    np.testing.assert_allclose(noise_energies(size), measured, rtol=0.04)
 
 
 def test_the_grain_of_a_small_face_is_coarse_in_the_crop() -> None:
