@@ -90,6 +90,7 @@ def test_what_was_freed_is_given_back_when_asked() -> None:
     assert megabytes_of(given) >= 99 - 8
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only glibc is spoken to")
 def test_little_is_kept_of_a_large_photo_that_was_searched() -> None:
     assert megabytes_of(SEARCHED) < 45, "the detector kept what it made of its last picture"

@@ -66,6 +66,7 @@ def test_what_stays_under_an_earlier_name_is_said_and_kept(photos: Path, tmp_pat
     assert reported(out) == expected, "nothing is left of it"
 
 
+@pytest.mark.slow
 def test_shards_leave_it_to_merging(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     every = range(1, 4)

@@ -146,6 +146,7 @@ def test_points_at_rest_are_saved_without_being_asked_for(open_bench: Open) -> N
     bench.wait_for_state("Nothing decided")
 
 
+@pytest.mark.slow
 def test_neither_a_moved_box_nor_a_name_half_typed_is_saved_unasked(open_bench: Open) -> None:
     bench: Bench = open_bench()
     bench.start()
