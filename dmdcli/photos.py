@@ -177,6 +177,7 @@ def encode_photo(
 ) -> bytes:
     """The file that `write_photo` writes to `path`; PhotoWriteError if this photo cannot be written.
 
+    changed: of a Canvas of this very photo, or its samples as they are; ShapeError for those of another.
     packet: XMP instead of the photo's own, no longer than `room_for_xmp` says.
     """
     if changed.original is not photo.original:
